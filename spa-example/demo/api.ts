@@ -1,0 +1,197 @@
+/**
+ * The demo's API: notes, kept per person in memory. It is an ordinary OAuth 2.0 resource server: it wants a JWT access
+ * token (RFC 9068) in `Authorization: Bearer` (RFC 6750), uses no cookies and knows nothing of Sallyport.
+ */
+import { randomUUID } from 'node:crypto';
+import { createServer } from 'node:http';
+import { getRequestListener } from '@hono/node-server';
+import { Hono } from 'hono';
+import type { Context, MiddlewareHandler } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { createRemoteJWKSet, errors, jwtVerify } from 'jose';
+import type { JWTVerifyGetKey } from 'jose';
+import { LRUCache } from 'lru-cache';
+import { closeServer, listen } from './listen.ts';
+import type { ListenAddress } from './listen.ts';
+
+export interface DemoApiOptions extends ListenAddress {
+  /** Whose tokens are accepted: the `iss` claim. */
+  issuer: string;
+  /** The `aud` claim that names this API. */
+  audience: string;
+  /** The provider's signing keys; found through its metadata when absent. Fetched with the first call, not before. */
+  jwksUrl?: string;
+}
+
+export interface DemoApi {
+  /** The API's base, with its path: `http://127.0.0.1:9100/v1`. */
+  url: string;
+  close(): Promise<void>;
+}
+
+interface Note {
+  id: string;
+  text: string;
+  createdAt: string;
+}
+
+/** What the API takes from a verified access token. */
+interface Caller {
+  subject: string;
+  /** The token's `jti`: names the token, but can't be used in its place. */
+  tokenId: string;
+  expiresAt: Date;
+}
+
+type Env = { Variables: { caller: Caller } };
+
+const requiredScope = 'notes';
+const maxPeople = 1000;
+const maxNotesPerPerson = 100;
+const maxNoteLength = 200;
+const maxBodyBytes = 4096;
+
+/** Starts the API; rejects with `EADDRINUSE` when the port is taken. */
+export async function startDemoApi(options: DemoApiOptions): Promise<DemoApi> {
+  const app = createApi(options);
+  // `overrideGlobalObjects` would swap the process's Request and Response, and the API shares its process.
+  const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  const server = createServer((request, response) => {
+    answer(request, response).catch((error: unknown) => {
+      console.error('The demo API failed:', error);
+      response.destroy();
+    });
+  });
+  const port = await listen(server, options);
+  return { url: `http://${options.host}:${port}/v1`, close: () => closeServer(server) };
+}
+
+function createApi(options: DemoApiOptions): Hono<Env> {
+  const notesOf = new LRUCache<string, Note[]>({ max: maxPeople, memoMethod: () => [] });
+  const refusedTokens = new LRUCache<string, true>({ max: 10_000 });
+  const app = new Hono<Env>().basePath('/v1');
+
+  app.use(requireToken(options, refusedTokens));
+  app.use(bodyLimit({ maxSize: maxBodyBytes, onError: (c) => sendError(c, 413, 'The body is too large.') }));
+
+  app.get('/notes', (c) => c.json({ notes: notesOf.memo(c.var.caller.subject) }));
+
+  app.post('/notes', async (c) => {
+    const text = await readNoteText(c);
+    if (text === undefined) return sendError(c, 400, `A note is text of 1 to ${maxNoteLength} characters.`);
+    const notes = notesOf.memo(c.var.caller.subject);
+    if (notes.length >= maxNotesPerPerson) return sendError(c, 409, `${maxNotesPerPerson} notes are enough.`);
+    const note: Note = { id: randomUUID(), text, createdAt: new Date().toISOString() };
+    notes.unshift(note);
+    return c.json(note, 201);
+  });
+
+  app.delete('/notes/:id', (c) => {
+    const notes = notesOf.memo(c.var.caller.subject);
+    const index = notes.findIndex((note) => note.id === c.req.param('id'));
+    if (index === -1) return sendError(c, 404, 'There is no such note.');
+    notes.splice(index, 1);
+    return c.body(null, 204);
+  });
+
+  app.get('/token', (c) => c.json(c.var.caller));
+
+  app.post('/token/expire', (c) => {
+    const { tokenId, expiresAt } = c.var.caller;
+    refusedTokens.set(tokenId, true, { ttl: Math.max(1, expiresAt.getTime() - Date.now()) });
+    return c.body(null, 204);
+  });
+
+  app.notFound((c) => sendError(c, 404, 'There is no such resource.'));
+  app.onError((error, c) => {
+    console.error('The demo API failed:', error);
+    return sendError(c, 500, 'The API failed.');
+  });
+  return app;
+}
+
+/** Lets a call pass only with a valid access token for this API (RFC 6750 section 3.1 names the refusals). */
+function requireToken(options: DemoApiOptions, refusedTokens: LRUCache<string, true>): MiddlewareHandler<Env> {
+  const findKey = createKeyFinder(options);
+
+  return async function checkToken(c, next) {
+    const token = /^Bearer +([\w.~+/=-]+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
+    if (token === undefined) {
+      // RFC 6750 section 3.1: a call without any credentials is told no error code.
+      c.header('www-authenticate', 'Bearer');
+      return sendError(c, 401, 'An access token is needed.');
+    }
+    const verified = await verify(token, findKey, options);
+    if (verified === undefined || refusedTokens.has(verified.caller.tokenId)) {
+      c.header('www-authenticate', 'Bearer error="invalid_token"');
+      return sendError(c, 401, 'The access token is not valid (any more).');
+    }
+    if (!verified.scopes.includes(requiredScope)) {
+      c.header('www-authenticate', `Bearer error="insufficient_scope", scope="${requiredScope}"`);
+      return sendError(c, 403, `The access token lacks the scope "${requiredScope}".`);
+    }
+    c.set('caller', verified.caller);
+    c.header('token-id', verified.caller.tokenId);
+    return next();
+  };
+}
+
+async function verify(
+  token: string,
+  findKey: JWTVerifyGetKey,
+  options: DemoApiOptions,
+): Promise<{ caller: Caller; scopes: string[] } | undefined> {
+  try {
+    const { payload, protectedHeader } = await jwtVerify(token, findKey, {
+      issuer: options.issuer,
+      audience: options.audience,
+      algorithms: ['RS256', 'PS256', 'ES256', 'EdDSA'],
+      requiredClaims: ['exp', 'sub', 'jti'],
+    });
+    // RFC 9068 section 4: another type, such as an ID token or a logout token, is no access token.
+    const type = protectedHeader.typ?.toLowerCase().replace(/^application\//, '');
+    if (type !== undefined && type !== 'at+jwt') return undefined;
+    const { sub, jti, exp, scope } = payload;
+    if (sub === undefined || jti === undefined || exp === undefined) return undefined;
+    const caller = { subject: sub, tokenId: jti, expiresAt: new Date(exp * 1000) };
+    return { caller, scopes: typeof scope === 'string' ? scope.split(' ') : [] };
+  } catch (error) {
+    if (saysTokenIsInvalid(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Tells a bad token from keys that can't be fetched: the latter is the API's trouble, not the caller's. */
+function saysTokenIsInvalid(error: unknown): boolean {
+  if (!(error instanceof errors.JOSEError)) return false;
+  const aboutKeys: string[] = [errors.JOSEError.code, errors.JWKSTimeout.code, errors.JWKSInvalid.code];
+  return !aboutKeys.includes(error.code);
+}
+
+/** Finds the provider's keys with the first token that arrives, so that the API starts before its provider does. */
+function createKeyFinder({ issuer, jwksUrl }: DemoApiOptions): JWTVerifyGetKey {
+  let keySet: JWTVerifyGetKey | undefined;
+  return async function findKey(header, token) {
+    keySet ??= createRemoteJWKSet(new URL(jwksUrl ?? (await discoverJwksUrl(issuer))));
+    return keySet(header, token);
+  };
+}
+
+async function discoverJwksUrl(issuer: string): Promise<string> {
+  const response = await fetch(`${issuer}/.well-known/openid-configuration`, { signal: AbortSignal.timeout(5000) });
+  const metadata: unknown = response.ok ? await response.json() : undefined;
+  if (typeof metadata === 'object' && metadata !== null && 'jwks_uri' in metadata) return String(metadata.jwks_uri);
+  throw new Error(`The provider's metadata at ${issuer} names no keys (status ${response.status}).`);
+}
+
+async function readNoteText(c: Context<Env>): Promise<string | undefined> {
+  // What isn't JSON is answered like JSON without a text.
+  const body: unknown = await c.req.json().catch(() => undefined);
+  if (typeof body !== 'object' || body === null || !('text' in body) || typeof body.text !== 'string') return undefined;
+  const text = body.text.trim();
+  return text.length >= 1 && text.length <= maxNoteLength ? text : undefined;
+}
+
+function sendError(c: Context, status: 400 | 401 | 403 | 404 | 409 | 413 | 500, message: string): Response {
+  return c.json({ message }, status);
+}

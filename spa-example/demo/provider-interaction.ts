@@ -1,0 +1,77 @@
+/** What a person does at the demo provider: sign in, or give up. Consent is implied, for the app is first-party. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { text } from 'node:stream/consumers';
+import type { InteractionResults, Provider } from 'oidc-provider';
+import { renderFailure, renderSignIn } from './provider-pages.ts';
+import { verifyPassword } from './users.ts';
+
+const maxFormBytes = 4096;
+
+/** Answers `/interaction/…`, whither the provider sends a browser when it needs something from the person. */
+export async function handleInteraction(
+  provider: Provider,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const interaction = await findInteraction(provider, request, response);
+  if (!interaction) {
+    const detail = 'This sign-in has expired or was finished already. Go back to the app and sign in again.';
+    await sendPage(response, 400, renderFailure('Start again', detail));
+    return;
+  }
+  const finish = (result: InteractionResults): Promise<void> =>
+    provider.interactionFinished(request, response, result, { mergeWithLastSubmission: true });
+
+  if (interaction.prompt.name === 'consent') {
+    await finish({ consent: {} });
+    return;
+  }
+  const action = `/interaction/${interaction.uid}`;
+  if (request.method !== 'POST') {
+    const hint = interaction.params['login_hint'];
+    const username = typeof hint === 'string' ? hint : '';
+    await sendPage(response, 200, renderSignIn({ action, username, error: undefined }));
+    return;
+  }
+  const form = await readForm(request);
+  if (form === undefined) {
+    await sendPage(response, 413, renderFailure('Too much', 'The form is larger than a name and a password can be.'));
+    return;
+  }
+  if (form.get('choice') === 'cancel') {
+    await finish({ error: 'access_denied', error_description: 'The person cancelled the sign-in.' });
+    return;
+  }
+  const username = form.get('username') ?? '';
+  const user = verifyPassword(username, form.get('password') ?? '');
+  if (!user) {
+    await sendPage(response, 401, renderSignIn({ action, username, error: 'That name and password do not match.' }));
+    return;
+  }
+  await finish({ login: { accountId: user.username } });
+}
+
+async function findInteraction(
+  provider: Provider,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<Awaited<ReturnType<Provider['interactionDetails']>> | undefined> {
+  try {
+    return await provider.interactionDetails(request, response);
+  } catch (error) {
+    if (error instanceof Error && error.name === 'SessionNotFound') return undefined;
+    throw error;
+  }
+}
+
+async function readForm(request: IncomingMessage): Promise<URLSearchParams | undefined> {
+  // A browser's form always announces its length, so what comes without one isn't ours.
+  const length = Number(request.headers['content-length'] ?? Number.NaN);
+  if (!(length <= maxFormBytes)) return undefined;
+  return new URLSearchParams(await text(request));
+}
+
+async function sendPage(response: ServerResponse, status: number, page: Promise<string>): Promise<void> {
+  const headers = { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' };
+  response.writeHead(status, headers).end(await page);
+}
