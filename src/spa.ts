@@ -1,0 +1,469 @@
+/**
+ * Serves the single-page app's built files: one folder, read only, with validators, ranges, precompressed variants
+ * and the history fallback to index.html (RFC 9110, RFC 9111). It hides the file system: nothing outside the folder
+ * and nothing hidden in it is ever opened for an answer.
+ *
+ * Nothing about a file is remembered between requests but the hashes of a document's inline scripts, under the file's
+ * own ETag: a redeploy is seen by the next request, also one that switches the folder when the folder is a link.
+ */
+
+import { hash } from 'node:crypto';
+import { constants, lstatSync, statSync } from 'node:fs';
+import type { BigIntStats } from 'node:fs';
+import { lstat, open, realpath } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { isAbsolute, join, relative, resolve, sep } from 'node:path';
+import { parseAccept } from 'hono/utils/accept';
+import { COMPRESSIBLE_CONTENT_TYPE_REGEX } from 'hono/utils/compress';
+import { getMimeType } from 'hono/utils/mime';
+import { LRUCache } from 'lru-cache';
+import { BffError } from './errors.ts';
+import { inlineHashes, securityHeaders } from './security-headers.ts';
+import type { HeaderOverrides } from './security-headers.ts';
+
+export interface SpaFolderOptions {
+  /** The folder of built files; it must hold an index.html. May itself be a link that deployments switch. */
+  readonly folder: string;
+  /** The app's public origin; `https:` brings HSTS. */
+  readonly origin: string;
+  /** Replaces (string), adds (string) or removes (`false`) response headers, the security headers among them. */
+  readonly headers?: HeaderOverrides | undefined;
+  /** Serve `*.map` files. Default `false`: a source map hands out the app's source code. */
+  readonly sourceMaps?: boolean | undefined;
+  /**
+   * Follow symbolic links whose target stays in the folder and isn't hidden, as a mounted Kubernetes ConfigMap needs.
+   * Default `false`: links inside the folder are not served. A link that leaves the folder never is.
+   */
+  readonly symlinks?: boolean | undefined;
+}
+
+/** A web-standard handler for one folder. */
+export interface SpaFolder {
+  /**
+   * Answers GET and HEAD; throws {@link BffError} `route_not_found`, `method_not_allowed` or `request_invalid`.
+   * The answer's body must be read to its end or cancelled, for it holds an open file.
+   */
+  fetch(request: Request): Promise<Response>;
+}
+
+/** Serves one folder of built files. Throws at once, with reason and remedy, if it or its index.html isn't there. */
+export function createSpaFolder(options: SpaFolderOptions): SpaFolder {
+  const folder = resolve(options.folder);
+  const tree: Tree = { sourceMaps: options.sourceMaps ?? false, symlinks: options.symlinks ?? false };
+  checkFolder(folder, tree);
+  const assetHeaders = securityHeaders(options);
+  const documentHeaders = new LRUCache<string, HeaderPairs>({ max: 200 });
+
+  async function headersFor(file: OpenFile): Promise<HeaderPairs> {
+    if (!isDocument(nameOf(file.segments))) return assetHeaders;
+    const known = documentHeaders.get(file.etag);
+    if (known) return known;
+    const inline = inlineHashes(await file.handle.readFile('utf8'));
+    const headers = securityHeaders({ origin: options.origin, headers: options.headers, inline });
+    documentHeaders.set(file.etag, headers);
+    return headers;
+  }
+
+  async function respond(request: Request, root: string, file: OpenFile): Promise<Response> {
+    const unused = new Set([file.handle]);
+    try {
+      const policy = await headersFor(file);
+      const chosen = await chooseCoding(tree, root, file, request.headers.get('accept-encoding'));
+      unused.add(chosen.file.handle);
+      const { status, headers, range } = answer(request, chosen);
+      for (const [name, value] of policy) headers.set(name, value);
+      if (request.method === 'HEAD' || !range || range.last < range.first) {
+        return new Response(null, { status, headers });
+      }
+      unused.delete(chosen.file.handle);
+      return new Response(readRange(chosen.file.handle, range), { status, headers });
+    } finally {
+      for (const handle of unused) await handle.close();
+    }
+  }
+
+  async function fetch(request: Request): Promise<Response> {
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      throw new BffError('method_not_allowed', 'Files can only be read: use GET or HEAD.', {
+        headers: { allow: 'GET, HEAD' },
+      });
+    }
+    const { pathname, search } = new URL(request.url);
+    const segments = decodePath(pathname);
+    const root = await realpath(folder);
+
+    const file = await openFile(tree, root, segments);
+    if (file) return respond(request, root, file);
+
+    const nested = await openFile(tree, root, [...segments, indexName]);
+    if (nested) {
+      await nested.handle.close();
+      return redirectIntoFolder(pathname, search, assetHeaders);
+    }
+    if (!isNavigation(request.headers) || !mayBeRoute(segments)) {
+      throw new BffError('route_not_found', 'There is no such file.');
+    }
+    const index = await openFile(tree, root, [indexName]);
+    if (!index) throw new Error(`${join(folder, indexName)} has gone: deploy the app's files again`);
+    return respond(request, root, index);
+  }
+
+  return { fetch };
+}
+
+const indexName = 'index.html';
+
+type HeaderPairs = ReturnType<typeof securityHeaders>;
+
+/** What may be seen of the folder. */
+interface Tree {
+  readonly sourceMaps: boolean;
+  readonly symlinks: boolean;
+}
+
+interface OpenFile {
+  readonly segments: readonly string[];
+  readonly handle: FileHandle;
+  readonly size: number;
+  readonly modified: Date;
+  readonly etag: string;
+}
+
+/** The bytes chosen for one answer. */
+interface Representation {
+  /** Of the file asked for, also where `file` is a packed sibling of it. */
+  readonly name: string;
+  readonly file: OpenFile;
+  readonly coding: string | undefined;
+  /** Whether another request for the same URL may get another coding. */
+  readonly negotiated: boolean;
+}
+
+/** First and last byte, both included; `last` is below `first` for nothing at all. */
+interface ByteRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+function checkFolder(folder: string, tree: Tree): void {
+  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new Error(`spa.folder: ${folder} is not a folder. Build the app first, or correct the path.`);
+  }
+  const index = join(folder, indexName);
+  const stats = (tree.symlinks ? statSync : lstatSync)(index, { throwIfNoEntry: false });
+  if (!stats?.isFile()) {
+    throw new Error(
+      `spa.folder: ${index} is ${stats ? 'not a regular file' : 'missing'}. ` +
+        `Build the app first, or name the folder that holds the built ${indexName}.`,
+    );
+  }
+}
+
+// ---------------------------------------------------------------- the path
+
+/** Far above any file or route; a longer path is a probe and not worth a look at the disk. */
+const maxPathLength = 4096;
+
+/** The decoded segments of a path; a trailing slash names the folder's index.html. Decodes once, never again. */
+function decodePath(pathname: string): readonly string[] {
+  if (pathname.length > maxPathLength) {
+    throw new BffError('request_invalid', `The path is longer than ${maxPathLength} characters.`);
+  }
+  const segments = pathname.slice(1).split('/').map(decodeSegment);
+  return segments.at(-1) === '' ? [...segments.slice(0, -1), indexName] : segments;
+}
+
+function decodeSegment(raw: string): string {
+  let segment: string;
+  try {
+    segment = decodeURIComponent(raw);
+  } catch (cause) {
+    throw new BffError('request_invalid', 'The path is not valid percent-encoded UTF-8.', { cause });
+  }
+  // `%00` cuts names short in C, `%5c` separates them on Windows, `..%2f` climbs: no file and no route needs these.
+  const climbs = segment.split('/').some((part) => part === '.' || part === '..');
+  if (climbs || /[\p{Cc}\\]/u.test(segment)) {
+    throw new BffError('request_invalid', 'The path holds a dot segment, a backslash or a control character.');
+  }
+  return segment;
+}
+
+/** Whether a path may name a file that is meant for the public. */
+function isPublic(tree: Tree, segments: readonly string[]): boolean {
+  return segments.every(isPublicSegment) && (tree.sourceMaps || !/\.map(\.(br|zst|gz))?$/i.test(nameOf(segments)));
+}
+
+function isPublicSegment(segment: string, index: number): boolean {
+  // `.env`, `.git/config`: never. `/.well-known/` is public by definition (RFC 8615).
+  if (segment.startsWith('.')) return index === 0 && segment === '.well-known';
+  // An encoded slash is no separator. `:` (streams, drives), a trailing dot or space are other names on Windows.
+  return segment !== '' && !/[/:]|[. ]$/.test(segment);
+}
+
+/**
+ * Whether index.html may stand in for a path that names no file. Not for what is an asset by its extension: a script
+ * answered with HTML breaks in ways that are hard to read. Not for `/.well-known/…`, where a 404 is information.
+ */
+function mayBeRoute(segments: readonly string[]): boolean {
+  const name = nameOf(segments);
+  return !segments.some((segment) => segment.startsWith('.')) && (isDocument(name) || getMimeType(name) === undefined);
+}
+
+/** Whether a browser goes to a page, as opposed to a script fetching something for it. */
+function isNavigation(headers: Headers): boolean {
+  const mode = headers.get('sec-fetch-mode');
+  if (mode !== null) return mode === 'navigate';
+  return parseAccept(headers.get('accept') ?? '').some(({ type, q }) => type.toLowerCase() === 'text/html' && q > 0);
+}
+
+/** Relative to the path itself, so that it works below any mount point and can't lead to another host. */
+function redirectIntoFolder(pathname: string, search: string, policy: HeaderPairs): Response {
+  const headers = new Headers({ 'cache-control': 'no-cache' });
+  for (const [name, value] of policy) headers.set(name, value);
+  headers.set('location', `./${pathname.slice(pathname.lastIndexOf('/') + 1)}/${search}`);
+  return new Response(null, { status: 302, headers });
+}
+
+// ---------------------------------------------------------------- the file
+
+/**
+ * Opens a file of the folder, or gives `undefined` where there is none to see. First opens, then checks what was
+ * opened: whatever happens on the disk in between, the bytes sent are those of a file that stood in the folder.
+ */
+async function openFile(tree: Tree, root: string, segments: readonly string[]): Promise<OpenFile | undefined> {
+  if (!isPublic(tree, segments)) return undefined;
+  const path = join(root, ...segments);
+  const handle = await unlessAbsent(open(path, tree.symlinks ? openFlags : openFlags | constants.O_NOFOLLOW));
+  if (!handle) return undefined;
+
+  let file: OpenFile | undefined;
+  try {
+    const stats = await handle.stat({ bigint: true });
+    if (stats.isFile() && (await standsInFolder(tree, root, path, stats))) {
+      file = describe(segments, handle, stats);
+    }
+  } finally {
+    if (!file) await handle.close();
+  }
+  return file;
+}
+
+/** Non-blocking, so that opening a named pipe doesn't hang until somebody writes to it. */
+const openFlags = constants.O_RDONLY | constants.O_NONBLOCK;
+
+/** Whether the opened file is the one at `path`, reached through no link but those the tree allows. */
+async function standsInFolder(tree: Tree, root: string, path: string, opened: BigIntStats): Promise<boolean> {
+  const real = await unlessAbsent(realpath(path));
+  if (real === undefined) return false;
+  // Where links aren't followed, the name asked for must be the file's one real name. That also refuses the other
+  // spellings of it that Windows and macOS accept: another case, short names, alternate streams.
+  if (!tree.symlinks && real !== path) return false;
+  if (tree.symlinks && !isPublicTarget(tree, relative(root, real))) return false;
+  const atPath = await unlessAbsent(lstat(real, { bigint: true }));
+  return atPath?.ino === opened.ino && atPath.dev === opened.dev;
+}
+
+function isPublicTarget(tree: Tree, target: string): boolean {
+  const segments = target.split(sep);
+  if (segments[0] === '..' || isAbsolute(target)) return false;
+  // Kubernetes keeps the files of a ConfigMap in a folder `..2026_11_21_…` beside the links to them.
+  return isPublic(
+    tree,
+    segments.filter((segment) => !segment.startsWith('..')),
+  );
+}
+
+function describe(segments: readonly string[], handle: FileHandle, stats: BigIntStats): OpenFile {
+  // Not from the modification time alone: reproducible builds give every file the same one, and an index.html whose
+  // hashed names changed has the same size. The change time can't be set, so no redeploy goes unseen. Hashed, because
+  // the inode is nobody's business.
+  const identity = [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join();
+  return {
+    segments,
+    handle,
+    size: Number(stats.size),
+    modified: new Date(Number(stats.mtimeMs)),
+    etag: `"${hash('sha256', identity, 'base64url').slice(0, 22)}"`,
+  };
+}
+
+const absentCodes: ReadonlySet<unknown> = new Set(['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO']);
+
+/** `undefined` where there is no such file; a file that can't be read is the operator's fault and stays an error. */
+async function unlessAbsent<T>(access: Promise<T>): Promise<T | undefined> {
+  try {
+    return await access;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && absentCodes.has(error.code)) return undefined;
+    throw error;
+  }
+}
+
+/** Streams part of a file and closes it: at the end, on an error, and when the reader cancels. */
+function readRange(handle: FileHandle, { first, last }: ByteRange): ReadableStream<Uint8Array> {
+  const chunkSize = 65536;
+  let position = first;
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller): Promise<void> {
+        const wanted = Math.min(chunkSize, last - position + 1);
+        try {
+          const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(wanted), 0, wanted, position);
+          // The length was promised: a short body must look broken, not complete.
+          if (bytesRead === 0) throw new Error('The file became shorter while it was sent');
+          position += bytesRead;
+          controller.enqueue(buffer.subarray(0, bytesRead));
+        } catch (error) {
+          await handle.close();
+          throw error;
+        }
+        if (position > last) {
+          await handle.close();
+          controller.close();
+        }
+      },
+      async cancel(): Promise<void> {
+        await handle.close();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+// ---------------------------------------------------------------- the representation
+
+/** Content codings with the suffix of their files, the one that packs best first. */
+const codings = [
+  { coding: 'br', suffix: '.br' },
+  { coding: 'zstd', suffix: '.zst' },
+  { coding: 'gzip', suffix: '.gz' },
+] as const;
+
+/** Opens the precompressed sibling that the client likes best, if there is one and it likes it better than none. */
+async function chooseCoding(
+  tree: Tree,
+  root: string,
+  file: OpenFile,
+  acceptEncoding: string | null,
+): Promise<Representation> {
+  const name = nameOf(file.segments);
+  const plain = { name, file, coding: undefined };
+  if (!COMPRESSIBLE_CONTENT_TYPE_REGEX.test(mediaType(name))) return { ...plain, negotiated: false };
+
+  const path = join(root, ...file.segments);
+  const found = await Promise.all(
+    codings.map(async (entry) => ((await unlessAbsent(lstat(path + entry.suffix))) ? entry : undefined)),
+  );
+  const siblings = found.filter((entry) => entry !== undefined);
+  const best = favourite(siblings, acceptEncoding);
+  const packed = best && (await openFile(tree, root, [...file.segments.slice(0, -1), name + best.suffix]));
+  const negotiated = siblings.length > 0;
+  return packed ? { name, file: packed, coding: best.coding, negotiated } : { ...plain, negotiated };
+}
+
+/**
+ * RFC 9110, section 12.5.3: the coding of greatest weight, ours first among equals; `undefined` is the plain file. It
+ * is always acceptable unless excluded, and still sent when all else is excluded too, as section 12.4.1 allows.
+ */
+function favourite<T extends { readonly coding: string }>(
+  siblings: readonly T[],
+  acceptEncoding: string | null,
+): T | undefined {
+  const accepted = parseAccept(acceptEncoding ?? '');
+  const weightOf = (coding: string): number | undefined =>
+    accepted.find(({ type }) => type.toLowerCase() === coding)?.q ?? accepted.find(({ type }) => type === '*')?.q;
+  let best: T | undefined;
+  let bestWeight = 0;
+  for (const sibling of siblings) {
+    const weight = weightOf(sibling.coding) ?? 0;
+    if (weight > bestWeight) [best, bestWeight] = [sibling, weight];
+  }
+  return (weightOf('identity') ?? 0) > bestWeight ? undefined : best;
+}
+
+/** Status and headers of the answer, and which bytes make its body. */
+function answer(
+  request: Request,
+  { name, file, coding, negotiated }: Representation,
+): { status: number; headers: Headers; range: ByteRange | undefined } {
+  const headers = new Headers({
+    'cache-control': isHashed(name) ? 'public, max-age=31536000, immutable' : 'no-cache',
+    etag: file.etag,
+    'last-modified': file.modified.toUTCString(),
+  });
+  if (negotiated) headers.set('vary', 'Accept-Encoding');
+  if (isNotModified(request.headers, file)) return { status: 304, headers, range: undefined };
+
+  headers.set('accept-ranges', 'bytes');
+  const range = request.method === 'GET' ? requestedRange(request.headers, file) : undefined;
+  if (range === 'unsatisfiable') {
+    headers.set('content-range', `bytes */${file.size}`);
+    return { status: 416, headers, range: undefined };
+  }
+  headers.set('content-type', mediaType(name));
+  if (coding) headers.set('content-encoding', coding);
+  if (range) headers.set('content-range', `bytes ${range.first}-${range.last}/${file.size}`);
+  const sent = range ?? { first: 0, last: file.size - 1 };
+  headers.set('content-length', String(sent.last - sent.first + 1));
+  return { status: range ? 206 : 200, headers, range: sent };
+}
+
+/** RFC 9110, section 13.2.2: If-Modified-Since counts only where If-None-Match is absent. */
+function isNotModified(headers: Headers, { etag, modified }: OpenFile): boolean {
+  const noneMatch = headers.get('if-none-match');
+  if (noneMatch !== null) {
+    return noneMatch.split(',').some((tag) => tag.trim() === '*' || tag.trim().replace(/^W\//, '') === etag);
+  }
+  const since = Date.parse(headers.get('if-modified-since') ?? '');
+  return wholeSeconds(modified.getTime()) <= wholeSeconds(since);
+}
+
+/** HTTP dates have no fractions. `NaN`, an invalid date, compares as false. */
+function wholeSeconds(milliseconds: number): number {
+  return Math.floor(milliseconds / 1000);
+}
+
+/**
+ * RFC 9110, section 14.2. `undefined` is the whole file: also for several ranges, which a server may ignore and which
+ * are a way to make it send far more than it has, and for a range of a version that has gone (If-Range).
+ */
+function requestedRange(headers: Headers, { size, etag, modified }: OpenFile): ByteRange | 'unsatisfiable' | undefined {
+  const [matched, from = '', to = ''] = /^bytes=(\d*)-(\d*)$/i.exec(headers.get('range') ?? '') ?? [];
+  if (matched === undefined || (from === '' && to === '')) return undefined;
+  const ifRange = headers.get('if-range');
+  if (ifRange !== null && ifRange !== etag && ifRange !== modified.toUTCString()) return undefined;
+
+  if (from !== '' && to !== '' && Number(to) < Number(from)) return undefined;
+  const first = from === '' ? Math.max(size - Number(to), 0) : Number(from);
+  const last = from === '' || to === '' ? size - 1 : Math.min(Number(to), size - 1);
+  return first > last ? 'unsatisfiable' : { first, last };
+}
+
+function nameOf(segments: readonly string[]): string {
+  return segments.at(-1) ?? '';
+}
+
+function mediaType(name: string): string {
+  return getMimeType(name) ?? 'application/octet-stream';
+}
+
+function isDocument(name: string): boolean {
+  return mediaType(name).startsWith('text/html');
+}
+
+/** `main.1a2b3c4d.js`, `chunk-0f3a….css` (Webpack, Parcel, Next): digits and letters both, so no word and no date. */
+const hexHash = /[.-](?=\d*[a-f])(?=[a-f]*\d)[\da-f]{8,64}\./;
+
+/** `index-DiwrgTda.js`, `main-5QZT3CDE.js`, `start.Bx1_aQ3d.js` (Vite, Angular, SvelteKit): a capital not only first. */
+const codeHash = /[.-](?=[\w-]+[A-Z])(?=[\w-]*[a-z\d])[\w-]{8}\.(?:m?js|css)$/;
+
+/** The same of a picture or a font, which people name by hand too (`team-HomePage.png`): a digit within as well. */
+const assetHash = /[.-](?=[\w-]*[A-Z])(?=[\w-]*\d[\w-]*[A-Za-z])[\w-]{8}\.[a-z\d]+$/;
+
+/**
+ * Whether a name carries a hash of the content, so that it can be kept for a year. Errs to "no": that costs a
+ * revalidation, while a wrong "yes" leaves an old file in every browser with no way to call it back.
+ */
+function isHashed(name: string): boolean {
+  return !isDocument(name) && (hexHash.test(name) || codeHash.test(name) || assetHash.test(name));
+}
