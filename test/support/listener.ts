@@ -1,0 +1,81 @@
+/**
+ * HTTP listeners on loopback that a test can close at once, sockets included, and open again on the same port.
+ */
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import { createServer as createTcpServer, type AddressInfo, type Server as TcpServer, type Socket } from 'node:net';
+
+export interface Listener {
+  readonly port: number;
+  readonly server: Server;
+  /** Stops listening and destroys every socket. */
+  close(): Promise<void>;
+  /** Listens again on the port it had. */
+  reopen(): Promise<void>;
+}
+
+/** Starts an HTTP server on a free loopback port (or on `port`). */
+export async function startListener(handler: RequestListener, port = 0): Promise<Listener> {
+  const server = createServer({ maxHeaderSize: 131_072, keepAliveTimeout: 60_000 }, handler);
+  const sockets = trackSockets(server);
+  const actualPort = await listen(server, port);
+  return {
+    port: actualPort,
+    server,
+    close: () => closeNow(server, sockets),
+    reopen: async () => {
+      await listen(server, actualPort);
+    },
+  };
+}
+
+/** Binds to 127.0.0.1 and answers the port. */
+export function listen(server: TcpServer, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', () => {
+      server.off('error', reject);
+      resolve(portOf(server));
+    });
+  });
+}
+
+/** The set of the server's open sockets, kept up to date. */
+export function trackSockets(server: TcpServer): Set<Socket> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  return sockets;
+}
+
+/** Closes the server and every open socket; resolves when the port is free. */
+export function closeNow(server: TcpServer, sockets: Set<Socket>): Promise<void> {
+  return new Promise((resolve) => {
+    if (!server.listening) {
+      resolve();
+      return;
+    }
+    server.close(() => resolve());
+    for (const socket of sockets) socket.destroy();
+  });
+}
+
+/** A loopback port that was free a moment ago, for servers that must know their origin before they start. */
+export async function freePort(): Promise<number> {
+  const server = createTcpServer();
+  const port = await listen(server, 0);
+  await closeNow(server, new Set());
+  return port;
+}
+
+/** Reads the whole body of a request. */
+export async function readBody(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+function portOf(server: TcpServer): number {
+  return (server.address() as AddressInfo).port;
+}

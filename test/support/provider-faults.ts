@@ -1,0 +1,175 @@
+/**
+ * What can go wrong between Sallyport and a provider, as rules that a test sets per endpoint. The rules that match a
+ * request are applied in the order in which they were set.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/**
+ * The endpoints that rules and counters know. A request to the token endpoint counts as `token` and, by its grant
+ * type, as `code` or `refresh`.
+ */
+export type Endpoint =
+  | 'discovery'
+  | 'jwks'
+  | 'authorization'
+  | 'token'
+  | 'code'
+  | 'refresh'
+  | 'userinfo'
+  | 'revocation'
+  | 'introspection'
+  | 'pushedAuthorization'
+  | 'endSession'
+  | 'other';
+
+export interface Failure {
+  /** Default 500. */
+  status?: number;
+  /** Objects are sent as JSON. Default: a small JSON error. */
+  body?: string | Record<string, unknown>;
+  headers?: Record<string, string>;
+  /** Default: `application/json` for objects, `text/html` for strings. */
+  contentType?: string;
+  /** How often; default: until it is undone. */
+  times?: number;
+}
+
+/** A gate that holds requests back until the test lets them go. */
+export interface Gate {
+  /** Resolves when the first request has arrived at the gate. */
+  readonly arrived: Promise<void>;
+  /** Lets everything pass that waits, and what comes later. */
+  release(): void;
+}
+
+/** Takes a rule back. */
+export type Undo = () => void;
+
+export interface Faults {
+  /** Answers in the provider's place; the provider sees nothing. */
+  fail(endpoint: Endpoint, failure?: Failure): Undo;
+  /** Waits before the provider sees the request. */
+  delay(endpoint: Endpoint, milliseconds: number): Undo;
+  /** Holds requests before the provider sees them (or, `after: 'commit'`, holds its answers) until released. */
+  hold(endpoint: Endpoint, options?: { after?: 'commit'; times?: number }): Gate;
+  /** Never answers; the provider sees nothing. */
+  hang(endpoint: Endpoint, times?: number): Undo;
+  /** Destroys the socket; the provider sees nothing. */
+  reset(endpoint: Endpoint, times?: number): Undo;
+  /** The provider does its work, then the socket is destroyed: the answer is lost. */
+  dropAfterCommit(endpoint: Endpoint, times?: number): Undo;
+  /** Takes every rule back (of one endpoint, or all). */
+  heal(endpoint?: Endpoint): void;
+}
+
+type Step =
+  | { kind: 'fail'; failure: Failure }
+  | { kind: 'delay'; milliseconds: number }
+  | { kind: 'hold'; gate: InnerGate; after: 'arrival' | 'commit' }
+  | { kind: 'hang' }
+  | { kind: 'reset' }
+  | { kind: 'dropAfterCommit' };
+
+interface Rule {
+  endpoint: Endpoint;
+  remaining: number;
+  step: Step;
+}
+
+interface InnerGate extends Gate {
+  pass(): Promise<void>;
+}
+
+/** What becomes of a request once the rules before the provider have been applied. */
+export type Verdict = { kind: 'pass' } | { kind: 'fail'; failure: Failure } | { kind: 'hang' } | { kind: 'reset' };
+
+export interface FaultRules extends Faults {
+  /** Applies the rules for a request that counts as `endpoints`. */
+  beforeWork(endpoints: readonly Endpoint[]): Promise<{ verdict: Verdict; afterWork(): Promise<'answer' | 'drop'> }>;
+}
+
+export function createFaultRules(): FaultRules {
+  const rules = new Set<Rule>();
+
+  function add(endpoint: Endpoint, step: Step, times = Infinity): Undo {
+    const rule: Rule = { endpoint, remaining: times, step };
+    rules.add(rule);
+    return () => {
+      rules.delete(rule);
+      if (step.kind === 'hold') step.gate.release();
+    };
+  }
+
+  function take(endpoints: readonly Endpoint[]): Step[] {
+    const matching = [...rules].filter((rule) => endpoints.includes(rule.endpoint));
+    for (const rule of matching) {
+      rule.remaining -= 1;
+      if (rule.remaining <= 0) rules.delete(rule);
+    }
+    return matching.map((rule) => rule.step);
+  }
+
+  return {
+    fail: (endpoint, failure = {}) => add(endpoint, { kind: 'fail', failure }, failure.times),
+    delay: (endpoint, milliseconds) => add(endpoint, { kind: 'delay', milliseconds }),
+    hold(endpoint, options = {}) {
+      const gate = createGate();
+      const undo = add(endpoint, { kind: 'hold', gate, after: options.after ?? 'arrival' }, options.times);
+      return { arrived: gate.arrived, release: undo };
+    },
+    hang: (endpoint, times) => add(endpoint, { kind: 'hang' }, times),
+    reset: (endpoint, times) => add(endpoint, { kind: 'reset' }, times),
+    dropAfterCommit: (endpoint, times) => add(endpoint, { kind: 'dropAfterCommit' }, times),
+    heal(endpoint) {
+      for (const rule of rules) {
+        if (endpoint !== undefined && rule.endpoint !== endpoint) continue;
+        rules.delete(rule);
+        if (rule.step.kind === 'hold') rule.step.gate.release();
+      }
+    },
+    async beforeWork(endpoints) {
+      const steps = take(endpoints);
+      const verdict = await applyBefore(steps);
+      return { verdict, afterWork: () => applyAfter(steps) };
+    },
+  };
+}
+
+async function applyBefore(steps: Step[]): Promise<Verdict> {
+  for (const step of steps) {
+    if (step.kind === 'delay') await sleep(step.milliseconds);
+    if (step.kind === 'hold' && step.after === 'arrival') await step.gate.pass();
+    if (step.kind === 'fail') return { kind: 'fail', failure: step.failure };
+    if (step.kind === 'hang' || step.kind === 'reset') return { kind: step.kind };
+  }
+  return { kind: 'pass' };
+}
+
+async function applyAfter(steps: Step[]): Promise<'answer' | 'drop'> {
+  for (const step of steps) {
+    if (step.kind === 'hold' && step.after === 'commit') await step.gate.pass();
+    if (step.kind === 'dropAfterCommit') return 'drop';
+  }
+  return 'answer';
+}
+
+function createGate(): InnerGate {
+  const arrival = createSignal();
+  const opening = createSignal();
+  return {
+    arrived: arrival.given,
+    release: opening.give,
+    async pass() {
+      arrival.give();
+      await opening.given;
+    },
+  };
+}
+
+function createSignal(): { given: Promise<void>; give: () => void } {
+  let give: () => void = () => undefined;
+  const given = new Promise<void>((resolve) => {
+    give = resolve;
+  });
+  return { given, give };
+}

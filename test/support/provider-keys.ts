@@ -1,0 +1,97 @@
+/**
+ * The provider's signing keys, and the ways in which an ID token can be forged. RSA keys are slow to make, so the
+ * providers of one test file share a small ring; `rotateKeys()` moves a provider on to the next key of the ring.
+ */
+import { createPublicKey } from 'node:crypto';
+import {
+  CompactSign,
+  decodeJwt,
+  decodeProtectedHeader,
+  exportJWK,
+  generateKeyPair,
+  type JWK,
+  type JWTPayload,
+} from 'jose';
+
+export interface SigningKey {
+  readonly kid: string;
+  /** The private key, as the provider takes it. */
+  readonly jwk: JWK;
+}
+
+export type JwtHeader = Record<string, unknown>;
+
+/**
+ * How a changed ID token is signed: by the provider's key (`own`), by a key it never published (`foreign`, under the
+ * own key's id), not at all (`none`), with the public key as an HMAC secret (`public-key-as-secret`), or by the own
+ * key with the signature spoilt (`broken`).
+ */
+export type Signing = 'own' | 'foreign' | 'none' | 'public-key-as-secret' | 'broken';
+
+export interface IdTokenChange {
+  claims?: JWTPayload;
+  header?: JwtHeader;
+  sign?: Signing;
+}
+
+export type IdTokenMutation = (claims: JWTPayload, header: JwtHeader) => IdTokenChange;
+
+const keyRing: Promise<SigningKey>[] = [];
+
+/** The key with the number `index` of this test file's ring. */
+export function signingKey(index: number): Promise<SigningKey> {
+  const existing = keyRing[index];
+  if (existing) return existing;
+  const made = makeKey(`key-${index}`);
+  keyRing[index] = made;
+  return made;
+}
+
+/** Applies the mutation to an ID token and signs it again. */
+export async function mutateIdToken(idToken: string, mutate: IdTokenMutation, key: SigningKey): Promise<string> {
+  const before = { claims: decodeJwt(idToken), header: decodeProtectedHeader(idToken) as JwtHeader };
+  const change = mutate(structuredClone(before.claims), structuredClone(before.header));
+  const claims = change.claims ?? before.claims;
+  const header = change.header ?? before.header;
+  switch (change.sign ?? 'own') {
+    case 'own':
+      return signJwt(claims, header, key);
+    case 'foreign':
+      return signJwt(claims, header, await makeKey(key.kid));
+    case 'none':
+      return `${encodeJson({ ...header, alg: 'none' })}.${encodeJson(claims)}.`;
+    case 'public-key-as-secret':
+      return signWithPublicKey(claims, header, key);
+    case 'broken':
+      return spoil(await signJwt(claims, header, key));
+  }
+}
+
+/** Signs claims as the provider would (logout tokens, access tokens of its own making). */
+export async function signJwt(claims: JWTPayload, header: JwtHeader, key: SigningKey): Promise<string> {
+  const payload = Buffer.from(JSON.stringify(claims));
+  return new CompactSign(payload).setProtectedHeader({ ...header, alg: 'RS256' }).sign(key.jwk);
+}
+
+async function makeKey(kid: string): Promise<SigningKey> {
+  const { privateKey } = await generateKeyPair('RS256', { extractable: true });
+  return { kid, jwk: { ...(await exportJWK(privateKey)), kid, alg: 'RS256', use: 'sig' } };
+}
+
+function signWithPublicKey(claims: JWTPayload, header: JwtHeader, key: SigningKey): Promise<string> {
+  const publicKey = createPublicKey({ key: key.jwk as Record<string, unknown>, format: 'jwk' });
+  const secret = Buffer.from(publicKey.export({ type: 'spki', format: 'pem' }));
+  return new CompactSign(Buffer.from(JSON.stringify(claims)))
+    .setProtectedHeader({ ...header, alg: 'HS256' })
+    .sign(secret);
+}
+
+/** Flips a character in the middle of the signature (the last one carries bits that don't count). */
+function spoil(jwt: string): string {
+  const at = jwt.length - 20;
+  return `${jwt.slice(0, at)}${jwt[at] === 'A' ? 'B' : 'A'}${jwt.slice(at + 1)}`;
+}
+
+function encodeJson(value: unknown): string {
+  return Buffer.from(JSON.stringify(value)).toString('base64url');
+}

@@ -1,0 +1,617 @@
+/**
+ * A real OpenID provider (oidc-provider) on loopback, behind a scripting layer: every request is recorded and counted,
+ * can be failed, delayed, held or dropped, and every answer can be changed on its way out. The issuer is
+ * `http://127.0.0.1:PORT`, which is another site than the app's `http://localhost:PORT`, as in real life.
+ */
+import { randomBytes } from 'node:crypto';
+import { Agent, type IncomingMessage, request as httpRequest, type ServerResponse } from 'node:http';
+import { Provider, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
+import type { JWTPayload } from 'jose';
+import { readBody, startListener, type Listener } from './listener.ts';
+import { createFaultRules, type Endpoint, type Failure, type Faults, type Undo } from './provider-faults.ts';
+import {
+  mutateIdToken,
+  signingKey,
+  signJwt,
+  type IdTokenMutation,
+  type JwtHeader,
+  type SigningKey,
+} from './provider-keys.ts';
+import { createProviderStorage, type ProviderStorage } from './provider-storage.ts';
+
+export type User = 'alice' | 'bob';
+
+export interface ProviderOptions {
+  /** Where codes may be sent. */
+  redirectUris: string[];
+  postLogoutRedirectUris?: string[];
+  clientId?: string;
+  clientSecret?: string;
+  authMethod?: 'client_secret_basic' | 'client_secret_post';
+  /** More clients, as oidc-provider takes them. */
+  clients?: NonNullable<Configuration['clients']>;
+  settings?: Partial<ProviderSettings>;
+  /** Deviations of well-known providers; there is only the standard so far. */
+  flavour?: 'standard';
+}
+
+/** What a test may change while the provider runs. */
+export interface ProviderSettings {
+  /** `auto`: the login page answers itself, for HTTP clients; `form`: a form, for browsers. Default `auto`. */
+  login: 'auto' | 'form';
+  /** Who signs in automatically where the request has no `login_hint`. Default `alice`. */
+  user: User;
+  /** Access tokens are JWTs for the audience `https://api.test` (default) or opaque strings. */
+  accessTokens: 'jwt' | 'opaque';
+  /** A refresh token is used once, and a second use revokes its whole family. Default true. */
+  rotateRefreshTokens: boolean;
+  /** Who gets a refresh token: everybody, only after `prompt=consent`, nobody. Default `always`. */
+  refreshTokens: 'always' | 'with-consent' | 'never';
+  /** Lifetimes in seconds. */
+  lifetimes: { accessToken: number; idToken: number; refreshToken: number; code: number; session: number };
+  /** So many incompressible characters are added to every JWT access token. Default 0. */
+  accessTokenPadding: number;
+  /** Claims added to the ID token (and userinfo) of every user. */
+  extraClaims: Record<string, unknown>;
+}
+
+export interface RecordedRequest {
+  endpoints: readonly Endpoint[];
+  method: string;
+  path: string;
+  query: Record<string, string>;
+  form: Record<string, string>;
+  headers: IncomingMessage['headers'];
+}
+
+export type JsonMutation = (json: Record<string, unknown>) => Record<string, unknown>;
+export type CallbackMutation = (parameters: URLSearchParams) => URLSearchParams;
+export type SecretKind = 'accessToken' | 'refreshToken' | 'idToken' | 'code' | 'codeVerifier' | 'clientSecret';
+
+export interface TestProvider extends Faults {
+  readonly issuer: string;
+  readonly port: number;
+  readonly clientId: string;
+  readonly clientSecret: string;
+  readonly settings: ProviderSettings;
+  /** How many requests each endpoint has had, failed ones included. */
+  readonly calls: Record<Endpoint, number>;
+  readonly requests: RecordedRequest[];
+  /** How often a refresh token was shown that had been used before, or was in use. */
+  readonly reusedRefreshTokens: number;
+  /** Every secret that the provider gave out or was shown, with its kind. */
+  readonly secrets: ReadonlyMap<string, SecretKind>;
+  /** Sets every counter to 0 and empties the record; `secrets` are kept. */
+  resetCalls(): void;
+  /** Stops listening; connections are cut. */
+  down(): Promise<void>;
+  /** Listens again on the same port. */
+  up(): Promise<void>;
+  /** Signs with a new key from now on; the old one leaves the key set unless `keepOld`. */
+  rotateKeys(options?: { keepOld?: boolean }): Promise<void>;
+  /** Changes the JSON that an endpoint answers with status 200. */
+  mutate(endpoint: Endpoint, mutation: JsonMutation): Undo;
+  mutateDiscovery(mutation: JsonMutation): Undo;
+  /** Changes the ID token in every answer of the token endpoint (or of one grant) and signs it again. */
+  mutateIdToken(mutation: IdTokenMutation, grant?: 'token' | 'code' | 'refresh'): Undo;
+  /** Changes the parameters of every redirect back to the client. */
+  mutateCallback(mutation: CallbackMutation): Undo;
+  /** The next redirect back to the client carries this error in place of the code. */
+  refuseNext(error: string, description?: string): void;
+  /** Revokes every grant (of one user): refreshes answer `invalid_grant`. Answers how many entries went. */
+  revokeGrants(user?: User): number;
+  /** Ends the user's sessions with the provider; tokens live on. */
+  revokeSession(user?: User): number;
+  /** Signs a JWT with the provider's current key, for logout tokens and the like. */
+  sign(claims: JWTPayload, header?: JwtHeader): Promise<string>;
+  close(): Promise<void>;
+}
+
+interface Answer {
+  status: number;
+  headers: Array<[string, string]>;
+  body: Buffer;
+}
+
+/** The state behind one provider; the functions of this file share it. */
+interface Inner {
+  settings: ProviderSettings;
+  storage: ProviderStorage;
+  clientId: string;
+  clientSecret: string;
+  redirectUris: string[];
+  keys: { current: SigningKey; index: number };
+  provider: Provider;
+  listener: Listener;
+  agent: Agent;
+  mutations: Array<{ endpoint: Endpoint; apply: JsonMutation }>;
+  idTokenMutations: Array<{ grant: Endpoint; apply: IdTokenMutation }>;
+  callbackMutations: CallbackMutation[];
+  secrets: Map<string, SecretKind>;
+  spentRefreshTokens: Set<string>;
+}
+
+const AUDIENCE = 'https://api.test';
+
+const ENDPOINT_OF_PATH: Readonly<Record<string, Endpoint>> = {
+  '/.well-known/openid-configuration': 'discovery',
+  '/jwks': 'jwks',
+  '/auth': 'authorization',
+  '/token': 'token',
+  '/me': 'userinfo',
+  '/token/revocation': 'revocation',
+  '/token/introspection': 'introspection',
+  '/request': 'pushedAuthorization',
+  '/session/end': 'endSession',
+};
+
+const USERS: Readonly<Record<User, Record<string, unknown>>> = {
+  alice: { name: 'Alice Adams', preferred_username: 'alice', email: 'alice@example.test', email_verified: true },
+  bob: { name: 'Bob Brown', preferred_username: 'bob', email: 'bob@example.test', email_verified: true },
+};
+
+/** Starts a provider on a free loopback port. */
+export async function startProvider(options: ProviderOptions): Promise<TestProvider> {
+  const faults = createFaultRules();
+  const calls = zeroCalls();
+  const requests: RecordedRequest[] = [];
+  let reusedRefreshTokens = 0;
+
+  const front = await startListener((request, response) => {
+    serve(request, response).catch((error: unknown) => response.destroy(error as Error));
+  });
+  const issuer = `http://127.0.0.1:${front.port}`;
+  const inner = await startInner(issuer, options);
+
+  async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = await readBody(request);
+    const recorded = recordRequest(request, body);
+    requests.push(recorded);
+    for (const endpoint of recorded.endpoints) calls[endpoint] += 1;
+    noteSecretsOfRequest(inner, recorded);
+
+    const { verdict, afterWork } = await faults.beforeWork(recorded.endpoints);
+    if (verdict.kind === 'hang') return;
+    if (verdict.kind === 'reset') {
+      request.socket.destroy();
+      return;
+    }
+    if (verdict.kind === 'fail') {
+      send(response, failureAnswer(verdict.failure));
+      return;
+    }
+    const refreshToken = recorded.endpoints.includes('refresh') ? recorded.form['refresh_token'] : undefined;
+    if (refreshToken !== undefined && inner.spentRefreshTokens.has(refreshToken)) reusedRefreshTokens += 1;
+    if (refreshToken !== undefined && inner.settings.rotateRefreshTokens) inner.spentRefreshTokens.add(refreshToken);
+
+    const answer = await changeAnswer(inner, recorded.endpoints, await askInner(inner, request, body));
+    if ((await afterWork()) === 'drop') request.socket.destroy();
+    else send(response, answer);
+  }
+
+  return {
+    ...faults,
+    issuer,
+    port: front.port,
+    clientId: inner.clientId,
+    clientSecret: inner.clientSecret,
+    settings: inner.settings,
+    calls,
+    requests,
+    secrets: inner.secrets,
+    get reusedRefreshTokens() {
+      return reusedRefreshTokens;
+    },
+    resetCalls() {
+      Object.assign(calls, zeroCalls());
+      requests.length = 0;
+      reusedRefreshTokens = 0;
+    },
+    down: () => front.close(),
+    up: () => front.reopen(),
+    rotateKeys: (rotation = {}) => rotateKeys(inner, issuer, options, rotation.keepOld ?? false),
+    mutate: (endpoint, apply) => addTo(inner.mutations, { endpoint, apply }),
+    mutateDiscovery: (apply) => addTo(inner.mutations, { endpoint: 'discovery', apply }),
+    mutateIdToken: (apply, grant = 'token') => addTo(inner.idTokenMutations, { grant, apply }),
+    mutateCallback: (mutation) => addTo(inner.callbackMutations, mutation),
+    refuseNext(error, description) {
+      const undo = addTo(inner.callbackMutations, (parameters) => {
+        undo();
+        return refusal(parameters, error, description);
+      });
+    },
+    revokeGrants: (user) =>
+      inner.storage.remove(
+        (model, payload) =>
+          ['Grant', 'RefreshToken', 'AccessToken', 'AuthorizationCode'].includes(model) &&
+          (user === undefined || payload.accountId === user),
+      ),
+    revokeSession: (user) =>
+      inner.storage.remove(
+        (model, payload) => model === 'Session' && (user === undefined || payload.accountId === user),
+      ),
+    sign: (claims, header = {}) => signJwt(claims, { kid: inner.keys.current.kid, ...header }, inner.keys.current),
+    async close() {
+      faults.heal();
+      await front.close();
+      inner.agent.destroy();
+      await inner.listener.close();
+    },
+  };
+}
+
+async function startInner(issuer: string, options: ProviderOptions): Promise<Inner> {
+  const settings: ProviderSettings = {
+    login: 'auto',
+    user: 'alice',
+    accessTokens: 'jwt',
+    rotateRefreshTokens: true,
+    refreshTokens: 'always',
+    accessTokenPadding: 0,
+    extraClaims: {},
+    ...options.settings,
+    lifetimes: {
+      accessToken: 300,
+      idToken: 300,
+      refreshToken: 86_400,
+      code: 60,
+      session: 86_400,
+      ...options.settings?.lifetimes,
+    },
+  };
+  const clientSecret = options.clientSecret ?? randomBytes(24).toString('base64url');
+  const state = {
+    settings,
+    storage: createProviderStorage(),
+    clientId: options.clientId ?? 'sallyport',
+    clientSecret,
+    redirectUris: options.redirectUris,
+    keys: { current: await signingKey(0), index: 0 },
+    agent: new Agent({ keepAlive: true }),
+    mutations: [],
+    idTokenMutations: [],
+    callbackMutations: [],
+    secrets: new Map<string, SecretKind>([[clientSecret, 'clientSecret']]),
+    spentRefreshTokens: new Set<string>(),
+  } satisfies Omit<Inner, 'provider' | 'listener'>;
+  const provider = createProvider(issuer, options, state, [state.keys.current]);
+  const listener = await startListener((request, response) => {
+    handleInner(inner, request, response).catch((error: unknown) => response.destroy(error as Error));
+  });
+  const inner: Inner = { ...state, provider, listener };
+  return inner;
+}
+
+function createProvider(
+  issuer: string,
+  options: ProviderOptions,
+  state: Omit<Inner, 'provider' | 'listener'>,
+  keys: SigningKey[],
+): Provider {
+  const { settings } = state;
+  const provider = new Provider(issuer, {
+    adapter: (model) => state.storage.adapter(model),
+    jwks: { keys: keys.map((key) => key.jwk) as NonNullable<Configuration['jwks']>['keys'] },
+    cookies: { keys: ['the provider signs its own cookies with this'] },
+    clients: [
+      {
+        client_id: state.clientId,
+        client_secret: state.clientSecret,
+        redirect_uris: options.redirectUris,
+        post_logout_redirect_uris: options.postLogoutRedirectUris ?? [],
+        grant_types: ['authorization_code', 'refresh_token'],
+        response_types: ['code'],
+        token_endpoint_auth_method: options.authMethod ?? 'client_secret_basic',
+      },
+      ...(options.clients ?? []),
+    ],
+    pkce: { required: () => true },
+    conformIdTokenClaims: false,
+    acrValues: ['urn:test:silver', 'urn:test:gold'],
+    claims: {
+      openid: ['sub'],
+      profile: ['name', 'preferred_username', ...Object.keys(settings.extraClaims)],
+      email: ['email', 'email_verified'],
+    },
+    findAccount: (_ctx, accountId) => ({
+      accountId,
+      claims: () => ({ sub: accountId, ...USERS[accountId as User], ...settings.extraClaims }),
+    }),
+    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    loadExistingGrant: grantEverything,
+    issueRefreshToken: (ctx) => grantsRefreshToken(ctx, settings),
+    expiresWithSession: () => false,
+    rotateRefreshToken: () => settings.rotateRefreshTokens,
+    ttl: {
+      AccessToken: () => settings.lifetimes.accessToken,
+      IdToken: () => settings.lifetimes.idToken,
+      RefreshToken: () => settings.lifetimes.refreshToken,
+      AuthorizationCode: () => settings.lifetimes.code,
+      Session: () => settings.lifetimes.session,
+      Grant: () => settings.lifetimes.refreshToken,
+      Interaction: () => 3600,
+    },
+    formats: {
+      customizers: {
+        jwt: (_ctx, _token, parts) => {
+          if (settings.accessTokenPadding > 0) parts.payload['padding'] = randomCharacters(settings.accessTokenPadding);
+        },
+      },
+    },
+    features: {
+      devInteractions: { enabled: false },
+      revocation: { enabled: true },
+      introspection: { enabled: true },
+      userinfo: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: () => (settings.accessTokens === 'jwt' ? AUDIENCE : []),
+        useGrantedResource: () => true,
+        getResourceServerInfo: (_ctx, resource) => ({
+          scope: 'api openid profile email offline_access',
+          audience: resource,
+          accessTokenFormat: 'jwt',
+          accessTokenTTL: settings.lifetimes.accessToken,
+        }),
+      },
+      rpInitiatedLogout: { enabled: true, logoutSource: (ctx, form) => renderLogout(ctx, form, settings) },
+    },
+  });
+  provider.on('server_error', (_ctx, error) => process.stderr.write(`provider: ${String(error.stack)}\n`));
+  return provider;
+}
+
+async function rotateKeys(inner: Inner, issuer: string, options: ProviderOptions, keepOld: boolean): Promise<void> {
+  const old = inner.keys.current;
+  const index = inner.keys.index + 1;
+  const current = await signingKey(index);
+  inner.keys.current = current;
+  inner.keys.index = index;
+  inner.provider = createProvider(issuer, options, inner, keepOld ? [current, old] : [current]);
+}
+
+/** No consent page: what the client asks for is granted. */
+async function grantEverything(ctx: KoaContextWithOIDC): Promise<InstanceType<Provider['Grant']> | undefined> {
+  const { client, session, provider, params } = ctx.oidc;
+  if (!client || !session?.accountId) return undefined;
+  const known = session.grantIdFor(client.clientId);
+  const grant =
+    (known === undefined ? undefined : await provider.Grant.find(known)) ??
+    new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
+  const scope = String(params?.['scope'] ?? '');
+  grant.addOIDCScope(scope);
+  grant.addResourceScope(AUDIENCE, scope);
+  await grant.save();
+  return grant;
+}
+
+function grantsRefreshToken(ctx: KoaContextWithOIDC, settings: ProviderSettings): boolean {
+  switch (settings.refreshTokens) {
+    case 'always':
+      return true;
+    case 'with-consent':
+      return ctx.oidc.entities.AuthorizationCode?.scopes.has('offline_access') ?? false;
+    case 'never':
+      return false;
+  }
+}
+
+function renderLogout(ctx: KoaContextWithOIDC, form: string, settings: ProviderSettings): void {
+  const button = '<button name="logout" value="yes">Sign out</button>';
+  const hidden = '<input type="hidden" name="logout" value="yes"/>';
+  const submit = '<script>document.forms[0].submit()</script>';
+  ctx.body =
+    settings.login === 'auto'
+      ? `<!doctype html><body>${form.replace('</form>', `${hidden}</form>`)}${submit}</body>`
+      : `<!doctype html><title>Sign out</title><body>${form.replace('</form>', `${button}</form>`)}</body>`;
+}
+
+async function handleInner(inner: Inner, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  if (!request.url?.startsWith('/interaction/')) {
+    await inner.provider.callback()(request, response);
+    return;
+  }
+  const { params, uid } = await inner.provider.interactionDetails(request, response);
+  const hint = params['login_hint'];
+  const suggested = isUser(hint) ? hint : inner.settings.user;
+  if (request.method === 'POST') {
+    const chosen = new URLSearchParams((await readBody(request)).toString()).get('user');
+    await finishInteraction(inner, request, response, isUser(chosen) ? chosen : suggested);
+  } else if (inner.settings.login === 'auto') {
+    await finishInteraction(inner, request, response, suggested);
+  } else {
+    response.setHeader('content-type', 'text/html; charset=utf-8');
+    response.end(loginPage(uid, suggested));
+  }
+}
+
+function finishInteraction(
+  inner: Inner,
+  request: IncomingMessage,
+  response: ServerResponse,
+  user: User,
+): Promise<void> {
+  const result = { login: { accountId: user }, consent: {} };
+  return inner.provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
+}
+
+function loginPage(uid: string, suggested: User): string {
+  return `<!doctype html><title>Sign in</title><body><h1>Sign in</h1>
+<form method="post" action="/interaction/${uid}"><input name="user" value="${suggested}"><button>Sign in</button></form>
+</body>`;
+}
+
+/** Asks the real provider, which listens on a port of its own behind the scripting layer. */
+function askInner(inner: Inner, request: IncomingMessage, body: Buffer): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const headers = { ...request.headers, connection: 'keep-alive' };
+    const outgoing = httpRequest(
+      {
+        host: '127.0.0.1',
+        port: inner.listener.port,
+        agent: inner.agent,
+        method: request.method,
+        path: request.url,
+        headers,
+      },
+      (incoming) => {
+        readBody(incoming).then(
+          (answerBody) =>
+            resolve({
+              status: incoming.statusCode ?? 500,
+              headers: headerPairs(incoming.rawHeaders),
+              body: answerBody,
+            }),
+          reject,
+        );
+      },
+    );
+    outgoing.once('error', reject);
+    outgoing.end(body);
+  });
+}
+
+async function changeAnswer(inner: Inner, endpoints: readonly Endpoint[], answer: Answer): Promise<Answer> {
+  const changed = changeRedirect(inner, answer);
+  if (changed.status !== 200 || !isJson(changed)) return changed;
+  let json = JSON.parse(changed.body.toString()) as Record<string, unknown>;
+  noteSecretsOfAnswer(inner, json);
+  for (const { grant, apply } of inner.idTokenMutations) {
+    if (!endpoints.includes(grant) || typeof json['id_token'] !== 'string') continue;
+    json['id_token'] = await mutateIdToken(json['id_token'], apply, inner.keys.current);
+  }
+  for (const { endpoint, apply } of inner.mutations) {
+    if (endpoints.includes(endpoint)) json = apply(json);
+  }
+  noteSecretsOfAnswer(inner, json);
+  return { ...changed, body: Buffer.from(JSON.stringify(json)) };
+}
+
+function changeRedirect(inner: Inner, answer: Answer): Answer {
+  const location = answer.headers.find(([name]) => name.toLowerCase() === 'location')?.[1];
+  if (location === undefined || !inner.redirectUris.some((uri) => location.startsWith(`${uri}?`))) return answer;
+  const url = new URL(location);
+  const code = url.searchParams.get('code');
+  if (code !== null) inner.secrets.set(code, 'code');
+  let parameters = url.searchParams;
+  for (const mutation of [...inner.callbackMutations]) parameters = mutation(new URLSearchParams(parameters));
+  url.search = parameters.toString();
+  const headers = answer.headers.map(([name, value]): [string, string] =>
+    name.toLowerCase() === 'location' ? [name, url.href] : [name, value],
+  );
+  return { ...answer, headers };
+}
+
+function refusal(parameters: URLSearchParams, error: string, description: string | undefined): URLSearchParams {
+  const changed = new URLSearchParams(parameters);
+  changed.delete('code');
+  changed.set('error', error);
+  if (description !== undefined) changed.set('error_description', description);
+  return changed;
+}
+
+function recordRequest(request: IncomingMessage, body: Buffer): RecordedRequest {
+  const url = new URL(request.url ?? '/', 'http://provider');
+  const isForm = request.headers['content-type']?.startsWith('application/x-www-form-urlencoded') ?? false;
+  const form = isForm ? Object.fromEntries(new URLSearchParams(body.toString())) : {};
+  return {
+    endpoints: endpointsOf(url.pathname, form['grant_type']),
+    method: request.method ?? 'GET',
+    path: url.pathname,
+    query: Object.fromEntries(url.searchParams),
+    form,
+    headers: request.headers,
+  };
+}
+
+function endpointsOf(path: string, grantType: string | undefined): Endpoint[] {
+  const endpoint = ENDPOINT_OF_PATH[path] ?? 'other';
+  if (endpoint !== 'token') return [endpoint];
+  if (grantType === 'refresh_token') return ['token', 'refresh'];
+  return grantType === 'authorization_code' ? ['token', 'code'] : ['token'];
+}
+
+function noteSecretsOfRequest(inner: Inner, recorded: RecordedRequest): void {
+  const { form, query } = recorded;
+  const shown: Array<[string | undefined, SecretKind]> = [
+    [form['code_verifier'], 'codeVerifier'],
+    [form['code'], 'code'],
+    [form['client_secret'], 'clientSecret'],
+    [form['refresh_token'], 'refreshToken'],
+    [query['id_token_hint'] ?? form['id_token_hint'], 'idToken'],
+  ];
+  for (const [value, kind] of shown) if (value) inner.secrets.set(value, kind);
+}
+
+function noteSecretsOfAnswer(inner: Inner, json: Record<string, unknown>): void {
+  const given: Array<[unknown, SecretKind]> = [
+    [json['access_token'], 'accessToken'],
+    [json['refresh_token'], 'refreshToken'],
+    [json['id_token'], 'idToken'],
+  ];
+  for (const [value, kind] of given) if (typeof value === 'string') inner.secrets.set(value, kind);
+}
+
+function failureAnswer(failure: Failure): Answer {
+  const body = failure.body ?? { error: 'server_error', error_description: 'scripted failure' };
+  const isText = typeof body === 'string';
+  return {
+    status: failure.status ?? 500,
+    headers: [
+      ['content-type', failure.contentType ?? (isText ? 'text/html; charset=utf-8' : 'application/json')],
+      ...Object.entries(failure.headers ?? {}),
+    ],
+    body: Buffer.from(isText ? body : JSON.stringify(body)),
+  };
+}
+
+function send(response: ServerResponse, answer: Answer): void {
+  const framing = new Set(['content-length', 'transfer-encoding', 'connection', 'keep-alive']);
+  const headers = answer.headers.filter(([name]) => !framing.has(name.toLowerCase())).flat();
+  response.writeHead(answer.status, [...headers, 'content-length', String(answer.body.length)]);
+  response.end(answer.body);
+}
+
+function headerPairs(rawHeaders: string[]): Array<[string, string]> {
+  const pairs: Array<[string, string]> = [];
+  for (let at = 0; at < rawHeaders.length; at += 2) pairs.push([rawHeaders[at] ?? '', rawHeaders[at + 1] ?? '']);
+  return pairs;
+}
+
+function isJson(answer: Answer): boolean {
+  const type = answer.headers.find(([name]) => name.toLowerCase() === 'content-type')?.[1] ?? '';
+  return type.includes('json');
+}
+
+function isUser(value: unknown): value is User {
+  return value === 'alice' || value === 'bob';
+}
+
+function randomCharacters(count: number): string {
+  return randomBytes(count).toString('base64url').slice(0, count);
+}
+
+function addTo<Item>(list: Item[], item: Item): Undo {
+  list.push(item);
+  return () => {
+    const at = list.indexOf(item);
+    if (at >= 0) list.splice(at, 1);
+  };
+}
+
+function zeroCalls(): Record<Endpoint, number> {
+  return {
+    discovery: 0,
+    jwks: 0,
+    authorization: 0,
+    token: 0,
+    code: 0,
+    refresh: 0,
+    userinfo: 0,
+    revocation: 0,
+    introspection: 0,
+    pushedAuthorization: 0,
+    endSession: 0,
+    other: 0,
+  };
+}

@@ -1,0 +1,203 @@
+/**
+ * A whole world on loopback for one test: a provider, an API, and Sallyport between them, in this process.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import { resolveConfig } from '../../src/config.ts';
+import { startServer } from '../../src/server.ts';
+import { startApi, type ApiOptions, type TestApi } from './api.ts';
+import { BrowserClient, type BrowserClientOptions, type Navigation } from './browser-client.ts';
+import { freePort } from './listener.ts';
+import { startProvider, type ProviderOptions, type TestProvider, type User } from './provider.ts';
+import { assertNoSecrets } from './secrets.ts';
+
+/** What the config file takes. */
+export type ConfigInput = Parameters<typeof resolveConfig>[0] & object;
+export type RunningServer = Awaited<ReturnType<typeof startServer>>;
+
+export interface WorldOptions {
+  /** Keys that replace those of {@link World.config}, or a function of them. */
+  config?: ConfigOverrides;
+  provider?: Partial<ProviderOptions>;
+  api?: ApiOptions;
+  /** The SPA's files: path to content. Default: an index page and a script. */
+  spa?: Record<string, string>;
+  /** `false`: the provider doesn't listen when Sallyport starts. */
+  providerUp?: boolean;
+}
+
+export type ConfigOverrides = Record<string, unknown> | ((base: Record<string, unknown>) => Record<string, unknown>);
+
+export interface World {
+  /** The app's origin, `http://localhost:PORT`. */
+  readonly origin: string;
+  readonly provider: TestProvider;
+  readonly api: TestApi;
+  /** The config that the server runs with, as the file would have it. */
+  readonly config: Record<string, unknown>;
+  /** The server of this moment; {@link World.restart} replaces it. */
+  readonly server: RunningServer;
+  /** Every log line of every server of this world. */
+  readonly logs: string[];
+  /** A browser with an empty jar. */
+  client(options?: Partial<BrowserClientOptions>): BrowserClient;
+  /** Stops the server and starts it with a changed config on the same port, as a deployment does. */
+  restart(overrides?: ConfigOverrides): Promise<void>;
+  /** Starts one more instance for the same origin; `client.routeTo(instance.port)` sends a client there. */
+  addInstance(overrides?: ConfigOverrides): Promise<RunningServer>;
+  /** Fails when a secret is in the logs or in anything that the clients saw. */
+  assertNoSecrets(planted?: Readonly<Record<string, string>>): void;
+  /** Ends everything. Called by itself when the test is over. */
+  stop(): Promise<void>;
+}
+
+const SPA: Record<string, string> = {
+  'index.html': '<!doctype html><title>App</title><div id="app"></div><script src="/assets/app.js"></script>',
+  'assets/app.js': 'document.querySelector("#app").textContent = "ready";',
+};
+
+const STOP_SECONDS = 10;
+
+/**
+ * Starts a world. Called inside a test it ends with the test; in a `beforeAll` pass `{ scope: 'manual' }` and call
+ * `stop()` in the `afterAll`.
+ */
+export async function startWorld(
+  options: WorldOptions = {},
+  { scope = 'test' }: { scope?: 'test' | 'manual' } = {},
+): Promise<World> {
+  const port = await freePort();
+  const origin = `http://localhost:${port}`;
+  const api = await startApi(options.api);
+  const provider = await startProvider({
+    redirectUris: [`${origin}/bff/callback`],
+    postLogoutRedirectUris: [`${origin}/`],
+    ...options.provider,
+  });
+  if (options.providerUp === false) await provider.down();
+  const spaFolder = await writeSpa(options.spa ?? SPA);
+  let config = override(baseConfig({ origin, port, provider, api, spaFolder }), options.config);
+
+  const logs: string[] = [];
+  const clients: BrowserClient[] = [];
+  const instances = new Set<RunningServer>();
+  let server = await start(config);
+  let stopped = false;
+
+  async function start(input: Record<string, unknown>): Promise<RunningServer> {
+    const started = await startServer(resolveConfig(input as ConfigInput), {
+      logTo: { write: (line: string) => void logs.push(line) },
+    });
+    instances.add(started);
+    return started;
+  }
+
+  async function end(instance: RunningServer): Promise<void> {
+    instances.delete(instance);
+    await within(STOP_SECONDS, instance.close(), 'the server did not close');
+  }
+
+  const world: World = {
+    origin,
+    provider,
+    api,
+    logs,
+    get config() {
+      return config;
+    },
+    get server() {
+      return server;
+    },
+    client(overrides = {}) {
+      const client = new BrowserClient({ origin, ...overrides });
+      clients.push(client);
+      return client;
+    },
+    async restart(overrides) {
+      for (const client of clients) client.close();
+      await end(server);
+      config = override(config, overrides);
+      server = await start(config);
+    },
+    async addInstance(overrides) {
+      const instancePort = await freePort();
+      return start(override({ ...config, listen: { port: instancePort } }, overrides));
+    },
+    assertNoSecrets: (planted = {}) => assertNoSecrets({ provider, logs, clients, origin, planted }),
+    async stop() {
+      if (stopped) return;
+      stopped = true;
+      for (const client of clients) client.close();
+      try {
+        for (const instance of instances) await end(instance);
+      } finally {
+        await Promise.all([provider.close(), api.close(), rm(spaFolder, { recursive: true })]);
+      }
+    },
+  };
+  if (scope === 'test') onTestFinished(() => world.stop());
+  return world;
+}
+
+/** Signs a user in by a typed `/bff/login`, through the provider and back; fails where no session comes of it. */
+export async function signIn(client: BrowserClient, user: User = 'alice', returnTo = '/'): Promise<Navigation> {
+  const query = new URLSearchParams({ returnTo, login_hint: user });
+  const navigation = await client.navigate(`/bff/login?${query}`);
+  const session = await client.fetch('/bff/session');
+  if (session.status !== 200 || session.json()['authenticated'] !== true) {
+    const way = navigation.chain.map((hop) => `${hop.status} ${hop.url}`).join('\n  ');
+    throw new Error(`not signed in: ${session.status} ${session.text}\n  ${way}\n${navigation.text.slice(0, 500)}`);
+  }
+  return navigation;
+}
+
+/** A promise's value, or a failure when it takes longer. */
+export async function within<Value>(seconds: number, promise: Promise<Value>, message: string): Promise<Value> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`${message} within ${seconds} s`)), seconds * 1000);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+interface Parts {
+  origin: string;
+  port: number;
+  provider: TestProvider;
+  api: TestApi;
+  spaFolder: string;
+}
+
+function baseConfig({ origin, port, provider, api, spaFolder }: Parts): Record<string, unknown> {
+  return {
+    origin,
+    listen: { port },
+    issuer: provider.issuer,
+    client: { id: provider.clientId, secret: provider.clientSecret },
+    secrets: [randomBytes(32).toString('base64url')],
+    api: [{ path: '/api', target: api.url }],
+    spa: { folder: spaFolder },
+    drainSeconds: 1,
+    logLevel: 'debug',
+  };
+}
+
+function override(base: Record<string, unknown>, overrides: ConfigOverrides = {}): Record<string, unknown> {
+  return typeof overrides === 'function' ? overrides(base) : { ...base, ...overrides };
+}
+
+async function writeSpa(files: Record<string, string>): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'sallyport-spa-'));
+  for (const [path, content] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, path)), { recursive: true });
+    await writeFile(join(folder, path), content);
+  }
+  return folder;
+}
