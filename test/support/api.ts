@@ -3,7 +3,7 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createRemoteJWKSet, decodeJwt, jwtVerify, type JWTPayload } from 'jose';
-import { readBody, startListener } from './listener.ts';
+import { abortWith, readBody, startListener } from './listener.ts';
 
 export interface ApiRequest {
   method: string;
@@ -74,7 +74,7 @@ export async function startApi(options: ApiOptions = {}): Promise<TestApi> {
   const keys = options.verify && createRemoteJWKSet(new URL(`${options.verify.issuer}/jwks`));
   let handler: ApiHandler = echo;
   let rawHandler: RawApiHandler | undefined;
-  let rejects: (token: string | undefined) => boolean = () => false;
+  let rejects: (token: string | undefined) => boolean = rejectsNothing;
   let inFlight = 0;
 
   const listener = await startListener((request, response) => {
@@ -87,7 +87,7 @@ export async function startApi(options: ApiOptions = {}): Promise<TestApi> {
       rawHandler(request, response);
       return;
     }
-    serve(request, response).catch((error: unknown) => response.destroy(error as Error));
+    serve(request, response).catch(abortWith(response));
   });
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -142,6 +142,10 @@ export async function startApi(options: ApiOptions = {}): Promise<TestApi> {
     up: () => listener.reopen(),
     close: () => listener.close(),
   };
+}
+
+function rejectsNothing(): boolean {
+  return false;
 }
 
 function echo(request: ApiRequest): ApiAnswer {

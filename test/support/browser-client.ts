@@ -2,7 +2,7 @@
  * An HTTP client that behaves as a browser does where Sallyport depends on it: cookies (SameSite over redirect chains
  * included), fetch metadata, `Origin`, referrer policy, preflights, and pages that move on by themselves.
  */
-import { Agent, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
+import { Agent, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { brotliDecompressSync, gunzipSync, inflateSync, zstdDecompressSync } from 'node:zlib';
 import { readBody } from './listener.ts';
 import { CookieJar, isSameSite, isTrustworthy, type BrowserProfile, type SiteContext } from './cookie-jar.ts';
@@ -20,7 +20,9 @@ export interface Exchange {
   body: Buffer;
   text: string;
   /** The body as JSON; fails where it isn't. */
-  json<Shape = Record<string, unknown>>(): Shape;
+  json(): Record<string, unknown>;
+  /** One plain value of the JSON, by its path: `at('session.expiresAt')`. */
+  at(path: string): string | number | boolean | null | undefined;
 }
 
 export interface Navigation extends Exchange {
@@ -86,6 +88,8 @@ interface Hop {
   signal?: AbortSignal | undefined;
 }
 
+type Answer = Omit<Exchange, 'requestHeaders' | 'refusedCookies'>;
+
 /** A navigation on its way: the chain of URLs decides about SameSite and `Sec-Fetch-Site`. */
 interface Journey {
   initiator: string;
@@ -94,6 +98,13 @@ interface Journey {
   form: Record<string, string> | undefined;
   referrerPolicy: string;
 }
+
+const DECODERS: Readonly<Record<string, (bytes: Buffer) => Buffer>> = {
+  gzip: gunzipSync,
+  deflate: inflateSync,
+  br: brotliDecompressSync,
+  zstd: zstdDecompressSync,
+};
 
 const NAVIGATION_ACCEPT = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8';
 
@@ -300,7 +311,7 @@ export class BrowserClient {
     return { ...answer, requestHeaders, refusedCookies };
   }
 
-  #transmit(hop: Hop, headers: Record<string, string>): Promise<Omit<Exchange, 'requestHeaders' | 'refusedCookies'>> {
+  #transmit(hop: Hop, headers: Record<string, string>): Promise<Answer> {
     if (hop.url.protocol !== 'http:') throw new Error(`this client speaks http only: ${hop.url.href}`);
     return new Promise((resolve, reject) => {
       const request = httpRequest({
@@ -315,25 +326,28 @@ export class BrowserClient {
       });
       request.once('error', reject);
       request.once('response', (response) => {
-        readBody(response).then((bytes) => {
-          const body = decode(bytes, response.headers['content-encoding']);
-          const text = body.toString();
-          resolve({
-            method: hop.method,
-            url: hop.url.href,
-            status: response.statusCode ?? 0,
-            headers: response.headers,
-            rawHeaders: response.rawHeaders,
-            setCookies: response.headers['set-cookie'] ?? [],
-            body,
-            text,
-            json: <Shape>() => parseJson(text, response.statusCode) as Shape,
-          });
-        }, reject);
+        readAnswer(hop, response).then(resolve, reject);
       });
       request.end(hop.body);
     });
   }
+}
+
+async function readAnswer(hop: Hop, response: IncomingMessage): Promise<Answer> {
+  const body = decode(await readBody(response), response.headers['content-encoding']);
+  const text = body.toString();
+  return {
+    method: hop.method,
+    url: hop.url.href,
+    status: response.statusCode ?? 0,
+    headers: response.headers,
+    rawHeaders: response.rawHeaders,
+    setCookies: response.headers['set-cookie'] ?? [],
+    body,
+    text,
+    json: () => parseJson(text, response.statusCode),
+    at: (path) => valueAt(parseJson(text, response.statusCode), path),
+  };
 }
 
 /** `Sec-Fetch-Site`: the worst that any URL of the chain has been. */
@@ -430,7 +444,7 @@ function unescapeHtml(text: string): string {
 }
 
 function scriptString(literal: string): string {
-  return literal.startsWith('"') ? (JSON.parse(literal) as string) : literal.slice(1, -1);
+  return literal.startsWith('"') ? String(JSON.parse(literal)) : literal.slice(1, -1);
 }
 
 function fetchBody(options: FetchOptions): { headers: Record<string, string | null>; body: Buffer | undefined } {
@@ -471,26 +485,26 @@ function definedHeaders(headers: Record<string, string | null>): Record<string, 
 
 function decode(bytes: Buffer, encoding: string | undefined): Buffer {
   if (bytes.length === 0) return bytes;
-  switch (encoding) {
-    case 'gzip':
-      return gunzipSync(bytes);
-    case 'deflate':
-      return inflateSync(bytes);
-    case 'br':
-      return brotliDecompressSync(bytes);
-    case 'zstd':
-      return zstdDecompressSync(bytes);
-    default:
-      return bytes;
-  }
+  return DECODERS[encoding ?? '']?.(bytes) ?? bytes;
 }
 
-function parseJson(text: string, status: number | undefined): unknown {
+function parseJson(text: string, status: number | undefined): Record<string, unknown> {
   try {
-    return JSON.parse(text) as unknown;
+    const value: Record<string, unknown> = JSON.parse(text);
+    return value;
   } catch (cause) {
     throw new Error(`not JSON (status ${status}): ${text.slice(0, 200)}`, { cause });
   }
+}
+
+function valueAt(json: unknown, path: string): string | number | boolean | null | undefined {
+  let value = json;
+  for (const name of path.split('.')) {
+    value = typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
+  }
+  if (value === null || value === undefined) return value;
+  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') return value;
+  throw new Error(`${path} is no plain value`);
 }
 
 function lastOf<Item>(items: Item[]): Item {

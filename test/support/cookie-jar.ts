@@ -130,18 +130,13 @@ export class CookieJar {
 
   #isSent(cookie: Cookie, context: SiteContext): boolean {
     if (context === 'same-site') return true;
-    switch (cookie.sameSite) {
-      case 'strict':
-        return false;
-      case 'lax':
-        return context === 'cross-site-safe-navigation';
-      case 'none':
-        return true;
-      case 'unset':
-        if (this.profile !== 'chromium') return true;
-        if (context === 'cross-site-safe-navigation') return true;
-        return context === 'cross-site-unsafe-navigation' && Date.now() - cookie.createdAt < LAX_POST_SECONDS * 1000;
-    }
+    if (cookie.sameSite === 'strict') return false;
+    if (cookie.sameSite === 'none') return true;
+    if (context === 'cross-site-safe-navigation') return true;
+    if (cookie.sameSite === 'lax') return false;
+    if (this.profile !== 'chromium') return true;
+    const isFresh = Date.now() - cookie.createdAt < LAX_POST_SECONDS * 1000;
+    return context === 'cross-site-unsafe-navigation' && isFresh;
   }
 
   #isAcceptable(cookie: Cookie, url: URL, context: SiteContext, fromScript: boolean): boolean {
@@ -186,7 +181,9 @@ export function isSameSite(a: string | URL, b: string | URL): boolean {
 export function isTrustworthy(url: URL): boolean {
   const { hostname } = url;
   if (url.protocol === 'https:') return true;
-  return hostname === 'localhost' || hostname.endsWith('.localhost') || hostname === '[::1]' || /^127\./.test(hostname);
+  return (
+    hostname === 'localhost' || hostname.endsWith('.localhost') || hostname === '[::1]' || hostname.startsWith('127.')
+  );
 }
 
 /** The registrable domain, taken as the last two labels: enough for the names that tests use. */

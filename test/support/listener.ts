@@ -1,8 +1,8 @@
 /**
  * HTTP listeners on loopback that a test can close at once, sockets included, and open again on the same port.
  */
-import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
-import { createServer as createTcpServer, type AddressInfo, type Server as TcpServer, type Socket } from 'node:net';
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTcpServer, type Server as TcpServer, type Socket } from 'node:net';
 
 export interface Listener {
   readonly port: number;
@@ -69,13 +69,23 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
+/** Ends a response whose handler failed, in a way that the client notices. */
+export function abortWith(response: ServerResponse): (error: unknown) => void {
+  return (error) => {
+    process.stderr.write(`test support: ${error instanceof Error ? error.stack : String(error)}\n`);
+    response.destroy();
+  };
+}
+
 /** Reads the whole body of a request. */
 export async function readBody(request: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk as Buffer);
+  for await (const chunk of request) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks);
 }
 
 function portOf(server: TcpServer): number {
-  return (server.address() as AddressInfo).port;
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the server does not listen on a port');
+  return address.port;
 }

@@ -47,19 +47,19 @@ export type Undo = () => void;
 
 export interface Faults {
   /** Answers in the provider's place; the provider sees nothing. */
-  fail(endpoint: Endpoint, failure?: Failure): Undo;
+  readonly fail: (endpoint: Endpoint, failure?: Failure) => Undo;
   /** Waits before the provider sees the request. */
-  delay(endpoint: Endpoint, milliseconds: number): Undo;
+  readonly delay: (endpoint: Endpoint, milliseconds: number) => Undo;
   /** Holds requests before the provider sees them (or, `after: 'commit'`, holds its answers) until released. */
-  hold(endpoint: Endpoint, options?: { after?: 'commit'; times?: number }): Gate;
+  readonly hold: (endpoint: Endpoint, options?: { after?: 'commit'; times?: number }) => Gate;
   /** Never answers; the provider sees nothing. */
-  hang(endpoint: Endpoint, times?: number): Undo;
+  readonly hang: (endpoint: Endpoint, times?: number) => Undo;
   /** Destroys the socket; the provider sees nothing. */
-  reset(endpoint: Endpoint, times?: number): Undo;
+  readonly reset: (endpoint: Endpoint, times?: number) => Undo;
   /** The provider does its work, then the socket is destroyed: the answer is lost. */
-  dropAfterCommit(endpoint: Endpoint, times?: number): Undo;
+  readonly dropAfterCommit: (endpoint: Endpoint, times?: number) => Undo;
   /** Takes every rule back (of one endpoint, or all). */
-  heal(endpoint?: Endpoint): void;
+  readonly heal: (endpoint?: Endpoint) => void;
 }
 
 type Step =
@@ -167,9 +167,9 @@ function createGate(): InnerGate {
 }
 
 function createSignal(): { given: Promise<void>; give: () => void } {
-  let give: () => void = () => undefined;
+  let settle: (() => void) | undefined;
   const given = new Promise<void>((resolve) => {
-    give = resolve;
+    settle = resolve;
   });
-  return { given, give };
+  return { given, give: () => settle?.() };
 }

@@ -36,6 +36,14 @@ export interface IdTokenChange {
 
 export type IdTokenMutation = (claims: JWTPayload, header: JwtHeader) => IdTokenChange;
 
+const SIGNERS: Readonly<Record<Signing, typeof signJwt>> = {
+  own: signJwt,
+  foreign: async (claims, header, key) => signJwt(claims, header, await makeKey(key.kid)),
+  none: async (claims, header) => `${encodeJson({ ...header, alg: 'none' })}.${encodeJson(claims)}.`,
+  'public-key-as-secret': signWithPublicKey,
+  broken: async (claims, header, key) => spoil(await signJwt(claims, header, key)),
+};
+
 const keyRing: Promise<SigningKey>[] = [];
 
 /** The key with the number `index` of this test file's ring. */
@@ -53,18 +61,7 @@ export async function mutateIdToken(idToken: string, mutate: IdTokenMutation, ke
   const change = mutate(structuredClone(before.claims), structuredClone(before.header));
   const claims = change.claims ?? before.claims;
   const header = change.header ?? before.header;
-  switch (change.sign ?? 'own') {
-    case 'own':
-      return signJwt(claims, header, key);
-    case 'foreign':
-      return signJwt(claims, header, await makeKey(key.kid));
-    case 'none':
-      return `${encodeJson({ ...header, alg: 'none' })}.${encodeJson(claims)}.`;
-    case 'public-key-as-secret':
-      return signWithPublicKey(claims, header, key);
-    case 'broken':
-      return spoil(await signJwt(claims, header, key));
-  }
+  return SIGNERS[change.sign ?? 'own'](claims, header, key);
 }
 
 /** Signs claims as the provider would (logout tokens, access tokens of its own making). */

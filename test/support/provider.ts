@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { Agent, type IncomingMessage, request as httpRequest, type ServerResponse } from 'node:http';
 import { Provider, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
 import type { JWTPayload } from 'jose';
-import { readBody, startListener, type Listener } from './listener.ts';
+import { abortWith, readBody, startListener, type Listener } from './listener.ts';
 import { createFaultRules, type Endpoint, type Failure, type Faults, type Undo } from './provider-faults.ts';
 import {
   mutateIdToken,
@@ -158,7 +158,7 @@ export async function startProvider(options: ProviderOptions): Promise<TestProvi
   let reusedRefreshTokens = 0;
 
   const front = await startListener((request, response) => {
-    serve(request, response).catch((error: unknown) => response.destroy(error as Error));
+    serve(request, response).catch(abortWith(response));
   });
   const issuer = `http://127.0.0.1:${front.port}`;
   const inner = await startInner(issuer, options);
@@ -276,7 +276,7 @@ async function startInner(issuer: string, options: ProviderOptions): Promise<Inn
   } satisfies Omit<Inner, 'provider' | 'listener'>;
   const provider = createProvider(issuer, options, state, [state.keys.current]);
   const listener = await startListener((request, response) => {
-    handleInner(inner, request, response).catch((error: unknown) => response.destroy(error as Error));
+    handleInner(inner, request, response).catch(abortWith(response));
   });
   const inner: Inner = { ...state, provider, listener };
   return inner;
@@ -315,7 +315,7 @@ function createProvider(
     },
     findAccount: (_ctx, accountId) => ({
       accountId,
-      claims: () => ({ sub: accountId, ...USERS[accountId as User], ...settings.extraClaims }),
+      claims: () => ({ sub: accountId, ...(isUser(accountId) ? USERS[accountId] : {}), ...settings.extraClaims }),
     }),
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     loadExistingGrant: grantEverything,
@@ -378,7 +378,7 @@ async function grantEverything(ctx: KoaContextWithOIDC): Promise<InstanceType<Pr
   const grant =
     (known === undefined ? undefined : await provider.Grant.find(known)) ??
     new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
-  const scope = String(params?.['scope'] ?? '');
+  const scope = typeof params?.['scope'] === 'string' ? params['scope'] : '';
   grant.addOIDCScope(scope);
   grant.addResourceScope(AUDIENCE, scope);
   await grant.save();
@@ -386,14 +386,8 @@ async function grantEverything(ctx: KoaContextWithOIDC): Promise<InstanceType<Pr
 }
 
 function grantsRefreshToken(ctx: KoaContextWithOIDC, settings: ProviderSettings): boolean {
-  switch (settings.refreshTokens) {
-    case 'always':
-      return true;
-    case 'with-consent':
-      return ctx.oidc.entities.AuthorizationCode?.scopes.has('offline_access') ?? false;
-    case 'never':
-      return false;
-  }
+  if (settings.refreshTokens !== 'with-consent') return settings.refreshTokens === 'always';
+  return ctx.oidc.entities.AuthorizationCode?.scopes.has('offline_access') ?? false;
 }
 
 function renderLogout(ctx: KoaContextWithOIDC, form: string, settings: ProviderSettings): void {
@@ -474,7 +468,7 @@ function askInner(inner: Inner, request: IncomingMessage, body: Buffer): Promise
 async function changeAnswer(inner: Inner, endpoints: readonly Endpoint[], answer: Answer): Promise<Answer> {
   const changed = changeRedirect(inner, answer);
   if (changed.status !== 200 || !isJson(changed)) return changed;
-  let json = JSON.parse(changed.body.toString()) as Record<string, unknown>;
+  let json: Record<string, unknown> = JSON.parse(changed.body.toString());
   noteSecretsOfAnswer(inner, json);
   for (const { grant, apply } of inner.idTokenMutations) {
     if (!endpoints.includes(grant) || typeof json['id_token'] !== 'string') continue;
@@ -494,7 +488,7 @@ function changeRedirect(inner: Inner, answer: Answer): Answer {
   const code = url.searchParams.get('code');
   if (code !== null) inner.secrets.set(code, 'code');
   let parameters = url.searchParams;
-  for (const mutation of [...inner.callbackMutations]) parameters = mutation(new URLSearchParams(parameters));
+  for (const mutation of inner.callbackMutations.slice()) parameters = mutation(new URLSearchParams(parameters));
   url.search = parameters.toString();
   const headers = answer.headers.map(([name, value]): [string, string] =>
     name.toLowerCase() === 'location' ? [name, url.href] : [name, value],

@@ -6,7 +6,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import { resolveConfig } from '../../src/config.ts';
+import { resolveConfig, type ConfigInput } from '../../src/config.ts';
 import { startServer } from '../../src/server.ts';
 import { startApi, type ApiOptions, type TestApi } from './api.ts';
 import { BrowserClient, type BrowserClientOptions, type Navigation } from './browser-client.ts';
@@ -14,8 +14,6 @@ import { freePort } from './listener.ts';
 import { startProvider, type ProviderOptions, type TestProvider, type User } from './provider.ts';
 import { assertNoSecrets } from './secrets.ts';
 
-/** What the config file takes. */
-export type ConfigInput = Parameters<typeof resolveConfig>[0] & object;
 export type RunningServer = Awaited<ReturnType<typeof startServer>>;
 
 export interface WorldOptions {
@@ -29,7 +27,7 @@ export interface WorldOptions {
   providerUp?: boolean;
 }
 
-export type ConfigOverrides = Record<string, unknown> | ((base: Record<string, unknown>) => Record<string, unknown>);
+export type ConfigOverrides = Partial<ConfigInput> | ((base: ConfigInput) => ConfigInput);
 
 export interface World {
   /** The app's origin, `http://localhost:PORT`. */
@@ -37,7 +35,7 @@ export interface World {
   readonly provider: TestProvider;
   readonly api: TestApi;
   /** The config that the server runs with, as the file would have it. */
-  readonly config: Record<string, unknown>;
+  readonly config: ConfigInput;
   /** The server of this moment; {@link World.restart} replaces it. */
   readonly server: RunningServer;
   /** Every log line of every server of this world. */
@@ -87,8 +85,8 @@ export async function startWorld(
   let server = await start(config);
   let stopped = false;
 
-  async function start(input: Record<string, unknown>): Promise<RunningServer> {
-    const started = await startServer(resolveConfig(input as ConfigInput), {
+  async function start(input: ConfigInput): Promise<RunningServer> {
+    const started = await startServer(resolveConfig(input), {
       logTo: { write: (line: string) => void logs.push(line) },
     });
     instances.add(started);
@@ -145,7 +143,7 @@ export async function startWorld(
 /** Signs a user in by a typed `/bff/login`, through the provider and back; fails where no session comes of it. */
 export async function signIn(client: BrowserClient, user: User = 'alice', returnTo = '/'): Promise<Navigation> {
   const query = new URLSearchParams({ returnTo, login_hint: user });
-  const navigation = await client.navigate(`/bff/login?${query}`);
+  const navigation = await client.navigate(`/bff/login?${query.toString()}`);
   const session = await client.fetch('/bff/session');
   if (session.status !== 200 || session.json()['authenticated'] !== true) {
     const way = navigation.chain.map((hop) => `${hop.status} ${hop.url}`).join('\n  ');
@@ -175,7 +173,7 @@ interface Parts {
   spaFolder: string;
 }
 
-function baseConfig({ origin, port, provider, api, spaFolder }: Parts): Record<string, unknown> {
+function baseConfig({ origin, port, provider, api, spaFolder }: Parts): ConfigInput {
   return {
     origin,
     listen: { port },
@@ -189,7 +187,7 @@ function baseConfig({ origin, port, provider, api, spaFolder }: Parts): Record<s
   };
 }
 
-function override(base: Record<string, unknown>, overrides: ConfigOverrides = {}): Record<string, unknown> {
+function override(base: ConfigInput, overrides: ConfigOverrides = {}): ConfigInput {
   return typeof overrides === 'function' ? overrides(base) : { ...base, ...overrides };
 }
 
