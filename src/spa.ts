@@ -8,9 +8,9 @@
  */
 
 import { hash } from 'node:crypto';
-import { constants, lstatSync, statSync } from 'node:fs';
+import { constants, existsSync, lstatSync, statSync } from 'node:fs';
 import type { BigIntStats } from 'node:fs';
-import { lstat, open, realpath } from 'node:fs/promises';
+import { lstat, open, readlink, realpath } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { parseAccept } from 'hono/utils/accept';
@@ -18,6 +18,8 @@ import { COMPRESSIBLE_CONTENT_TYPE_REGEX } from 'hono/utils/compress';
 import { getMimeType } from 'hono/utils/mime';
 import { LRUCache } from 'lru-cache';
 import { BffError } from './errors.ts';
+import { answer, favourite, isDocument, mediaType } from './representation.ts';
+import type { ByteRange, Representation, StoredFile } from './representation.ts';
 import { inlineHashes, securityHeaders } from './security-headers.ts';
 import type { HeaderOverrides } from './security-headers.ts';
 
@@ -43,7 +45,7 @@ export interface SpaFolder {
    * Answers GET and HEAD; throws {@link BffError} `route_not_found`, `method_not_allowed` or `request_invalid`.
    * The answer's body must be read to its end or cancelled, for it holds an open file.
    */
-  fetch(request: Request): Promise<Response>;
+  readonly fetch: (request: Request) => Promise<Response>;
 }
 
 /** Serves one folder of built files. Throws at once, with reason and remedy, if it or its index.html isn't there. */
@@ -121,28 +123,9 @@ interface Tree {
   readonly symlinks: boolean;
 }
 
-interface OpenFile {
+interface OpenFile extends StoredFile {
   readonly segments: readonly string[];
   readonly handle: FileHandle;
-  readonly size: number;
-  readonly modified: Date;
-  readonly etag: string;
-}
-
-/** The bytes chosen for one answer. */
-interface Representation {
-  /** Of the file asked for, also where `file` is a packed sibling of it. */
-  readonly name: string;
-  readonly file: OpenFile;
-  readonly coding: string | undefined;
-  /** Whether another request for the same URL may get another coding. */
-  readonly negotiated: boolean;
-}
-
-/** First and last byte, both included; `last` is below `first` for nothing at all. */
-interface ByteRange {
-  readonly first: number;
-  readonly last: number;
 }
 
 function checkFolder(folder: string, tree: Tree): void {
@@ -158,8 +141,6 @@ function checkFolder(folder: string, tree: Tree): void {
     );
   }
 }
-
-// ---------------------------------------------------------------- the path
 
 /** Far above any file or route; a longer path is a probe and not worth a look at the disk. */
 const maxPathLength = 4096;
@@ -224,8 +205,6 @@ function redirectIntoFolder(pathname: string, search: string, policy: HeaderPair
   return new Response(null, { status: 302, headers });
 }
 
-// ---------------------------------------------------------------- the file
-
 /**
  * Opens a file of the folder, or gives `undefined` where there is none to see. First opens, then checks what was
  * opened: whatever happens on the disk in between, the bytes sent are those of a file that stood in the folder.
@@ -239,7 +218,7 @@ async function openFile(tree: Tree, root: string, segments: readonly string[]): 
   let file: OpenFile | undefined;
   try {
     const stats = await handle.stat({ bigint: true });
-    if (stats.isFile() && (await standsInFolder(tree, root, path, stats))) {
+    if (stats.isFile() && (await standsInFolder(tree, root, path, { handle, stats }))) {
       file = describe(segments, handle, stats);
     }
   } finally {
@@ -252,15 +231,35 @@ async function openFile(tree: Tree, root: string, segments: readonly string[]): 
 const openFlags = constants.O_RDONLY | constants.O_NONBLOCK;
 
 /** Whether the opened file is the one at `path`, reached through no link but those the tree allows. */
-async function standsInFolder(tree: Tree, root: string, path: string, opened: BigIntStats): Promise<boolean> {
-  const real = await unlessAbsent(realpath(path));
+async function standsInFolder(tree: Tree, root: string, path: string, opened: OpenedHandle): Promise<boolean> {
+  const real = await whereIs(opened, path);
   if (real === undefined) return false;
   // Where links aren't followed, the name asked for must be the file's one real name. That also refuses the other
   // spellings of it that Windows and macOS accept: another case, short names, alternate streams.
-  if (!tree.symlinks && real !== path) return false;
-  if (tree.symlinks && !isPublicTarget(tree, relative(root, real))) return false;
-  const atPath = await unlessAbsent(lstat(real, { bigint: true }));
-  return atPath?.ino === opened.ino && atPath.dev === opened.dev;
+  return tree.symlinks ? isPublicTarget(tree, relative(root, real)) : real === path;
+}
+
+/**
+ * The real path of an opened file. Linux knows it of the open file itself, so that nobody who swaps a folder for a
+ * link meanwhile gets another file past the check. Elsewhere the path is resolved again and must lead to the same
+ * file, which leaves such a person a narrow gap.
+ */
+async function whereIs({ handle, stats }: OpenedHandle, path: string): Promise<string | undefined> {
+  if (knowsOpenFiles) {
+    const real = await readlink(`/proc/self/fd/${handle.fd}`);
+    // A deployment has put another file in its place since it was opened: this one did stand there.
+    return real.replace(/ \(deleted\)$/, '');
+  }
+  const real = await unlessAbsent(realpath(path));
+  const there = real === undefined ? undefined : await unlessAbsent(lstat(real, { bigint: true }));
+  return there?.ino === stats.ino && there.dev === stats.dev ? real : undefined;
+}
+
+const knowsOpenFiles = existsSync('/proc/self/fd');
+
+interface OpenedHandle {
+  readonly handle: FileHandle;
+  readonly stats: BigIntStats;
 }
 
 function isPublicTarget(tree: Tree, target: string): boolean {
@@ -330,8 +329,6 @@ function readRange(handle: FileHandle, { first, last }: ByteRange): ReadableStre
   );
 }
 
-// ---------------------------------------------------------------- the representation
-
 /** Content codings with the suffix of their files, the one that packs best first. */
 const codings = [
   { coding: 'br', suffix: '.br' },
@@ -345,7 +342,7 @@ async function chooseCoding(
   root: string,
   file: OpenFile,
   acceptEncoding: string | null,
-): Promise<Representation> {
+): Promise<Representation<OpenFile>> {
   const name = nameOf(file.segments);
   const plain = { name, file, coding: undefined };
   if (!COMPRESSIBLE_CONTENT_TYPE_REGEX.test(mediaType(name))) return { ...plain, negotiated: false };
@@ -361,109 +358,6 @@ async function chooseCoding(
   return packed ? { name, file: packed, coding: best.coding, negotiated } : { ...plain, negotiated };
 }
 
-/**
- * RFC 9110, section 12.5.3: the coding of greatest weight, ours first among equals; `undefined` is the plain file. It
- * is always acceptable unless excluded, and still sent when all else is excluded too, as section 12.4.1 allows.
- */
-function favourite<T extends { readonly coding: string }>(
-  siblings: readonly T[],
-  acceptEncoding: string | null,
-): T | undefined {
-  const accepted = parseAccept(acceptEncoding ?? '');
-  const weightOf = (coding: string): number | undefined =>
-    accepted.find(({ type }) => type.toLowerCase() === coding)?.q ?? accepted.find(({ type }) => type === '*')?.q;
-  let best: T | undefined;
-  let bestWeight = 0;
-  for (const sibling of siblings) {
-    const weight = weightOf(sibling.coding) ?? 0;
-    if (weight > bestWeight) [best, bestWeight] = [sibling, weight];
-  }
-  return (weightOf('identity') ?? 0) > bestWeight ? undefined : best;
-}
-
-/** Status and headers of the answer, and which bytes make its body. */
-function answer(
-  request: Request,
-  { name, file, coding, negotiated }: Representation,
-): { status: number; headers: Headers; range: ByteRange | undefined } {
-  const headers = new Headers({
-    'cache-control': isHashed(name) ? 'public, max-age=31536000, immutable' : 'no-cache',
-    etag: file.etag,
-    'last-modified': file.modified.toUTCString(),
-  });
-  if (negotiated) headers.set('vary', 'Accept-Encoding');
-  if (isNotModified(request.headers, file)) return { status: 304, headers, range: undefined };
-
-  headers.set('accept-ranges', 'bytes');
-  const range = request.method === 'GET' ? requestedRange(request.headers, file) : undefined;
-  if (range === 'unsatisfiable') {
-    headers.set('content-range', `bytes */${file.size}`);
-    return { status: 416, headers, range: undefined };
-  }
-  headers.set('content-type', mediaType(name));
-  if (coding) headers.set('content-encoding', coding);
-  if (range) headers.set('content-range', `bytes ${range.first}-${range.last}/${file.size}`);
-  const sent = range ?? { first: 0, last: file.size - 1 };
-  headers.set('content-length', String(sent.last - sent.first + 1));
-  return { status: range ? 206 : 200, headers, range: sent };
-}
-
-/** RFC 9110, section 13.2.2: If-Modified-Since counts only where If-None-Match is absent. */
-function isNotModified(headers: Headers, { etag, modified }: OpenFile): boolean {
-  const noneMatch = headers.get('if-none-match');
-  if (noneMatch !== null) {
-    return noneMatch.split(',').some((tag) => tag.trim() === '*' || tag.trim().replace(/^W\//, '') === etag);
-  }
-  const since = Date.parse(headers.get('if-modified-since') ?? '');
-  return wholeSeconds(modified.getTime()) <= wholeSeconds(since);
-}
-
-/** HTTP dates have no fractions. `NaN`, an invalid date, compares as false. */
-function wholeSeconds(milliseconds: number): number {
-  return Math.floor(milliseconds / 1000);
-}
-
-/**
- * RFC 9110, section 14.2. `undefined` is the whole file: also for several ranges, which a server may ignore and which
- * are a way to make it send far more than it has, and for a range of a version that has gone (If-Range).
- */
-function requestedRange(headers: Headers, { size, etag, modified }: OpenFile): ByteRange | 'unsatisfiable' | undefined {
-  const [matched, from = '', to = ''] = /^bytes=(\d*)-(\d*)$/i.exec(headers.get('range') ?? '') ?? [];
-  if (matched === undefined || (from === '' && to === '')) return undefined;
-  const ifRange = headers.get('if-range');
-  if (ifRange !== null && ifRange !== etag && ifRange !== modified.toUTCString()) return undefined;
-
-  if (from !== '' && to !== '' && Number(to) < Number(from)) return undefined;
-  const first = from === '' ? Math.max(size - Number(to), 0) : Number(from);
-  const last = from === '' || to === '' ? size - 1 : Math.min(Number(to), size - 1);
-  return first > last ? 'unsatisfiable' : { first, last };
-}
-
 function nameOf(segments: readonly string[]): string {
   return segments.at(-1) ?? '';
-}
-
-function mediaType(name: string): string {
-  return getMimeType(name) ?? 'application/octet-stream';
-}
-
-function isDocument(name: string): boolean {
-  return mediaType(name).startsWith('text/html');
-}
-
-/** `main.1a2b3c4d.js`, `chunk-0f3a….css` (Webpack, Parcel, Next): digits and letters both, so no word and no date. */
-const hexHash = /[.-](?=\d*[a-f])(?=[a-f]*\d)[\da-f]{8,64}\./;
-
-/** `index-DiwrgTda.js`, `main-5QZT3CDE.js`, `start.Bx1_aQ3d.js` (Vite, Angular, SvelteKit): a capital not only first. */
-const codeHash = /[.-](?=[\w-]+[A-Z])(?=[\w-]*[a-z\d])[\w-]{8}\.(?:m?js|css)$/;
-
-/** The same of a picture or a font, which people name by hand too (`team-HomePage.png`): a digit within as well. */
-const assetHash = /[.-](?=[\w-]*[A-Z])(?=[\w-]*\d[\w-]*[A-Za-z])[\w-]{8}\.[a-z\d]+$/;
-
-/**
- * Whether a name carries a hash of the content, so that it can be kept for a year. Errs to "no": that costs a
- * revalidation, while a wrong "yes" leaves an old file in every browser with no way to call it back.
- */
-function isHashed(name: string): boolean {
-  return !isDocument(name) && (hexHash.test(name) || codeHash.test(name) || assetHash.test(name));
 }
