@@ -23,7 +23,10 @@ export async function handleInteraction(
     provider.interactionFinished(request, response, result, { mergeWithLastSubmission: true });
 
   if (interaction.prompt.name === 'consent') {
-    await finish({ consent: {} });
+    // All that the app may ask for is granted beforehand; asking for more would otherwise bring the browser back here.
+    const asksForMore = interaction.prompt.reasons.some((reason) => reason.endsWith('_missing'));
+    const denial = { error: 'access_denied', error_description: 'The app asked for more than it may have.' };
+    await finish(asksForMore ? denial : { consent: {} });
     return;
   }
   const action = `/interaction/${interaction.uid}`;

@@ -106,7 +106,7 @@ export function renderFailure(title: string, detail: string): Promise<string> {
 }
 
 async function renderPage(title: string, content: ReturnType<typeof html>): Promise<string> {
-  return html`<!doctype html>
+  const page = await html`<!doctype html>
     <html lang="en">
       <head>
         <meta charset="utf-8" />
@@ -125,4 +125,6 @@ async function renderPage(title: string, content: ReturnType<typeof html>): Prom
         </main>
       </body>
     </html>`;
+  // Hono's templates give a String object, which HTTP responses refuse.
+  return page.toString();
 }

@@ -108,7 +108,8 @@ async function configure(options: DemoProviderOptions): Promise<Configuration> {
         post_logout_redirect_uris: options.postLogoutRedirectUris,
       },
     ],
-    scopes: ['openid', 'profile', 'email', 'offline_access', apiScope],
+    // The API's own scope belongs to the API's resource below.
+    scopes: ['openid', 'profile', 'email', 'offline_access'],
     claims: {
       profile: ['name', 'given_name', 'family_name', 'preferred_username'],
       email: ['email', 'email_verified'],
