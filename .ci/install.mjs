@@ -1,0 +1,153 @@
+// Installs what is missing before `npm start`, `npm run serve` and (with --for-tests) `npm test`. It runs before anything
+// is installed, so it is plain JavaScript for any Node from 18 on, without dependencies.
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const isWindows = process.platform === 'win32';
+
+/**
+ * What the tests need from the system: `anyOf` are the commands that will do, `packages` the Debian packages that bring
+ * one, tried in turn.
+ */
+const SYSTEM_NEEDS = [
+  {
+    name: 'Chromium',
+    variable: 'CHROMIUM_PATH',
+    anyOf: ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'],
+    paths: [
+      '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+      '/Applications/Chromium.app/Contents/MacOS/Chromium',
+      'C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe',
+    ],
+    packages: ['chromium', 'chromium-browser'],
+    remedy: 'install Chromium or Chrome, or set CHROMIUM_PATH to its executable',
+  },
+  {
+    name: 'Redis or Valkey',
+    variable: 'REDIS_SERVER_PATH',
+    anyOf: ['redis-server', 'valkey-server'],
+    paths: ['/opt/homebrew/bin/redis-server', '/usr/local/bin/redis-server'],
+    packages: ['redis-server', 'valkey-server'],
+    remedy: 'install redis-server or valkey-server (for example `brew install valkey`), or set REDIS_SERVER_PATH',
+  },
+];
+
+installNodePackages();
+if (process.argv.includes('--for-tests')) installSystemPackages();
+
+function installNodePackages() {
+  if (!isOutdated()) return;
+  say('installing the npm packages (npm ci) …');
+  // A mirror that lacks the binaries of other platforms makes `npm ci` refuse the lock file as incomplete; `npm install
+  // --no-save` takes the same versions from it and changes nothing.
+  if (!npm('ignore', 'ci') && !npm('inherit', 'install', '--no-save')) {
+    fail(`npm could not install the packages: see above, or run \`npm ci\` by hand in ${root}.`);
+  }
+  const node = join(root, 'node_modules', 'node', 'bin', isWindows ? 'node.exe' : 'node');
+  if (!existsSync(node)) {
+    fail(
+      `the package 'node' brought no binary for ${process.platform}-${process.arch}. ` +
+        "Check that npm's settings leave install scripts and optional packages on (ignore-scripts=false, omit= ).",
+    );
+  }
+}
+
+/** npm notes what it installed in node_modules/.package-lock.json: that must be what package-lock.json asks for. */
+function isOutdated() {
+  const note = join(root, 'node_modules', '.package-lock.json');
+  if (!existsSync(note)) return true;
+  const installed = packagesOf(note);
+  return Object.entries(packagesOf(join(root, 'package-lock.json'))).some(([path, wanted]) => {
+    const found = installed[path];
+    const mayBeAbsent = path === '' || wanted.optional || wanted.devOptional;
+    return found ? found.version !== wanted.version || found.integrity !== wanted.integrity : !mayBeAbsent;
+  });
+}
+
+function npm(stdio, ...command) {
+  const options = ['--no-audit', '--no-fund', '--loglevel=error', '--include=dev', '--include=optional'];
+  return spawnSync('npm', [...command, ...options], { cwd: root, stdio, shell: isWindows }).status === 0;
+}
+
+function packagesOf(lockFile) {
+  return JSON.parse(readFileSync(lockFile, 'utf8')).packages;
+}
+
+function installSystemPackages() {
+  const missing = SYSTEM_NEEDS.filter((need) => !isThere(need));
+  if (missing.length === 0) return;
+  const sudo = rightsToInstall();
+  if (sudo === undefined || findCommand('apt-get') === undefined) explain(missing);
+  say(`installing ${missing.map((need) => need.name).join(' and ')} from the system's packages (apt-get) …`);
+  run([...sudo, 'apt-get', 'update', '-qq']);
+  for (const need of missing) {
+    need.packages.some((name) => {
+      run([
+        ...sudo,
+        'env',
+        'DEBIAN_FRONTEND=noninteractive',
+        'apt-get',
+        'install',
+        '-y',
+        '-qq',
+        '--no-install-recommends',
+        name,
+      ]);
+      return isThere(need);
+    });
+  }
+  const stillMissing = missing.filter((need) => !isThere(need));
+  if (stillMissing.length > 0) explain(stillMissing);
+}
+
+function isThere(need) {
+  const named = process.env[need.variable];
+  if (named) return isExecutable(named);
+  return need.anyOf.some((command) => findCommand(command) !== undefined) || need.paths.some(isExecutable);
+}
+
+/** The words to put before apt-get, or undefined where this user may not install packages. */
+function rightsToInstall() {
+  if (process.getuid?.() === 0) return [];
+  const asked = spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' });
+  return asked.status === 0 ? ['sudo', '-n'] : undefined;
+}
+
+function findCommand(name) {
+  const suffixes = isWindows ? ['.exe', '.cmd'] : [''];
+  return (process.env['PATH'] ?? '')
+    .split(delimiter)
+    .flatMap((folder) => suffixes.map((suffix) => join(folder, name + suffix)))
+    .find(isExecutable);
+}
+
+function isExecutable(path) {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+function run([command, ...args]) {
+  return spawnSync(command, args, { stdio: ['ignore', 'ignore', 'inherit'] }).status === 0;
+}
+
+function explain(missing) {
+  const lines = missing.map((need) => `  ${need.name}: ${need.remedy}`);
+  const packages = missing.map((need) => need.packages[0]).join(' ');
+  fail(`the tests need:\n${lines.join('\n')}\nOn Debian and Ubuntu: sudo apt-get install ${packages}`);
+}
+
+function say(line) {
+  process.stdout.write(`${line}\n`);
+}
+
+function fail(reason) {
+  process.stderr.write(`${reason}\n`);
+  process.exit(1);
+}
