@@ -177,10 +177,6 @@ describe('the client', () => {
     return client;
   }
 
-  function cookiesSent(exchange: { requestHeaders: Record<string, string> }): string {
-    return (exchange.requestHeaders['cookie'] ?? '').replaceAll('=1', '').replaceAll(';', '');
-  }
-
   test.each([
     ['silent, started by the app', { way: 'silent', initiator: 'app' }, 'strict lax none unset', 'lax none unset'],
     ['silent, typed', { way: 'silent', initiator: 'none' }, 'strict lax none unset', 'lax none unset'],
@@ -193,7 +189,7 @@ describe('the client', () => {
       const client = await planted(profile);
       const callback = await client.navigate(`/login?way=${way}`, { initiator: origins[initiator] ?? '' });
       expect(callback.url).toBe(`${app}/callback`);
-      expect(cookiesSent(callback), profile).toBe(profile === 'chromium' ? chromium : others);
+      expect(cookiesSent(callback)).toBe(profile === 'chromium' ? chromium : others);
       client.close();
     }
   });
@@ -287,3 +283,7 @@ describe('the client', () => {
     client.close();
   });
 });
+
+function cookiesSent(exchange: { requestHeaders: Record<string, string> }): string {
+  return (exchange.requestHeaders['cookie'] ?? '').replaceAll('=1', '').replaceAll(';', '');
+}

@@ -85,7 +85,9 @@ export type Verdict = { kind: 'pass' } | { kind: 'fail'; failure: Failure } | { 
 
 export interface FaultRules extends Faults {
   /** Applies the rules for a request that counts as `endpoints`. */
-  beforeWork(endpoints: readonly Endpoint[]): Promise<{ verdict: Verdict; afterWork(): Promise<'answer' | 'drop'> }>;
+  readonly beforeWork: (
+    endpoints: readonly Endpoint[],
+  ) => Promise<{ verdict: Verdict; afterWork: () => Promise<'answer' | 'drop'> }>;
 }
 
 export function createFaultRules(): FaultRules {
