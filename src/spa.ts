@@ -54,6 +54,8 @@ export function createSpaFolder(options: SpaFolderOptions): SpaFolder {
   const tree: Tree = { sourceMaps: options.sourceMaps ?? false, symlinks: options.symlinks ?? false };
   checkFolder(folder, tree);
   const assetHeaders = securityHeaders(options);
+  // An override that is no valid header must stop the start, not every answer.
+  void new Headers(Object.fromEntries(assetHeaders));
   const documentHeaders = new LRUCache<string, HeaderPairs>({ max: 200 });
 
   async function headersFor(file: OpenFile): Promise<HeaderPairs> {
