@@ -45,7 +45,7 @@ export function BurstPanel({ api, onDone }: { api: Api; onDone: () => Promise<vo
   return (
     <section className="card" aria-labelledby="burst-title">
       <h2 id="burst-title">See a refresh happen</h2>
-      <p className="muted">Spoil your access token, then let twenty calls need a new one at the same moment.</p>
+      <p className="muted">Spoil your token, then let twenty calls need a new one at once.</p>
       <div className="actions">
         <button type="button" className="button" disabled={busy} onClick={() => void run(expire)}>
           Expire my token now

@@ -6,7 +6,7 @@ export function CallLog({ calls }: { calls: readonly CallRecord[] }): ReactNode 
   return (
     <section className="card" aria-labelledby="log-title">
       <h2 id="log-title">Latest calls</h2>
-      <p className="muted">The last column is the name (jti) of the token that the API saw. The token stays away.</p>
+      <p className="muted">Beside each call, the name (jti) of the token that the API saw.</p>
       <div className="scroll">
         <table>
           <thead>

@@ -53,7 +53,7 @@ export function NotesPanel({ api }: { api: Api }): ReactNode {
     <section className="card" aria-labelledby="notes-title">
       <h2 id="notes-title">Your notes</h2>
       <p className="muted">
-        Read from <code>/api/notes</code>, through Sallyport, with your access token.
+        From <code>/api/notes</code>: Sallyport adds your access token.
       </p>
       <form className="note-form" onSubmit={submit}>
         <label className="visually-hidden" htmlFor="note-text">
