@@ -7,7 +7,6 @@ import { createServer } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
 import { Hono } from 'hono';
 import type { Context, MiddlewareHandler } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import { createRemoteJWKSet, errors, jwtVerify } from 'jose';
 import type { JWTVerifyGetKey } from 'jose';
 import { LRUCache } from 'lru-cache';
@@ -72,13 +71,13 @@ function createApi(options: DemoApiOptions): Hono<Env> {
   const app = new Hono<Env>().basePath('/v1');
 
   app.use(requireToken(options, refusedTokens));
-  app.use(bodyLimit({ maxSize: maxBodyBytes, onError: (c) => sendError(c, 413, 'The body is too large.') }));
 
   app.get('/notes', (c) => c.json({ notes: notesOf.memo(c.var.caller.subject) }));
 
   app.post('/notes', async (c) => {
-    const text = await readNoteText(c);
-    if (text === undefined) return sendError(c, 400, `A note is text of 1 to ${maxNoteLength} characters.`);
+    const text = await readNoteText(c.req.raw);
+    if (text === undefined)
+      return sendError(c, 400, `A note is JSON with a "text" of 1 to ${maxNoteLength} characters.`);
     const notes = notesOf.memo(c.var.caller.subject);
     if (notes.length >= maxNotesPerPerson) return sendError(c, 409, `${maxNotesPerPerson} notes are enough.`);
     const note: Note = { id: randomUUID(), text, createdAt: new Date().toISOString() };
@@ -184,14 +183,34 @@ async function discoverJwksUrl(issuer: string): Promise<string> {
   throw new Error(`The provider's metadata at ${issuer} names no keys (status ${response.status}).`);
 }
 
-async function readNoteText(c: Context<Env>): Promise<string | undefined> {
-  // What isn't JSON is answered like JSON without a text.
-  const body: unknown = await c.req.json().catch(() => undefined);
+async function readNoteText(request: Request): Promise<string | undefined> {
+  const body = parseJson(await readLimited(request));
   if (typeof body !== 'object' || body === null || !('text' in body) || typeof body.text !== 'string') return undefined;
   const text = body.text.trim();
   return text.length >= 1 && text.length <= maxNoteLength ? text : undefined;
 }
 
-function sendError(c: Context, status: 400 | 401 | 403 | 404 | 409 | 413 | 500, message: string): Response {
+/** The body as text; nothing of it when it is larger than any note can be. */
+async function readLimited(request: Request): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of request.body ?? []) {
+    size += chunk.byteLength;
+    if (size > maxBodyBytes) return '';
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+function sendError(c: Context, status: 400 | 401 | 403 | 404 | 409 | 500, message: string): Response {
   return c.json({ message }, status);
 }
