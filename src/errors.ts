@@ -8,6 +8,7 @@ const table = {
   login_required: { status: 401, title: 'Sign-in required' },
   session_expired: { status: 401, title: 'The session has ended' },
   step_up_required: { status: 401, title: 'A stronger or fresher sign-in is required' },
+  repeat_required: { status: 401, title: 'Repeat the request' },
   navigation_required: { status: 401, title: 'Navigate the browser to this address' },
   request_forbidden: { status: 403, title: 'Request not believed' },
   request_invalid: { status: 400, title: 'Invalid request' },

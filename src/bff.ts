@@ -1,0 +1,235 @@
+/**
+ * The wiring: from a configuration to a Hono app, a listener for `node:http` that takes proxied calls the short way, and
+ * an upgrade handler. The endpoint table is here.
+ */
+import { randomBytes } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { getRequestListener } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
+import { Hono } from 'hono';
+import { resolveConfig, type Config, type ConfigInput } from './config.ts';
+import { createLoginGate } from './endpoints/app-page.ts';
+import { createCallback } from './endpoints/callback.ts';
+import type { BffContext, BffEnv } from './endpoints/endpoint.ts';
+import { createLogin } from './endpoints/login.ts';
+import { createLogout } from './endpoints/logout.ts';
+import { createSessionEndpoints, personalClaims } from './endpoints/session.ts';
+import { asBffError, BffError } from './errors.ts';
+import { createEvents, type Events } from './events.ts';
+import { renderFailure } from './failures.ts';
+import { createAddressReader } from './inbound.ts';
+import { createProvider } from './oidc/provider.ts';
+import { createOutbound } from './outbound.ts';
+import { createApiProxy } from './proxy/api.ts';
+import { createDevServerProxy } from './proxy/dev-server.ts';
+import { createUpgrade } from './proxy/upgrade.ts';
+import { createSessions } from './session/sessions.ts';
+import { createLoginTransactions } from './session/transactions.ts';
+import { createSpaFolder } from './spa.ts';
+import { createMemoryStore } from './store/memory.ts';
+import type { Store } from './store/store.ts';
+import type { Claims } from './token-set.ts';
+import { createRefresher } from './tokens/refresh.ts';
+
+export interface BffOptions {
+  /** Which claims the SPA sees in `/bff/session`. Default: those about the person. */
+  readonly sessionView?: (claims: Claims) => Claims;
+  /** Where several processes agree. Default: this process's memory. */
+  readonly store?: Store;
+}
+
+export interface Bff {
+  /** To mount in a Hono app served by @hono/node-server. */
+  readonly app: Hono<BffEnv>;
+  /** For `http.createServer`: the same as the app, with proxied calls taken before Hono. */
+  readonly listener: (request: IncomingMessage, response: ServerResponse) => void;
+  /** For the server's `upgrade` event. */
+  readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => Promise<void>;
+  readonly events: Events;
+  /** The id under which a request stands in problems and in the log. */
+  readonly requestIdOf: (request: IncomingMessage) => string;
+  /** Whether the provider's metadata is known. */
+  readonly ready: () => boolean;
+  /** Finishes refreshes that are running, then closes all connections. */
+  readonly close: () => Promise<void>;
+}
+
+/** Hears of failures that have no domain event: what became a response, and what it was made from. */
+type FailureListener = (error: BffError, requestId: string) => void;
+
+/** @throws {ConfigError} with every fault of the configuration */
+export function createBff(input: ConfigInput, options: BffOptions = {}): Bff {
+  return assembleBff(resolveConfig(input), options);
+}
+
+/** The same for a configuration that was resolved already. */
+export function assembleBff(
+  config: Config,
+  options: BffOptions = {},
+  onFailure: FailureListener = () => undefined,
+): Bff {
+  const events = createEvents();
+  const store = options.store ?? createMemoryStore();
+  const outbound = createOutbound();
+  const provider = createProvider(config, { outbound, events });
+  const sessions = createSessions(config, { store, events });
+  const transactions = createLoginTransactions(config);
+  const refresher = createRefresher(config, { provider, sessions, store, events });
+  const readAddress = createAddressReader(config.trustedProxies);
+  const newRequestId = createRequestIds();
+  const deps = {
+    config,
+    events,
+    provider,
+    sessions,
+    transactions,
+    refresher,
+    sessionView: options.sessionView ?? personalClaims,
+  };
+  const apis = createApiProxy(config, { sessions, refresher, outbound, readAddress });
+  const devServer =
+    config.spa?.devServer === undefined
+      ? undefined
+      : createDevServerProxy(config, new URL(config.spa.devServer), outbound);
+
+  const app = new Hono<BffEnv>();
+  app.onError((error, c) => {
+    const failure = renderFailed(error, c.req.header(), c.get('requestId'));
+    for (const [name, value] of Object.entries(failure.headers)) c.header(name, value);
+    return c.body(failure.body, failure.status as 500);
+  });
+  app.use(async (c, next) => {
+    c.set('requestId', requestIdOf(c.env?.incoming));
+    await next();
+  });
+  mountEndpoints();
+  for (const { path } of config.api) {
+    app.all(path, proxied);
+    app.all(`${path}/*`, proxied);
+  }
+  mountSpa();
+
+  function mountEndpoints(): void {
+    const base = config.basePath;
+    const login = createLogin(deps);
+    const callback = createCallback(deps);
+    const session = createSessionEndpoints(deps);
+    const logout = createLogout(deps);
+    app.use(`${base}/*`, async (c, next) => {
+      c.header('cache-control', 'no-store');
+      c.header('x-content-type-options', 'nosniff');
+      c.header('referrer-policy', 'no-referrer');
+      // Hono answers HEAD by running GET: here that would sign people in or out.
+      if (c.req.method === 'HEAD') throw notAllowed('GET');
+      await next();
+    });
+    endpoint(`${base}/login`, { GET: login });
+    endpoint(`${base}/callback`, { GET: callback.get, POST: callback.post });
+    endpoint(`${base}/session`, { GET: session.read });
+    endpoint(`${base}/refresh`, { POST: session.refresh });
+    endpoint(`${base}/logout`, { GET: logout.get, POST: logout.post });
+    app.all(`${base}/*`, () => {
+      throw new BffError('route_not_found', 'There is no such endpoint.');
+    });
+  }
+
+  function endpoint(path: string, methods: Readonly<Record<string, (c: BffContext) => Promise<Response>>>): void {
+    for (const [method, handler] of Object.entries(methods)) app.on(method, path, handler);
+    app.all(path, () => {
+      throw notAllowed(Object.keys(methods).join(', '));
+    });
+  }
+
+  function mountSpa(): void {
+    const gate = config.spa?.requireLogin === true ? createLoginGate(deps) : undefined;
+    const folder =
+      config.spa?.folder === undefined
+        ? undefined
+        : createSpaFolder({ ...config.spa, folder: config.spa.folder, origin: config.origin });
+    if (folder === undefined && devServer === undefined) return;
+    app.all('*', async (c) => {
+      const gated = await gate?.(c);
+      if (gated !== undefined) return gated;
+      if (folder !== undefined) return folder.fetch(c.req.raw);
+      const { incoming, outgoing } = nodeOf(c);
+      await devServer?.(incoming, outgoing);
+      return RESPONSE_ALREADY_SENT;
+    });
+  }
+
+  /** The long way to the proxy, for apps that mount this one. */
+  async function proxied(c: BffContext): Promise<Response> {
+    const { incoming, outgoing } = nodeOf(c);
+    await handleApi(incoming, outgoing);
+    return RESPONSE_ALREADY_SENT;
+  }
+
+  async function handleApi(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+    const upstream = apis.find(request.url ?? '/');
+    if (upstream === undefined) return false;
+    try {
+      await apis.handle(request, response, upstream);
+    } catch (error) {
+      if (response.headersSent) response.destroy();
+      else {
+        const failure = renderFailed(error, request.headers, requestIdOf(request));
+        response.writeHead(failure.status, failure.headers).end(failure.body);
+      }
+    }
+    return true;
+  }
+
+  function renderFailed(error: unknown, headers: IncomingMessage['headers'], id: string) {
+    const failure = asBffError(error);
+    onFailure(failure, id);
+    return renderFailure(failure, { headers, id }, config);
+  }
+
+  /** One id for a request, whichever way it goes. */
+  const ids = new WeakMap<IncomingMessage, string>();
+  function requestIdOf(request: IncomingMessage | undefined): string {
+    if (request === undefined) return newRequestId();
+    const id = ids.get(request) ?? newRequestId();
+    ids.set(request, id);
+    return id;
+  }
+
+  const throughHono = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  provider.start();
+
+  return {
+    app,
+    listener(request, response) {
+      if (apis.find(request.url ?? '/') === undefined) void throughHono(request, response);
+      else void handleApi(request, response);
+    },
+    upgrade: createUpgrade(config, { sessions, refresher, readAddress, newRequestId }),
+    events,
+    requestIdOf,
+    ready: provider.ready,
+    async close() {
+      provider.close();
+      await refresher.idle();
+      await outbound.close();
+      await store.close();
+    },
+  };
+}
+
+function nodeOf(c: BffContext): { incoming: IncomingMessage; outgoing: ServerResponse } {
+  const { incoming, outgoing } = c.env ?? {};
+  if (incoming !== undefined && outgoing !== undefined) return { incoming, outgoing };
+  throw new TypeError('Sallyport streams to the raw response: serve the app with @hono/node-server.');
+}
+
+function notAllowed(allow: string): BffError {
+  return new BffError('method_not_allowed', `This endpoint takes ${allow}.`, { headers: { allow } });
+}
+
+/** Ids that are unique across processes and cost next to nothing. */
+function createRequestIds(): () => string {
+  const prefix = randomBytes(6).toString('base64url');
+  let count = 0;
+  return () => `${prefix}-${(++count).toString(36)}`;
+}

@@ -1,0 +1,143 @@
+/**
+ * `/bff/callback`: completes the code flow (OpenID Connect Core 3.1.2.5). Whatever the outcome, the login transaction is
+ * over with it. The browser may withhold Strict cookies here, for the request is cross-site: what must be known of the
+ * earlier session came in the transaction, and left-over cookies are deleted unseen.
+ */
+import { BffError } from '../errors.ts';
+import { isNavigation } from '../inbound.ts';
+import { repostPage, samesiteRedirectPage } from '../pages.ts';
+import type { LoginTransaction } from '../session/transactions.ts';
+import { appendCookies, headersOf, sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
+
+const responseParameters = [
+  'code',
+  'state',
+  'iss',
+  'error',
+  'error_description',
+  'error_uri',
+  'session_state',
+  'response',
+];
+const maximumFormBytes = 64 * 1024;
+
+/** Marks the second, same-site POST of a `form_post` answer. Carries no trust: without the cookie it leads nowhere. */
+const repostedField = 'sallyport_reposted';
+
+/** What a provider answers to `prompt=none` when it would have to ask (OpenID Connect Core 3.1.2.6). */
+const needsInteraction = new Set([
+  'login_required',
+  'interaction_required',
+  'consent_required',
+  'account_selection_required',
+]);
+
+export function createCallback({ config, events, provider, sessions, transactions }: EndpointDeps) {
+  const usesForm = config.client.responseMode === 'form_post';
+
+  async function get(c: BffContext): Promise<Response> {
+    if (usesForm) throw methodNotAllowed('POST');
+    return complete(c, new URL(c.req.url).searchParams);
+  }
+
+  async function post(c: BffContext): Promise<Response> {
+    if (!usesForm) throw methodNotAllowed('GET');
+    const parameters = await readForm(c);
+    if (parameters.get(repostedField) === '1') return complete(c, parameters);
+    return sendPage(c, repostPage(`${config.basePath}/callback`, [...parameters, [repostedField, '1']]));
+  }
+
+  async function complete(c: BffContext, parameters: URLSearchParams): Promise<Response> {
+    const headers = headersOf(c);
+    // A prefetch or a frame must not burn the transaction.
+    if (headers['sec-fetch-mode'] !== undefined && !isNavigation(headers)) {
+      throw new BffError('request_invalid', 'The end of a sign-in is a navigation of the browser.');
+    }
+    const state = single(parameters, 'state');
+    if (typeof state !== 'string') throw invalid('The answer carries no state, or more than one.');
+    const { transaction, cookies } = await transactions.take(state, headers.cookie);
+    appendCookies(c, cookies);
+    if (transaction === undefined) {
+      throw invalid('It was completed already, took too long, or was begun in another browser.');
+    }
+    return finish(c, parameters, transaction);
+  }
+
+  async function finish(c: BffContext, parameters: URLSearchParams, transaction: LoginTransaction): Promise<Response> {
+    if (responseParameters.some((name) => single(parameters, name) === null)) {
+      throw invalid('The answer holds a parameter twice.');
+    }
+    if (!(await provider.isFromProvider(parameters))) throw invalid('The answer comes from another provider.');
+    const error = parameters.get('error');
+    if (error !== null) return refused(c, error, transaction);
+    if (!parameters.get('code')) throw invalid('The answer carries no code.');
+    const { tokens, userInfo, subject } = await redeem(parameters, transaction);
+    await endEarlierSession(c, transaction);
+    const live = await sessions.begin(tokens, userInfo);
+    appendCookies(c, sessions.firstCookies(live));
+    events.emit({ type: 'login.succeeded', session: live.label, subject });
+    return sendBack(c, transaction.returnTo);
+  }
+
+  async function redeem(parameters: URLSearchParams, transaction: LoginTransaction) {
+    try {
+      return await provider.redeem(parameters, transaction);
+    } catch (error) {
+      const { code, cause } = error as BffError;
+      events.emit({ type: 'login.failed', reason: code, cause });
+      throw error;
+    }
+  }
+
+  /** The earlier session's refresh token isn't revoked: some providers would end the single sign-on session with it. */
+  async function endEarlierSession(c: BffContext, { replaces }: LoginTransaction): Promise<void> {
+    const opened = await sessions.open(headersOf(c).cookie);
+    if (opened.state === 'live') await sessions.end(opened.live, 'new_login');
+    if (replaces !== undefined && !(opened.state === 'live' && opened.live.session.id === replaces.id)) {
+      await sessions.endById(replaces.id, replaces.expiresAt, 'new_login');
+    }
+  }
+
+  function sendBack(c: BffContext, returnTo: string): Response {
+    // The navigation that follows a redirect is still cross-site and comes without the Strict cookie. The SPA's
+    // document doesn't need it; a page that requires a login does, and is reached by a navigation from here.
+    return config.spa?.requireLogin === true
+      ? sendPage(c, samesiteRedirectPage('Signed in', returnTo))
+      : c.redirect(returnTo, 302);
+  }
+
+  function refused(c: BffContext, error: string, { silent, returnTo }: LoginTransaction): Response {
+    if (silent && needsInteraction.has(error)) {
+      const url = new URL(returnTo, config.origin);
+      url.searchParams.set('login', 'required');
+      return sendBack(c, `${url.pathname}${url.search}${url.hash}`);
+    }
+    // What came in the URL is shown only if it looks like an error code (RFC 6749 4.1.2.1), never its description.
+    const code = /^[a-z_]{1,40}$/.test(error) ? error : 'unknown error';
+    events.emit({ type: 'login.failed', reason: code });
+    if (error === 'server_error' || error === 'temporarily_unavailable') {
+      throw new BffError('provider_unavailable', `The identity provider could not sign you in now (${code}).`);
+    }
+    throw new BffError('authorization_failed', `The identity provider did not sign you in (${code}).`);
+  }
+
+  return { get, post };
+}
+
+async function readForm(c: BffContext): Promise<URLSearchParams> {
+  if (!c.req.header('content-type')?.startsWith('application/x-www-form-urlencoded')) {
+    throw new BffError('request_invalid', 'The answer must be a form.');
+  }
+  if (Number(c.req.header('content-length') ?? Infinity) > maximumFormBytes) {
+    throw new BffError('body_too_large', `The answer must have a length, of at most ${maximumFormBytes} bytes.`);
+  }
+  return new URLSearchParams(await c.req.text());
+}
+
+function invalid(detail: string): BffError {
+  return new BffError('login_transaction_invalid', `${detail} Nothing was changed; sign in again.`);
+}
+
+function methodNotAllowed(allow: string): BffError {
+  return new BffError('method_not_allowed', `The provider's answer is expected by ${allow}.`, { headers: { allow } });
+}

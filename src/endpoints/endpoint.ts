@@ -1,0 +1,54 @@
+/** What all endpoints share: their dependencies and how they answer. */
+import type { Context } from 'hono';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { Config } from '../config.ts';
+import type { Events } from '../events.ts';
+import type { Provider } from '../oidc/provider.ts';
+import type { Page } from '../pages.ts';
+import type { LoginTransactions } from '../session/transactions.ts';
+import type { Sessions } from '../session/sessions.ts';
+import type { Claims } from '../token-set.ts';
+import type { Refresher } from '../tokens/refresh.ts';
+
+export interface EndpointDeps {
+  readonly config: Config;
+  readonly events: Events;
+  readonly provider: Provider;
+  readonly sessions: Sessions;
+  readonly transactions: LoginTransactions;
+  readonly refresher: Refresher;
+  /** Which claims the SPA may see. */
+  readonly sessionView: (claims: Claims) => Claims;
+}
+
+export interface BffEnv {
+  /** What @hono/node-server passes; absent under `app.request()`. */
+  Bindings: { incoming?: IncomingMessage; outgoing?: ServerResponse };
+  Variables: { requestId: string };
+}
+
+export type BffContext = Context<BffEnv>;
+
+/** The request's headers, lower-case; repeated ones joined. */
+export function headersOf(c: BffContext): IncomingHttpHeaders {
+  return c.req.header();
+}
+
+export function appendCookies(c: BffContext, lines: readonly string[]): void {
+  for (const line of lines) c.header('set-cookie', line, { append: true });
+}
+
+export function sendPage(c: BffContext, page: Page): Response {
+  for (const [name, value] of Object.entries(page.headers)) c.header(name, value);
+  return c.body(page.html);
+}
+
+/** A query parameter that may stand once. @returns undefined if absent, null if repeated */
+export function single(parameters: URLSearchParams, name: string): string | undefined | null {
+  const values = parameters.getAll(name);
+  return values.length > 1 ? null : values[0];
+}
+
+export function loginPath(config: Config): string {
+  return `${config.basePath}/login`;
+}

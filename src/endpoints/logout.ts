@@ -1,0 +1,109 @@
+/**
+ * `/bff/logout`: ends the session here and at the provider (RP-Initiated Logout 1.0). As a link it must carry the `sid`
+ * that `/bff/session` gave, so that no other site can sign people out; as a call it must come from the own origin.
+ */
+import { timingSafeEqual } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { BffError } from '../errors.ts';
+import { demandOwnOrigin } from '../inbound.ts';
+import { samesiteRedirectPage } from '../pages.ts';
+import { cookieNames, cookiePairs } from '../session/cookies.ts';
+import type { LiveSession } from '../session/sessions.ts';
+import { createSealer } from '../session/seal.ts';
+import { pack, unpack } from '../session/packing.ts';
+import { nowSeconds } from '../token-set.ts';
+import { appendCookies, headersOf, sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
+
+/** The way out waits no longer than this for the provider to revoke the refresh token. */
+const revocationPatienceMs = 2000;
+/** How long a script may take from the answer of `POST /bff/logout` to the navigation. */
+const ticketSeconds = 60;
+
+/**
+ * Asks for a page between a form and the provider: the app's `form-action 'self'` (CSP 3 6.4.2) would else stop the
+ * redirects that follow a form.
+ */
+const pausing = 'pause';
+
+export function createLogout({ config, events, provider, sessions }: EndpointDeps) {
+  const names = cookieNames(config.secure);
+  const ticketAttributes = `; Path=/; HttpOnly${config.secure ? '; Secure' : ''}; SameSite=Strict`;
+  const sealer = createSealer(config.secrets, 'logout ticket');
+
+  /** A navigation. */
+  async function get(c: BffContext): Promise<Response> {
+    const headers = headersOf(c);
+    if (new URL(c.req.url).searchParams.has(pausing)) {
+      return sendPage(c, samesiteRedirectPage('Signing out', `${config.basePath}/logout`));
+    }
+    const opened = await sessions.open(headers.cookie);
+    if (opened.state === 'live') {
+      demandSid(c, opened.live);
+      await end(opened.live);
+    }
+    // Only what this very request showed is deleted: a link on another site comes without cookies and must not clear any.
+    appendCookies(c, sessions.clearCookies(headers.cookie));
+    const idToken = opened.state === 'live' ? opened.live.session.tokens.idToken : await takeTicket(c);
+    return c.redirect(await wayOut(idToken), 302);
+  }
+
+  /** A fetch, answered with where to navigate; or a form, sent there. */
+  async function post(c: BffContext): Promise<Response> {
+    const headers = headersOf(c);
+    demandOwnOrigin(c.req.method, headers, config);
+    const opened = await sessions.open(headers.cookie);
+    appendCookies(c, sessions.clearCookies(headers.cookie));
+    const live = opened.state === 'live' ? opened.live : undefined;
+    if (live !== undefined) await end(live);
+    const location = live === undefined ? config.logout.returnTo : await giveTicket(c, live.session.tokens.idToken);
+    if (headers['sec-fetch-mode'] !== 'navigate') return c.json({ location });
+    return c.redirect(live === undefined ? location : `${location}?${pausing}`, 303);
+  }
+
+  function demandSid(c: BffContext, live: LiveSession): void {
+    const sid = single(new URL(c.req.url).searchParams, 'sid') ?? '';
+    const [given, expected] = [Buffer.from(sid), Buffer.from(live.session.id)];
+    if (given.length === expected.length && timingSafeEqual(given, expected)) return;
+    throw new BffError('logout_sid_invalid', 'The link is not of this session. Use the logoutUrl of the session.');
+  }
+
+  async function end(live: LiveSession): Promise<void> {
+    await sessions.end(live, 'logout');
+    const { refreshToken, accessToken } = live.session.tokens;
+    const revocation = (
+      refreshToken === undefined
+        ? provider.revoke(accessToken, 'access_token')
+        : provider.revoke(refreshToken, 'refresh_token')
+    ).catch((cause: unknown) => events.emit({ type: 'logout.revocation_failed', session: live.label, cause }));
+    await Promise.race([revocation, sleep(revocationPatienceMs, undefined, { ref: false })]);
+  }
+
+  /** Without a session there is nothing to end at the provider either: straight to the end. */
+  async function wayOut(idToken: string | undefined): Promise<string> {
+    const end = idToken === undefined ? undefined : await provider.endSessionUrl(idToken);
+    return end ?? config.logout.returnTo;
+  }
+
+  /**
+   * The provider's address carries the ID token as a hint, and no token may reach a script: it gets an address of ours,
+   * and the ID token waits in a sealed cookie.
+   */
+  async function giveTicket(c: BffContext, idToken: string): Promise<string> {
+    const ticket = await sealer.seal(pack({ fields: nowSeconds(), tokens: [idToken] }));
+    appendCookies(c, [`${names.logout}=${ticket}; Max-Age=${ticketSeconds}${ticketAttributes}`]);
+    return `${config.basePath}/logout`;
+  }
+
+  async function takeTicket(c: BffContext): Promise<string | undefined> {
+    const tickets = [...cookiePairs(headersOf(c).cookie ?? '')].filter(([name]) => name === names.logout);
+    const [ticket] = tickets;
+    if (ticket === undefined) return undefined;
+    appendCookies(c, [`${names.logout}=; Max-Age=0${ticketAttributes}`]);
+    const opened = await sealer.unseal(ticket[1]);
+    if (opened === undefined || tickets.length > 1) return undefined;
+    const { fields, tokens } = unpack(opened);
+    return Number(fields) + ticketSeconds < nowSeconds() ? undefined : tokens[0];
+  }
+
+  return { get, post };
+}

@@ -1,0 +1,104 @@
+/** `GET /bff/session` and `POST /bff/refresh`: what the SPA may know of its session. Never a token. */
+import { demandOwnOrigin } from '../inbound.ts';
+import type { LiveSession, OpenedSession } from '../session/sessions.ts';
+import { idTokenClaims, nowSeconds, type Claims } from '../token-set.ts';
+import { appendCookies, headersOf, loginPath, type BffContext, type EndpointDeps } from './endpoint.ts';
+
+/** The answer of `/bff/session`. Times are ISO 8601 beside relative seconds; null means 'no such limit'. */
+export type SessionView =
+  | { readonly authenticated: false; readonly loginUrl: string }
+  | {
+      readonly authenticated: true;
+      readonly user: Claims;
+      readonly session: {
+        readonly createdAt: string;
+        readonly expiresAt: string;
+        readonly expiresInSeconds: number;
+        readonly idleExpiresAt: string | null;
+        readonly idleExpiresInSeconds: number | null;
+      };
+      readonly accessToken: {
+        readonly expiresAt: string | null;
+        readonly expiresInSeconds: number | null;
+        readonly refreshable: boolean;
+      };
+      readonly logoutUrl: string;
+    };
+
+/** Claims that are about the token or the sign-in rather than about the person. */
+const protocolClaims = new Set(
+  'iss aud azp exp iat nbf jti nonce at_hash c_hash s_hash sid typ session_state auth_time acr amr rat uti rh aio ver'.split(
+    ' ',
+  ),
+);
+
+/** The default of what the SPA sees of the claims: those about the person. */
+export function personalClaims(claims: Claims): Claims {
+  return Object.fromEntries(Object.entries(claims).filter(([name]) => !protocolClaims.has(name)));
+}
+
+export function createSessionEndpoints({ config, sessions, refresher, sessionView }: EndpointDeps) {
+  /** Reading it never prolongs the session. */
+  async function read(c: BffContext): Promise<Response> {
+    const headers = headersOf(c);
+    demandOwnOrigin(c.req.method, headers, config);
+    const opened = await sessions.open(headers.cookie);
+    if (opened.state !== 'live') appendCookies(c, sessions.clearCookies(headers.cookie));
+    return answer(c, opened);
+  }
+
+  async function refresh(c: BffContext): Promise<Response> {
+    const headers = headersOf(c);
+    demandOwnOrigin(c.req.method, headers, config);
+    const opened = await sessions.open(headers.cookie);
+    if (opened.state === 'live') {
+      await refresher.refreshOnRequest(opened.live);
+      if (await sessions.touch(opened.live)) appendCookies(c, sessions.setCookies(opened.live, headers.cookie));
+    }
+    return answer(c, opened);
+  }
+
+  function answer(c: BffContext, opened: OpenedSession): Response {
+    if (opened.state !== 'live' || opened.live.ended) {
+      return c.json({ authenticated: false, loginUrl: loginPath(config) } satisfies SessionView);
+    }
+    const { live, generation } = opened;
+    if (generation < live.session.generation) {
+      appendCookies(c, sessions.setCookies(live, headersOf(c).cookie));
+    }
+    return c.json(viewOf(live));
+  }
+
+  function viewOf(live: LiveSession): SessionView {
+    const { createdAt, tokens, userInfo, id } = live.session;
+    const expiresAt = sessions.endsAt(live);
+    const idleExpiresAt = sessions.idleEndsAt(live);
+    return {
+      authenticated: true,
+      user: sessionView({ ...userInfo, ...idTokenClaims(tokens.idToken) }),
+      session: {
+        createdAt: isoTime(createdAt),
+        expiresAt: isoTime(expiresAt),
+        expiresInSeconds: secondsUntil(expiresAt),
+        idleExpiresAt: idleExpiresAt === undefined ? null : isoTime(idleExpiresAt),
+        idleExpiresInSeconds: idleExpiresAt === undefined ? null : secondsUntil(idleExpiresAt),
+      },
+      accessToken: {
+        expiresAt: tokens.accessTokenExpiresAt === undefined ? null : isoTime(tokens.accessTokenExpiresAt),
+        expiresInSeconds: tokens.accessTokenExpiresAt === undefined ? null : secondsUntil(tokens.accessTokenExpiresAt),
+        refreshable: tokens.refreshToken !== undefined,
+      },
+      logoutUrl: `${config.basePath}/logout?sid=${id}`,
+    };
+  }
+
+  return { read, refresh };
+}
+
+function secondsUntil(at: number): number {
+  return Math.max(0, at - nowSeconds());
+}
+
+function isoTime(seconds: number): string {
+  return new Date(seconds * 1000).toISOString();
+}

@@ -1,0 +1,10 @@
+/** Sallyport as a library. */
+export { createBff, type Bff, type BffOptions } from './bff.ts';
+export { ConfigError, dangerouslyAllowHttpIssuer, defineConfig, type ConfigFault, type ConfigInput } from './config.ts';
+export { BffError, errorCodes, type ErrorCode } from './errors.ts';
+export type { BffEvent, Events, SessionEnd } from './events.ts';
+export type { SessionView } from './endpoints/session.ts';
+export { startServer, type RunningServer, type ServerOptions } from './server.ts';
+export { createMemoryStore } from './store/memory.ts';
+export type { Store } from './store/store.ts';
+export type { Claims } from './token-set.ts';

@@ -1,0 +1,367 @@
+/**
+ * The OpenID provider as the rest sees it: a login URL, a code redeemed, a token refreshed or revoked, a way out. Hides
+ * discovery, client authentication, signing keys and the verification of ID tokens (OpenID Connect Core 3.1.3.7, 12.2).
+ * The one importer of openid-client; wire names such as `access_token` stay in here.
+ */
+import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import * as client from 'openid-client';
+import type { Config } from '../config.ts';
+import { BffError } from '../errors.ts';
+import type { Events } from '../events.ts';
+import type { Outbound } from '../outbound.ts';
+import { idTokenClaims, nowSeconds, type Claims, type TokenSet } from '../token-set.ts';
+import { createDiscovery } from './discovery.ts';
+
+/** Seconds after which a call to the provider is given up. */
+const callTimeoutSeconds = 10;
+/** A refresh goes on for longer than its callers wait, for its result must not be lost: the token is spent. */
+const refreshTimeoutSeconds = 30;
+const clockToleranceSeconds = 30;
+
+/** How often keys may be fetched afresh for a token whose key is unknown: so many times a minute. */
+const keyRefetchesPerMinute = 5;
+
+/** Beyond what is in flight, token responses that could not be verified yet are kept for this long. */
+const unverifiedMs = 10 * 60 * 1000;
+
+/** What a login transaction holds against the provider's answer. */
+export interface LoginChecks {
+  readonly state: string;
+  readonly nonce: string;
+  readonly verifier: string;
+  readonly maxAge: number | undefined;
+}
+
+export interface Grant {
+  readonly tokens: TokenSet;
+  readonly userInfo: Claims | undefined;
+  readonly subject: string;
+}
+
+/** A refresh that the provider answered: new tokens, or a definitive no. Anything else is thrown. */
+export type RefreshAnswer =
+  | { readonly granted: true; readonly grant: Grant }
+  | {
+      readonly granted: false;
+      readonly reason: 'refresh_rejected' | 'refresh_id_token_invalid';
+      readonly cause: unknown;
+    };
+
+export type Provider = ReturnType<typeof createProvider>;
+
+type Fetch = (url: string, options: client.CustomFetchOptions) => Promise<Response>;
+type TokenResponse = Awaited<ReturnType<typeof client.refreshTokenGrant>>;
+
+export function createProvider(config: Config, deps: { readonly outbound: Outbound; readonly events: Events }) {
+  const { outbound, events } = deps;
+  const redirectUri = `${config.origin}${config.basePath}/callback`;
+  const discovery = createDiscovery(config, {
+    fetch: outbound.providerFetch,
+    events,
+    timeoutSeconds: callTimeoutSeconds,
+  });
+  const authentication =
+    config.client.authMethod === 'client_secret_post'
+      ? client.ClientSecretPost(config.client.secret)
+      : client.ClientSecretBasic(config.client.secret);
+  const unverified = new LRUCache<string, Response>({ max: 1000, ttl: unverifiedMs });
+  const keyRefetches: number[] = [];
+  let keys: ReturnType<typeof client.getJwksCache>;
+
+  /** The URL that starts the code flow with PKCE (RFC 7636), and what must be remembered until the answer comes. */
+  async function beginLogin(extra: Readonly<Record<string, string>>): Promise<{ url: URL; checks: LoginChecks }> {
+    const maxAge = extra['max_age'] === undefined ? undefined : Number(extra['max_age']);
+    const checks = {
+      state: client.randomState(),
+      nonce: client.randomNonce(),
+      verifier: client.randomPKCECodeVerifier(),
+      maxAge,
+    };
+    const url = client.buildAuthorizationUrl(await configuration(fetchOnce), {
+      ...config.login.params,
+      ...extra,
+      response_type: 'code',
+      redirect_uri: redirectUri,
+      scope: config.scope,
+      state: checks.state,
+      nonce: checks.nonce,
+      code_challenge: await client.calculatePKCECodeChallenge(checks.verifier),
+      code_challenge_method: 'S256',
+      ...(config.client.responseMode === 'form_post' ? { response_mode: 'form_post' } : {}),
+    });
+    return { url, checks };
+  }
+
+  /** Whether an authorization response names this provider (RFC 9207 2.4). */
+  async function isFromProvider(parameters: URLSearchParams): Promise<boolean> {
+    const metadata = await discovery.metadata();
+    const issuer = parameters.get('iss');
+    return issuer === null
+      ? metadata.authorization_response_iss_parameter_supported !== true
+      : issuer === metadata.issuer;
+  }
+
+  /**
+   * Redeems the code of an authorization response.
+   * @throws {BffError} `authorization_failed` when the provider or the ID token says no, else `provider_unavailable`
+   */
+  async function redeem(parameters: URLSearchParams, checks: LoginChecks): Promise<Grant> {
+    const currentUrl = new URL(`${redirectUri}?${parameters}`);
+    const recorder = recordTokenResponse();
+    try {
+      const response = await withSecondLook(recorder.fetch, callTimeoutSeconds, (configuration) =>
+        client.authorizationCodeGrant(configuration, currentUrl, {
+          expectedState: checks.state,
+          expectedNonce: checks.nonce,
+          pkceCodeVerifier: checks.verifier,
+          idTokenExpected: true,
+          ...(checks.maxAge === undefined ? {} : { maxAge: checks.maxAge }),
+        }),
+      );
+      return await grantOf(response, undefined);
+    } catch (error) {
+      if (isDefinitive(error)) {
+        throw new BffError('authorization_failed', 'The identity provider did not confirm the sign-in.', {
+          cause: error,
+        });
+      }
+      throw unavailable(error);
+    }
+  }
+
+  /**
+   * Redeems a refresh token (OAuth 2.1 4.3).
+   * @throws {BffError} `provider_unavailable` when the outcome is open: the session stays
+   */
+  async function refresh(tokens: TokenSet, userInfo: Claims | undefined): Promise<RefreshAnswer> {
+    const refreshToken = tokens.refreshToken ?? '';
+    // A response that came but couldn't be verified (the keys' address was down) is looked at again: its token is spent.
+    const key = createHash('sha256').update(refreshToken).digest('base64url');
+    const recorder = recordTokenResponse(unverified.get(key));
+    try {
+      const response = await withSecondLook(recorder.fetch, refreshTimeoutSeconds, (configuration) =>
+        client.refreshTokenGrant(configuration, refreshToken),
+      );
+      unverified.delete(key);
+      const grant = await grantOf(response, { tokens, userInfo });
+      return { granted: true, grant };
+    } catch (error) {
+      if (isInvalidGrant(error)) return { granted: false, reason: 'refresh_rejected', cause: error };
+      if (isIdTokenFault(error)) {
+        unverified.delete(key);
+        return { granted: false, reason: 'refresh_id_token_invalid', cause: error };
+      }
+      const response = recorder.response();
+      if (response?.ok === true && !isUnreadable(error)) unverified.set(key, response);
+      throw unavailable(error);
+    }
+  }
+
+  /** Revokes a token (RFC 7009); does nothing where the provider has no such endpoint. */
+  async function revoke(token: string, hint: 'refresh_token' | 'access_token'): Promise<void> {
+    const metadata = await discovery.metadata();
+    if (metadata.revocation_endpoint === undefined) return;
+    await client.tokenRevocation(await configuration(fetchOnce), token, { token_type_hint: hint });
+  }
+
+  /** The provider's end-session URL (RP-Initiated Logout 2), undefined where it has none or isn't known yet. */
+  async function endSessionUrl(idToken: string): Promise<string | undefined> {
+    const metadata = discovery.known();
+    if (metadata?.end_session_endpoint === undefined) return undefined;
+    return client.buildEndSessionUrl(await configuration(fetchOnce), {
+      post_logout_redirect_uri: `${config.origin}${config.logout.returnTo}`,
+      id_token_hint: idToken,
+    }).href;
+  }
+
+  /** Turns a verified token response into a grant; `previous` is what a refresh started from. */
+  async function grantOf(
+    response: TokenResponse,
+    previous: { readonly tokens: TokenSet; readonly userInfo: Claims | undefined } | undefined,
+  ): Promise<Grant> {
+    if (response.token_type.toLowerCase() !== 'bearer') {
+      throw new IdTokenFault(`The token type is ${JSON.stringify(response.token_type)}, not Bearer.`);
+    }
+    const claims = response.claims();
+    if (claims !== undefined) checkIdToken(claims, previous?.tokens);
+    const idToken = response.id_token ?? previous?.tokens.idToken;
+    if (idToken === undefined) throw new IdTokenFault('The token response has no ID token.');
+    const subject = String(idTokenClaims(idToken)['sub']);
+    const lifetime = response.expires_in;
+    return {
+      subject,
+      tokens: {
+        accessToken: response.access_token,
+        accessTokenExpiresAt: lifetime === undefined || lifetime <= 0 ? undefined : nowSeconds() + Math.floor(lifetime),
+        refreshToken: response.refresh_token ?? previous?.tokens.refreshToken,
+        idToken,
+      },
+      userInfo: config.login.userInfo
+        ? ((await userInfoOf(response.access_token, subject)) ?? previous?.userInfo)
+        : undefined,
+    };
+  }
+
+  /** UserInfo claims are an addition: where they can't be had, or name somebody else, the ID token's must do. */
+  async function userInfoOf(accessToken: string, subject: string): Promise<Claims | undefined> {
+    try {
+      return { ...(await client.fetchUserInfo(await configuration(fetchOnce), accessToken, subject)) };
+    } catch (cause) {
+      events.emit({ type: 'userinfo.failed', cause });
+      return undefined;
+    }
+  }
+
+  /**
+   * Runs a grant; if the ID token's key is unknown, fetches the keys afresh and looks at the same response once more,
+   * for the code or the refresh token is spent by then. Bounded, so that a flood of odd tokens is no flood of fetches.
+   */
+  async function withSecondLook<T>(
+    fetch: Fetch,
+    timeoutSeconds: number,
+    grant: (configuration: client.Configuration) => Promise<T>,
+  ): Promise<T> {
+    const first = await configuration(fetch, timeoutSeconds);
+    try {
+      return await grant(first);
+    } catch (error) {
+      if (codeOf(error) !== 'OAUTH_KEY_SELECTION_FAILED' || !mayRefetchKeys()) throw error;
+      keys = undefined;
+      const second = await configuration(fetch, timeoutSeconds);
+      try {
+        return await grant(second);
+      } finally {
+        keys = client.getJwksCache(second);
+      }
+    } finally {
+      keys ??= client.getJwksCache(first);
+    }
+  }
+
+  function mayRefetchKeys(): boolean {
+    const now = Date.now();
+    while (keyRefetches[0] !== undefined && keyRefetches[0] < now - 60_000) keyRefetches.shift();
+    if (keyRefetches.length >= keyRefetchesPerMinute) return false;
+    keyRefetches.push(now);
+    return true;
+  }
+
+  /** A configuration of openid-client for one operation, for its fetch and its keys are that operation's. */
+  async function configuration(fetch: Fetch, timeoutSeconds = callTimeoutSeconds): Promise<client.Configuration> {
+    const metadata = await discovery.metadata();
+    const created = new client.Configuration(
+      metadata,
+      config.client.id,
+      { [client.clockTolerance]: clockToleranceSeconds },
+      authentication,
+    );
+    created[client.customFetch] = fetch;
+    created.timeout = timeoutSeconds;
+    if (discovery.plainHttp) client.allowInsecureRequests(created);
+    client.enableNonRepudiationChecks(created);
+    if (keys !== undefined) client.setJwksCache(created, keys);
+    return created;
+  }
+
+  const fetchOnce: Fetch = (url, options) => outbound.providerFetch(url, options as RequestInit);
+
+  /** A fetch that keeps the token response, to answer with it again instead of asking twice. */
+  function recordTokenResponse(known?: Response): { fetch: Fetch; response(): Response | undefined } {
+    let recorded = known;
+    return {
+      response: () => recorded,
+      fetch: async (url, options) => {
+        if (options.method !== 'POST') return fetchOnce(url, options);
+        recorded ??= await fetchOnce(url, options);
+        return recorded.clone();
+      },
+    };
+  }
+
+  return {
+    ...{ beginLogin, isFromProvider, redeem, refresh, revoke, endSessionUrl, redirectUri },
+    /** Begins discovery in the background; never throws. */
+    start: discovery.start,
+    /** Whether the provider's metadata is known. */
+    ready: () => discovery.known() !== undefined,
+    /** Discovers now. @throws {BffError} `provider_unavailable` */
+    reach: async () => void (await discovery.metadata()),
+    close: discovery.close,
+  };
+}
+
+/** What openid-client accepts and the specification doesn't (Core 2, 12.2). */
+function checkIdToken(claims: Claims, previous: TokenSet | undefined): void {
+  if (typeof claims['sub'] !== 'string' || claims['sub'] === '') throw new IdTokenFault('The ID token has no subject.');
+  if (typeof claims['iat'] === 'number' && claims['iat'] > nowSeconds() + clockToleranceSeconds) {
+    throw new IdTokenFault('The ID token was issued in the future; check the clocks.');
+  }
+  if (previous === undefined) return;
+  const before = idTokenClaims(previous.idToken);
+  for (const name of ['iss', 'sub', 'aud', 'azp'] as const) {
+    if (audience(claims[name]) !== audience(before[name])) {
+      throw new IdTokenFault(`The refreshed ID token has another "${name}".`);
+    }
+  }
+  if (claims['nonce'] !== undefined && before['nonce'] !== undefined && claims['nonce'] !== before['nonce']) {
+    throw new IdTokenFault('The refreshed ID token has another "nonce".');
+  }
+}
+
+/** A claim as one comparable text; an audience may be a text or a list in any order. */
+function audience(value: unknown): string {
+  return JSON.stringify(Array.isArray(value) ? value.map(String).toSorted() : value === undefined ? [] : [value]);
+}
+
+class IdTokenFault extends Error {}
+
+const idTokenFaultCodes = new Set([
+  'OAUTH_INVALID_RESPONSE',
+  'OAUTH_JWT_CLAIM_COMPARISON_FAILED',
+  'OAUTH_JWT_TIMESTAMP_CHECK_FAILED',
+  'OAUTH_JSON_ATTRIBUTE_COMPARISON_FAILED',
+  'OAUTH_KEY_SELECTION_FAILED',
+  'OAUTH_UNSUPPORTED_OPERATION',
+]);
+
+function isIdTokenFault(error: unknown): boolean {
+  return error instanceof IdTokenFault || idTokenFaultCodes.has(codeOf(error));
+}
+
+function isUnreadable(error: unknown): boolean {
+  return ['OAUTH_PARSE_ERROR', 'OAUTH_RESPONSE_IS_NOT_JSON'].includes(codeOf(error));
+}
+
+function isInvalidGrant(error: unknown): boolean {
+  return error instanceof client.ResponseBodyError && error.error === 'invalid_grant';
+}
+
+function isDefinitive(error: unknown): boolean {
+  return isInvalidGrant(error) || isIdTokenFault(error);
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+/** The provider's failure as ours: it may pass, so the session stays. */
+function unavailable(error: unknown): BffError {
+  if (error instanceof BffError) return error;
+  const refused =
+    error instanceof client.WWWAuthenticateChallengeError ||
+    (error instanceof client.ResponseBodyError && ['invalid_client', 'unauthorized_client'].includes(error.error));
+  const detail = refused
+    ? "The identity provider refuses Sallyport's own credentials. The operator must check the client id, the client secret and the authentication method."
+    : 'The identity provider cannot be reached or answers with an error. Try again in a moment.';
+  return new BffError('provider_unavailable', detail, { cause: error, headers: { 'retry-after': retryAfter(error) } });
+}
+
+/** The provider's own `Retry-After` in seconds where it has one, else a moment. */
+function retryAfter(error: unknown): string {
+  const response =
+    error instanceof client.ResponseBodyError ? error.response : error instanceof Error ? error.cause : undefined;
+  const value =
+    response instanceof Object && 'headers' in response ? (response.headers as Headers).get('retry-after') : null;
+  return value !== null && /^\d{1,4}$/.test(value) ? value : '2';
+}

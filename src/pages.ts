@@ -1,0 +1,102 @@
+/** The few pages that Sallyport shows itself: small, readable, without scripts where possible, every text escaped. */
+import { createHash } from 'node:crypto';
+
+const style = `:root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}
+body{margin:0;min-height:100vh;display:grid;place-items:center;background:Canvas;color:CanvasText}
+main{max-width:34rem;padding:2rem}h1{font-size:1.5rem;line-height:1.25;margin:0 0 .75rem}p{margin:.5rem 0}
+a,button{display:inline-block;margin:1rem .75rem 0 0;padding:.6rem 1.1rem;border-radius:.5rem;border:0;background:#1f5eff;color:#fff;font:inherit;text-decoration:none;cursor:pointer}
+a.plain{background:none;color:inherit;text-decoration:underline;padding-inline:0}
+small{display:block;margin-top:2rem;opacity:.7}code{font-family:ui-monospace,monospace}`;
+const submitScript = 'document.forms[0].submit()';
+const reloadScript = 'location.replace(location.href)';
+
+/** The policy of these pages: nothing but their own style and, where needed, their one script. */
+const policy = (...sources: string[]) =>
+  `default-src 'none'; style-src '${hashSource(style)}'; ${sources.map((source) => `${source}; `).join('')}base-uri 'none'; frame-ancestors 'none'`;
+
+/** A page, with the headers it must be sent with. */
+export interface Page {
+  readonly html: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface PageLink {
+  readonly href: string;
+  readonly text: string;
+}
+
+/** A page for a person who met a failure: what happened, a way on, and what to tell the operator. */
+export function errorPage(failure: {
+  readonly title: string;
+  readonly detail: string;
+  readonly code: string;
+  readonly requestId: string;
+  readonly links: readonly PageLink[];
+}): Page {
+  const links = failure.links
+    .map(
+      ({ href, text }, index) => `<a${index === 0 ? '' : ' class="plain"'} href="${escape(href)}">${escape(text)}</a>`,
+    )
+    .join('');
+  return page(
+    failure.title,
+    `<p>${escape(failure.detail)}</p>${links}<small>Code <code>${escape(failure.code)}</code> · Request <code>${escape(failure.requestId)}</code></small>`,
+    policy("form-action 'none'"),
+  );
+}
+
+/** Sends the browser on by a navigation that starts on this site, for which it does send `SameSite=Strict` cookies. */
+export function samesiteRedirectPage(title: string, path: string): Page {
+  return page(
+    title,
+    `<p>One moment …</p><a href="${escape(path)}">Continue</a>`,
+    policy("form-action 'none'"),
+    `<meta http-equiv="refresh" content="0;url=${escape(path)}">`,
+  );
+}
+
+/** Loads the same address once more, now from this site: for a deep link that came from another one. */
+export function samesiteReloadPage(): Page {
+  return page(
+    'One moment …',
+    `<p>Opening the app …</p><script>${reloadScript}</script><noscript><p>Please reload this page.</p></noscript>`,
+    policy(`script-src '${hashSource(reloadScript)}'`, "form-action 'none'"),
+  );
+}
+
+/** Posts the provider's `form_post` answer once more, now from this site, with the Lax cookie of the login. */
+export function repostPage(action: string, fields: Iterable<readonly [string, string]>): Page {
+  const inputs = [...fields]
+    .map(([name, value]) => `<input type="hidden" name="${escape(name)}" value="${escape(value)}">`)
+    .join('');
+  return page(
+    'Signing in',
+    `<form method="post" action="${escape(action)}">${inputs}<p>One moment …</p><noscript><button>Continue</button></noscript></form><script>${submitScript}</script>`,
+    policy(`script-src '${hashSource(submitScript)}'`, "form-action 'self'"),
+  );
+}
+
+function page(title: string, body: string, contentSecurityPolicy: string, head = ''): Page {
+  return {
+    html:
+      `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">${head}` +
+      `<title>${escape(title)}</title><style>${style}</style><main><h1>${escape(title)}</h1>${body}</main></html>`,
+    headers: {
+      'content-type': 'text/html; charset=utf-8',
+      'content-security-policy': contentSecurityPolicy,
+      'cache-control': 'no-store',
+      'referrer-policy': 'no-referrer',
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'DENY',
+    },
+  };
+}
+
+/** For text and for double-quoted attributes: what comes from a provider or a URL is hostile. */
+function escape(text: string): string {
+  return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+}
+
+function hashSource(content: string): string {
+  return `sha256-${createHash('sha256').update(content).digest('base64')}`;
+}

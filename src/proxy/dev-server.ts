@@ -1,0 +1,35 @@
+/** The SPA's dev server behind Sallyport: everything that is neither ours nor an API's passes, without cookies or token. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Config } from '../config.ts';
+import type { Outbound } from '../outbound.ts';
+import { cookieNames } from '../session/cookies.ts';
+import { forward } from './forward.ts';
+import { requestHeaders, responseHeaders } from './headers.ts';
+import { hasBody } from './request-body.ts';
+
+/** A dev server compiles on demand. */
+const timeoutMs = 120_000;
+
+export function createDevServerProxy(config: Config, target: URL, outbound: Outbound) {
+  const pool = outbound.poolOf(target.origin);
+  const origin = new URL(config.origin);
+  const policy = { names: cookieNames(config.secure), authenticated: false };
+
+  /** @throws {BffError} when the dev server can't be reached; nothing was sent then */
+  return async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const headers = requestHeaders(request.rawHeaders, request.headers.connection, {
+      host: target.host,
+      forwardedFor: request.socket.remoteAddress ?? '',
+      forwardedHost: origin.host,
+      forwardedProto: origin.protocol.slice(0, -1),
+      authorization: undefined,
+    });
+    const { method = 'GET', url = '/' } = request;
+    await forward(
+      pool,
+      { method, path: url, headers, body: hasBody(request) ? request : null, timeoutMs },
+      response,
+      (_, answered) => responseHeaders(answered, policy, []),
+    );
+  };
+}

@@ -1,0 +1,144 @@
+/** The listeners: the public one, the one for operations, their limits, the request log and the graceful end. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DestinationStream } from 'pino';
+import { assembleBff, type Bff, type BffOptions } from './bff.ts';
+import type { Config } from './config.ts';
+import { createLog, logEvents, type Log } from './telemetry/log.ts';
+
+/** Four session cookies and what browsers add must fit. */
+const maximumHeaderBytes = 32 * 1024;
+const headersTimeoutMs = 15_000;
+/** An upload may take long, but not for ever. */
+const requestTimeoutMs = 60 * 60 * 1000;
+/** Longer than load balancers keep their connections, so that they and not we end an idle one. */
+const keepAliveTimeoutMs = 65_000;
+const drainPollMs = 50;
+
+export interface ServerOptions extends BffOptions {
+  /** Where log lines go; default: standard output. */
+  readonly logTo?: DestinationStream;
+}
+
+export interface RunningServer {
+  readonly origin: string;
+  readonly host: string;
+  readonly port: number;
+  readonly opsPort: number | undefined;
+  readonly bff: Bff;
+  readonly log: Log;
+  /** Stops accepting, finishes what runs within `drainSeconds`, closes everything. */
+  close(): Promise<void>;
+}
+
+/** Starts the server. Rejects when a port can't be had. */
+export async function startServer(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
+  const { log, flush } = await createLog({
+    level: config.logLevel,
+    ...(options.logTo === undefined ? {} : { to: options.logTo }),
+  });
+  const bff = assembleBff(config, options, (error, requestId) => {
+    if (error.status < 500) log.debug({ requestId, code: error.code, cause: error.cause }, 'request refused');
+    else log.warn({ requestId, code: error.code, detail: error.message, cause: error.cause }, 'request failed');
+  });
+  logEvents(log, bff.events);
+  const server = publicServer(bff, log);
+  let draining = false;
+  const ops = createServer((request, response) => answerOps(request, response, () => bff.ready() && !draining));
+  try {
+    await listen(server, config.listen.port, config.listen.host);
+    if (config.listen.opsPort !== undefined) await listen(ops, config.listen.opsPort, config.listen.host);
+  } catch (error) {
+    server.close();
+    await bff.close();
+    throw error;
+  }
+  const { port } = server.address() as AddressInfo;
+  log.info({ origin: config.origin, host: config.listen.host, port }, 'listening');
+
+  async function close(): Promise<void> {
+    if (draining) return;
+    draining = true;
+    await drain(server, config.drainSeconds);
+    await bff.close();
+    ops.close();
+    ops.closeAllConnections();
+    log.info('stopped');
+    flush();
+  }
+
+  return {
+    ...{ port, bff, log, close, origin: config.origin, host: config.listen.host },
+    opsPort: (ops.address() as AddressInfo | null)?.port,
+  };
+}
+
+function publicServer(bff: Bff, log: Log): Server {
+  const server = createServer(
+    {
+      maxHeaderSize: maximumHeaderBytes,
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: keepAliveTimeoutMs,
+    },
+    log.isLevelEnabled('info')
+      ? (request, response) => {
+          logWhenDone(request, response);
+          bff.listener(request, response);
+        }
+      : bff.listener,
+  );
+  server.on('upgrade', (request, socket, head) => void bff.upgrade(request, socket, head));
+  return server;
+
+  function logWhenDone(request: IncomingMessage, response: ServerResponse): void {
+    const startedAt = performance.now();
+    response.once('close', () => {
+      const { url = '', method } = request;
+      const query = url.indexOf('?');
+      log.info(
+        {
+          requestId: bff.requestIdOf(request),
+          method,
+          path: query === -1 ? url : url.slice(0, query),
+          status: response.statusCode,
+          ms: Math.round((performance.now() - startedAt) * 10) / 10,
+          ...(response.writableFinished ? {} : { aborted: true }),
+        },
+        'request',
+      );
+    });
+  }
+}
+
+/** `/livez`: the process runs. `/readyz`: it can sign people in, and isn't about to stop. */
+function answerOps(request: IncomingMessage, response: ServerResponse, isReady: () => boolean): void {
+  const answers: Readonly<Record<string, number>> = { '/livez': 200, '/readyz': isReady() ? 200 : 503 };
+  const status = answers[request.url ?? ''] ?? 404;
+  response.writeHead(status, { 'content-type': 'text/plain', 'cache-control': 'no-store' });
+  response.end(status === 200 ? 'ok\n' : status === 503 ? 'not ready\n' : 'not found\n');
+}
+
+function listen(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+/** No new connections; those that run go on until they end or the time is up. */
+async function drain(server: Server, seconds: number): Promise<void> {
+  const deadline = Date.now() + seconds * 1000;
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  let open = true;
+  void closed.then(() => (open = false));
+  while (open && Date.now() < deadline) {
+    server.closeIdleConnections();
+    await Promise.race([closed, sleep(drainPollMs)]);
+  }
+  server.closeAllConnections();
+}

@@ -1,0 +1,125 @@
+/**
+ * Cookies on the wire (RFC 6265bis): names, attributes, chunks. A name and value over 4096 bytes are dropped by browsers
+ * without a word, so a longer value is split into numbered cookies, four at most; every write replaces the whole set.
+ */
+
+/** Browsers drop what is larger; the attributes are counted too, for some do. */
+const maximumCookieBytes = 4096;
+const maximumChunks = 4;
+
+export interface CookieNames {
+  readonly secure: boolean;
+  readonly session: string;
+  readonly loginPrefix: string;
+  readonly logout: string;
+}
+
+/** On loopback http the same cookies go without `Secure` and prefix, for Safari drops `Secure` cookies there. */
+export function cookieNames(secure: boolean): CookieNames {
+  const prefix = secure ? '__Host-Http-' : '';
+  return { secure, session: `${prefix}session`, loginPrefix: `${prefix}login-`, logout: `${prefix}logout` };
+}
+
+/** Every pair of a Cookie header, first to last. Malformed parts are passed over. */
+export function* cookiePairs(header: string): Generator<readonly [name: string, value: string]> {
+  let start = 0;
+  while (start < header.length) {
+    const semicolon = header.indexOf(';', start);
+    const end = semicolon === -1 ? header.length : semicolon;
+    while (header.charCodeAt(start) === 0x20) start++;
+    const equals = header.indexOf('=', start);
+    if (equals > start && equals < end) yield [header.slice(start, equals), header.slice(equals + 1, end).trimEnd()];
+    start = end + 1;
+  }
+}
+
+/**
+ * The sealed session in a Cookie header: the one cookie, or its chunks put together. Undefined when there is none, and
+ * also when a name stands twice: a `__Host-` cookie can't, so someone else planted one of them.
+ */
+export function readSessionCookie(header: string | undefined, names: CookieNames): string | undefined {
+  if (header === undefined || !header.includes(names.session)) return undefined;
+  const found = new Map<string, string>();
+  for (const [name, value] of cookiePairs(header)) {
+    if (!isSessionCookie(name, names)) continue;
+    if (found.has(name)) return undefined;
+    found.set(name, value);
+  }
+  const whole = found.get(names.session);
+  if (whole !== undefined) return whole;
+  let joined = '';
+  for (let index = 1; index <= maximumChunks; index++) {
+    const chunk = found.get(`${names.session}.${index}`);
+    if (chunk === undefined) break;
+    joined += chunk;
+  }
+  return joined === '' ? undefined : joined;
+}
+
+/** Whether the browser sent anything under the session's names, readable or not. */
+export function hasSessionCookie(header: string | undefined, names: CookieNames): boolean {
+  return sessionNamesIn(header, names).length > 0;
+}
+
+/**
+ * The `Set-Cookie` lines that make `sealed` the browser's session and delete what is left over.
+ * @param header the request's Cookie header, or 'unseen' where the browser may withhold cookies that it has
+ * @returns undefined when four cookies can't hold it
+ */
+export function writeSessionCookie(
+  sealed: string,
+  maxAgeSeconds: number,
+  header: string | undefined | 'unseen',
+  names: CookieNames,
+): string[] | undefined {
+  const attributes = sessionAttributes(maxAgeSeconds, names);
+  const room = maximumCookieBytes - `${names.session}.1=`.length - attributes.length;
+  if (sealed.length > room * maximumChunks) return undefined;
+  const chunks: [name: string, value: string][] = [];
+  if (sealed.length <= room) chunks.push([names.session, sealed]);
+  else {
+    for (let at = 0; at < sealed.length; at += room) {
+      chunks.push([`${names.session}.${chunks.length + 1}`, sealed.slice(at, at + room)]);
+    }
+  }
+  const kept = new Set(chunks.map(([name]) => name));
+  return [
+    ...chunks.map(([name, value]) => `${name}=${value}${attributes}`),
+    ...clearSessionCookie(header, names, kept),
+  ];
+}
+
+/** The `Set-Cookie` lines that delete the session's cookies, but for the names in `kept`. */
+export function clearSessionCookie(
+  header: string | undefined | 'unseen',
+  names: CookieNames,
+  kept: ReadonlySet<string> = new Set(),
+): string[] {
+  const attributes = sessionAttributes(0, names);
+  const present = header === 'unseen' ? allSessionNames(names) : sessionNamesIn(header, names);
+  return present.filter((name) => !kept.has(name)).map((name) => `${name}=${attributes}`);
+}
+
+/** A login transaction's `Set-Cookie` line. Lax, for the provider's redirect back is cross-site; `value` '' deletes it. */
+export function loginCookie(name: string, value: string, maxAgeSeconds: number, names: CookieNames): string {
+  return `${name}=${value}; Max-Age=${maxAgeSeconds}; Path=/; HttpOnly${names.secure ? '; Secure' : ''}; SameSite=Lax`;
+}
+
+function sessionAttributes(maxAgeSeconds: number, names: CookieNames): string {
+  return `; Max-Age=${maxAgeSeconds}; Path=/; HttpOnly${names.secure ? '; Secure' : ''}; SameSite=Strict`;
+}
+
+function allSessionNames(names: CookieNames): string[] {
+  return [names.session, ...Array.from({ length: maximumChunks }, (_, index) => `${names.session}.${index + 1}`)];
+}
+
+function isSessionCookie(name: string, names: CookieNames): boolean {
+  if (!name.startsWith(names.session)) return false;
+  return name.length === names.session.length || /^\.[1-9]$/.test(name.slice(names.session.length));
+}
+
+function sessionNamesIn(header: string | undefined, names: CookieNames): string[] {
+  const found = new Set<string>();
+  for (const [name] of cookiePairs(header ?? '')) if (isSessionCookie(name, names)) found.add(name);
+  return [...found];
+}

@@ -1,0 +1,135 @@
+/**
+ * Packs a session into as few 7-bit characters as it can, for it travels in a cookie and iron seals text only. A JWT is
+ * taken apart: its header and payload are JSON that deflate shortens (with a dictionary of what tokens usually say),
+ * its signature is noise and goes in as bytes. The bytes are then written seven bits to a character, which costs 8/7 of
+ * their size where base64 would cost 4/3. What isn't a JWT is carried as it is.
+ */
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
+
+/** Far above any session that fits four cookies; bounds what a (sealed, hence ours) text may inflate to. */
+const maximumInflatedBytes = 256 * 1024;
+
+/** Width of the two length fields. */
+const lengthBytes = 3;
+
+/**
+ * What OpenID providers write in tokens, the most frequent last, where deflate's distances are shortest.
+ * Part of the seal's format: a change needs a new version there.
+ */
+const dictionary = Buffer.from(
+  '"https://login.microsoftonline.com/","https://accounts.google.com","tid":"","oid":"","ver":"2.0","uti":"","rh":"","scp":"openid profile email offline_access"' +
+    '"email_verified":true,"name":"","given_name":"","family_name":"","preferred_username":"","email":"@example.com","picture":"https://","locale":"en","updated_at":' +
+    '"urn:mace:incommon:iap:silver","amr":["pwd","mfa"],"acr":"1","allowed-origins":["https://"],"realm_access":{"roles":["offline_access","uma_authorization","default-roles-"]},' +
+    '"resource_access":{"account":{"roles":["manage-account","manage-account-links","view-profile"]}},"groups":["/"],"roles":["user","admin"],' +
+    '"scope":"openid profile email offline_access","client_id":"","sid":"","at_hash":"","nonce":"","session_state":"","auth_time":17,"azp":"","typ":"Bearer","typ":"ID","typ":"Offline","typ":"Refresh",' +
+    '{"exp":17,"iat":17,"auth_time":17,"jti":"onrtro:","iss":"https:///realms/","aud":["account"],"sub":"","typ":"' +
+    '{"alg":"ES256","typ":"JWT","kid":"{"alg":"HS512","typ" : "JWT","kid" : "{"alg":"RS256","typ":"at+jwt","kid":"{"alg":"RS256","typ" : "JWT","kid" : "',
+);
+
+/** A record of JSON values beside the token strings that deserve packing. */
+export interface Packable {
+  readonly fields: unknown;
+  readonly tokens: readonly (string | undefined)[];
+}
+
+interface Manifest {
+  readonly f: unknown;
+  /** Per token: null (absent), a length of text, or the lengths of a JWT's header, payload and signature. */
+  readonly t: readonly (null | number | readonly [number, number, number])[];
+}
+
+/** @returns text of characters 0 to 127 */
+export function pack({ fields, tokens }: Packable): string {
+  const texts: Buffer[] = [];
+  const signatures: Buffer[] = [];
+  const t = tokens.map((token) => {
+    if (token === undefined) return null;
+    const jwt = takeApart(token);
+    if (jwt === undefined) {
+      const text = Buffer.from(token);
+      texts.push(text);
+      return text.length;
+    }
+    texts.push(jwt.header, jwt.payload);
+    signatures.push(jwt.signature);
+    return [jwt.header.length, jwt.payload.length, jwt.signature.length] as const;
+  });
+  const manifest = Buffer.from(JSON.stringify({ f: fields, t } satisfies Manifest));
+  const head = Buffer.alloc(lengthBytes);
+  head.writeUIntBE(manifest.length, 0, lengthBytes);
+  const deflated = deflateRawSync(Buffer.concat([head, manifest, ...texts]), { level: 9, memLevel: 9, dictionary });
+  const size = Buffer.alloc(lengthBytes);
+  size.writeUIntBE(deflated.length, 0, lengthBytes);
+  return toSevenBits(Buffer.concat([size, deflated, ...signatures]));
+}
+
+/** The inverse of {@link pack}. Throws on text that pack didn't make, which only a fault of ours can cause: it was sealed. */
+export function unpack(text: string): Packable {
+  const bytes = fromSevenBits(text);
+  const end = lengthBytes + bytes.readUIntBE(0, lengthBytes);
+  const inflated = inflateRawSync(bytes.subarray(lengthBytes, end), {
+    dictionary,
+    maxOutputLength: maximumInflatedBytes,
+  });
+  const textsAt = lengthBytes + inflated.readUIntBE(0, lengthBytes);
+  const { f, t } = JSON.parse(inflated.toString('utf8', lengthBytes, textsAt)) as Manifest;
+  const texts = reader(inflated, textsAt);
+  const signatures = reader(bytes, end);
+  const tokens = t.map((lengths) => {
+    if (lengths === null) return undefined;
+    if (typeof lengths === 'number') return texts(lengths).toString();
+    const [header, payload, signature] = lengths;
+    return [texts(header), texts(payload), signatures(signature)].map((part) => part.toString('base64url')).join('.');
+  });
+  return { fields: f, tokens };
+}
+
+function reader(bytes: Buffer, start: number): (length: number) => Buffer {
+  let at = start;
+  return (length) => bytes.subarray(at, (at += length));
+}
+
+function takeApart(token: string): { header: Buffer; payload: Buffer; signature: Buffer } | undefined {
+  const segments = token.split('.');
+  const [header, payload, signature] = segments.map((segment) => Buffer.from(segment, 'base64url'));
+  if (segments.length !== 3 || header === undefined || payload === undefined || signature === undefined)
+    return undefined;
+  // Only what comes back to the letter: other alphabets and padding would not.
+  const same = [header, payload, signature].every((part, index) => part.toString('base64url') === segments[index]);
+  return same ? { header, payload, signature } : undefined;
+}
+
+function toSevenBits(bytes: Buffer): string {
+  const out = Buffer.alloc(Math.ceil((bytes.length * 8) / 7));
+  let bits = 0;
+  let held = 0;
+  let at = 0;
+  for (const byte of bytes) {
+    bits = (bits << 8) | byte;
+    held += 8;
+    while (held >= 7) {
+      held -= 7;
+      out[at++] = (bits >> held) & 0x7f;
+    }
+    bits &= (1 << held) - 1;
+  }
+  if (held > 0) out[at] = (bits << (7 - held)) & 0x7f;
+  return out.toString('latin1');
+}
+
+function fromSevenBits(text: string): Buffer {
+  const out = Buffer.alloc(Math.floor((text.length * 7) / 8));
+  let bits = 0;
+  let held = 0;
+  let at = 0;
+  for (let index = 0; index < text.length; index++) {
+    bits = (bits << 7) | text.charCodeAt(index);
+    held += 7;
+    if (held >= 8) {
+      held -= 8;
+      out[at++] = (bits >> held) & 0xff;
+    }
+    bits &= (1 << held) - 1;
+  }
+  return out;
+}

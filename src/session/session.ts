@@ -1,0 +1,74 @@
+/** What a session is, and the rules that need nothing but it and a clock. All times are seconds since 1970. */
+import type { Claims, TokenSet } from '../token-set.ts';
+import { pack, unpack } from './packing.ts';
+
+export interface Session {
+  /** 128 random bits. Inside the seal, and in the sign-out link; no authority without the cookie. */
+  readonly id: string;
+  /** 0 at login, one more with each refresh: tells old from new also where the refresh token stays the same. */
+  readonly generation: number;
+  readonly createdAt: number;
+  /** The last call that counts against the idle timeout, as far as this seal knows. */
+  readonly touchedAt: number;
+  /** When {@link tokens} were obtained. */
+  readonly obtainedAt: number;
+  readonly tokens: TokenSet;
+  /** Claims from the UserInfo endpoint, where configured. */
+  readonly userInfo: Claims | undefined;
+}
+
+export interface SessionLimits {
+  readonly lifetimeSeconds: number;
+  readonly idleSeconds: number;
+}
+
+/**
+ * When the session ends for good: its lifetime, or, where nothing can renew the access token, that token's end, for
+ * then no call can succeed any more.
+ */
+export function endsAt(session: Session, limits: SessionLimits): number {
+  const { refreshToken, accessTokenExpiresAt } = session.tokens;
+  const lifetimeEnd = session.createdAt + limits.lifetimeSeconds;
+  return refreshToken === undefined && accessTokenExpiresAt !== undefined
+    ? Math.min(lifetimeEnd, accessTokenExpiresAt)
+    : lifetimeEnd;
+}
+
+/** When the access token wants refreshing: ahead of its expiry, but never in the first half of its lifetime. */
+export function refreshDueAt(session: Session, beforeSeconds: number): number {
+  const { accessTokenExpiresAt, refreshToken } = session.tokens;
+  if (accessTokenExpiresAt === undefined || refreshToken === undefined) return Infinity;
+  return accessTokenExpiresAt - Math.min(beforeSeconds, (accessTokenExpiresAt - session.obtainedAt) / 2);
+}
+
+/** A session as 7-bit text, to be sealed. */
+export function writeSession(session: Session): string {
+  const { id, generation, createdAt, touchedAt, obtainedAt, tokens, userInfo } = session;
+  const expiresAt = tokens.accessTokenExpiresAt ?? null;
+  return pack({
+    fields: [
+      id,
+      generation,
+      createdAt,
+      touchedAt,
+      obtainedAt,
+      expiresAt,
+      ...(userInfo === undefined ? [] : [userInfo]),
+    ],
+    tokens: [tokens.accessToken, tokens.idToken, tokens.refreshToken],
+  });
+}
+
+/** The inverse of {@link writeSession}; `text` came out of a seal of ours. */
+export function readSession(text: string): Session {
+  const { fields, tokens } = unpack(text);
+  const [id, generation, createdAt, touchedAt, obtainedAt, expiresAt, userInfo] = fields as [
+    ...[string, number, number, number, number, number | null],
+    Claims?,
+  ];
+  const [accessToken = '', idToken = '', refreshToken] = tokens;
+  return {
+    ...{ id, generation, createdAt, touchedAt, obtainedAt, userInfo },
+    tokens: { accessToken, idToken, refreshToken, accessTokenExpiresAt: expiresAt ?? undefined },
+  };
+}

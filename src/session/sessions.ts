@@ -1,0 +1,293 @@
+/**
+ * The life of sessions: opening the browser's cookie, handing out its newest form, ending it.
+ *
+ * A cookie is unsealed once and then found by its whole text, so that a warm call costs a map look-up and no two users
+ * can meet. All cookies of one session, of whatever generation, lead to one {@link LiveSession}, which holds the newest
+ * tokens: so a call that still carries an older cookie is served, and gets the newest one, until the browser has shown
+ * the newest and a grace period after that. What must outlive this process's memory stands in the store: `latest:<id>`
+ * (a generation, or `ended`) and `successor:<id>` (the sealed session that an older cookie leads to).
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { Config } from '../config.ts';
+import { BffError } from '../errors.ts';
+import type { Events, SessionEnd } from '../events.ts';
+import type { Store } from '../store/store.ts';
+import { nowSeconds, type Claims, type TokenSet } from '../token-set.ts';
+import { clearSessionCookie, cookieNames, hasSessionCookie, readSessionCookie, writeSessionCookie } from './cookies.ts';
+import { createSealer } from './seal.ts';
+import { endsAt, readSession, writeSession, type Session } from './session.ts';
+
+/** Bound of the cache of opened cookies; a session of a Keycloak-like size takes about 10 kB. */
+const cacheBytes = 64 * 1024 * 1024;
+
+/** Idle sessions' cookies are written anew at most this often. */
+const maximumTouchIntervalSeconds = 60;
+
+/** A session in this process, newest generation. Mutable: it is where the answers of concurrent calls meet. */
+export interface LiveSession {
+  session: Session;
+  /** `session`, sealed. */
+  sealed: string;
+  /** Short hash of the id, for logs. */
+  readonly label: string;
+  /** Ended for good: nothing revives it. */
+  ended: boolean;
+  /** When the browser first showed the newest generation, in seconds; undefined before. */
+  confirmedAt: number | undefined;
+  /** The last call that counts against the idle timeout. */
+  lastCallAt: number;
+  /** Cookies in the cache that lead here. */
+  references: number;
+}
+
+/** What a request's cookies turned out to be. */
+export type OpenedSession =
+  | {
+      readonly state: 'live';
+      readonly live: LiveSession;
+      /** Of the cookie; the session's may be newer. */ readonly generation: number;
+    }
+  /** There was a session and it is over. */
+  | { readonly state: 'over' }
+  /** No cookie, or nothing that opens. */
+  | { readonly state: 'none' };
+
+interface CachedCookie {
+  readonly live: LiveSession;
+  readonly generation: number;
+}
+
+export type Sessions = ReturnType<typeof createSessions>;
+
+export function createSessions(config: Config, deps: { readonly store: Store; readonly events: Events }) {
+  const { store, events } = deps;
+  const limits = config.session;
+  const names = cookieNames(config.secure);
+  const sealer = createSealer(config.secrets, 'session');
+  const touchIntervalSeconds = Math.min(maximumTouchIntervalSeconds, limits.idleSeconds / 20);
+  const lives = new Map<string, LiveSession>();
+  const opening = new Map<string, Promise<CachedCookie | undefined>>();
+  const cookies = new LRUCache<string, CachedCookie>({
+    maxSize: cacheBytes,
+    // The text as key, and twice as much for the tokens and the newest seal behind it.
+    sizeCalculation: (_, text) => 3 * text.length + 512,
+    dispose: ({ live }) => {
+      if (--live.references === 0) lives.delete(live.session.id);
+    },
+  });
+
+  /** Opens what the request carries. Rejects with `store_unavailable` when the store must be asked and is down. */
+  async function open(header: string | undefined): Promise<OpenedSession> {
+    const text = readSessionCookie(header, names);
+    if (text === undefined) return { state: 'none' };
+    const cookie = cookies.get(text) ?? (await openOnce(text));
+    if (cookie === undefined) return { state: 'none' };
+    if (store.shared) await synchronise(cookie.live);
+    return judge(cookie);
+  }
+
+  /** Parallel calls with the same new cookie unseal it once. */
+  function openOnce(text: string): Promise<CachedCookie | undefined> {
+    const running = opening.get(text);
+    if (running !== undefined) return running;
+    const started = unseal(text).finally(() => opening.delete(text));
+    opening.set(text, started);
+    return started;
+  }
+
+  async function unseal(text: string): Promise<CachedCookie | undefined> {
+    const opened = await sealer.unseal(text);
+    if (opened === undefined) return undefined;
+    const session = readSession(opened);
+    let live = lives.get(session.id);
+    if (live === undefined) {
+      live = createLive(session, text);
+      await synchronise(live);
+      // Another call may have brought the same session in the meantime.
+      live = lives.get(session.id) ?? live;
+    }
+    if (session.generation > live.session.generation) adopt(live, session, text);
+    return remember(text, live, session.generation);
+  }
+
+  function createLive(session: Session, sealed: string): LiveSession {
+    return {
+      ...{ session, sealed, ended: false, confirmedAt: undefined, lastCallAt: session.touchedAt, references: 0 },
+      label: label(session.id),
+    };
+  }
+
+  function remember(text: string, live: LiveSession, generation: number): CachedCookie {
+    const cookie = { live, generation };
+    live.references++;
+    lives.set(live.session.id, live);
+    cookies.set(text, cookie);
+    return cookie;
+  }
+
+  /** Takes over what other processes, or this one before it forgot, know of the session. */
+  async function synchronise(live: LiveSession): Promise<void> {
+    const { id, generation } = live.session;
+    const [latest, successor] = await ask(() => Promise.all([store.get(`latest:${id}`), store.get(`successor:${id}`)]));
+    if (latest === 'ended') live.ended = true;
+    if (latest === undefined || live.ended || Number(latest) <= generation) return;
+    const opened = successor === undefined ? undefined : await sealer.unseal(successor);
+    // Superseded longer ago than the grace period: what the cookie holds is a used refresh token.
+    if (opened === undefined || successor === undefined) live.ended = true;
+    else adopt(live, readSession(opened), successor);
+  }
+
+  function judge({ live, generation }: CachedCookie): OpenedSession {
+    const now = nowSeconds();
+    if (live.ended || now >= endsAt(live.session, limits)) return { state: 'over' };
+    if (limits.idleSeconds > 0 && now >= live.lastCallAt + limits.idleSeconds) return { state: 'over' };
+    if (generation === live.session.generation) {
+      if (live.confirmedAt === undefined) confirm(live, now);
+    } else if (live.confirmedAt !== undefined && now > live.confirmedAt + config.refresh.graceSeconds) {
+      return { state: 'over' };
+    }
+    return { state: 'live', live, generation };
+  }
+
+  /** The browser has the newest cookie: from now on older ones are good for the grace period only. */
+  function confirm(live: LiveSession, now: number): void {
+    live.confirmedAt = now;
+    if (live.session.generation === 0) return;
+    const kept = store.set(`successor:${live.session.id}`, live.sealed, Math.max(1, config.refresh.graceSeconds));
+    kept.catch((cause: unknown) => events.emit({ type: 'store.failed', cause }));
+  }
+
+  function adopt(live: LiveSession, session: Session, sealed: string): void {
+    live.session = session;
+    live.sealed = sealed;
+    live.lastCallAt = Math.max(live.lastCallAt, session.touchedAt);
+    live.confirmedAt = undefined;
+  }
+
+  /** A new session after a login: new id, generation 0. */
+  async function begin(tokens: TokenSet, userInfo: Claims | undefined): Promise<LiveSession> {
+    const now = nowSeconds();
+    const id = randomBytes(16).toString('base64url');
+    const session = { id, generation: 0, createdAt: now, touchedAt: now, obtainedAt: now, tokens, userInfo };
+    const live = createLive(session, await sealer.seal(writeSession(session)));
+    remember(live.sealed, live, 0);
+    return live;
+  }
+
+  /**
+   * Puts a refresh's result in place of the session that it was made from.
+   * @returns false if the session was ended, or superseded, in the meantime: the result must be thrown away
+   */
+  async function advance(live: LiveSession, next: Session): Promise<boolean> {
+    const sealed = await sealer.seal(writeSession(next));
+    const { id, generation } = live.session;
+    const rest = remaining(next);
+    const previous = generation === 0 ? undefined : String(generation);
+    try {
+      await store.set(`successor:${id}`, sealed, rest);
+      if (!(await store.compareAndSet(`latest:${id}`, previous, String(next.generation), rest))) return false;
+    } catch (cause) {
+      // The old refresh token is spent: the new one must reach the browser whether the store hears of it or not.
+      events.emit({ type: 'store.failed', cause });
+    }
+    if (live.ended) return false;
+    adopt(live, next, sealed);
+    remember(sealed, live, next.generation);
+    return true;
+  }
+
+  /** Ends the session for good, everywhere. Takes effect here before the store has answered. */
+  async function end(live: LiveSession, reason: SessionEnd): Promise<void> {
+    live.ended = true;
+    await endById(live.session.id, endsAt(live.session, limits), reason);
+  }
+
+  /** Ends a session of which only the id is known, e.g. the one before a new login. */
+  async function endById(id: string, expiresAt: number, reason: SessionEnd): Promise<void> {
+    const live = lives.get(id);
+    if (live !== undefined) live.ended = true;
+    events.emit({ type: 'session.ended', session: label(id), reason });
+    await ask(() => store.set(`latest:${id}`, 'ended', Math.max(1, expiresAt - nowSeconds())));
+  }
+
+  /** Looks for a newer generation that somebody else obtained. @returns whether there is one */
+  async function catchUp(live: LiveSession): Promise<boolean> {
+    const { generation } = live.session;
+    await synchronise(live);
+    return live.session.generation > generation;
+  }
+
+  /**
+   * Counts a call against the idle timeout.
+   * @returns whether the cookie should be written anew, for it must outlive this process's memory
+   */
+  async function touch(live: LiveSession): Promise<boolean> {
+    if (limits.idleSeconds === 0) return false;
+    const now = nowSeconds();
+    live.lastCallAt = now;
+    if (now - live.session.touchedAt < touchIntervalSeconds) return false;
+    const touched = { ...live.session, touchedAt: now };
+    live.session = touched;
+    const sealed = await sealer.seal(writeSession(touched));
+    // A refresh that ended in the meantime has written a newer one.
+    if (live.session !== touched) return true;
+    live.sealed = sealed;
+    remember(sealed, live, touched.generation);
+    return true;
+  }
+
+  /**
+   * The `Set-Cookie` lines that give the browser the newest form of the session. A session that has outgrown the cookies
+   * stays in this process's memory and is served from there, which the event tells the operator.
+   */
+  function setCookies(live: LiveSession, header: string | undefined | 'unseen'): string[] {
+    const lines = writeSessionCookie(live.sealed, remaining(live.session), header, names);
+    if (lines === undefined) {
+      events.emit({ type: 'session.oversized', session: live.label, bytes: live.sealed.length });
+    }
+    return lines ?? [];
+  }
+
+  /** The `Set-Cookie` lines of a new session. @throws {BffError} when four cookies can't hold it */
+  function firstCookies(live: LiveSession): string[] {
+    const lines = setCookies(live, 'unseen');
+    if (lines.length > 0) return lines;
+    throw new BffError(
+      'internal_error',
+      `The session takes ${live.sealed.length} bytes, more than four cookies can hold. ` +
+        'The operator can shorten the tokens, or keep sessions in a store with SALLYPORT_SESSION=store.',
+    );
+  }
+
+  function remaining(session: Session): number {
+    return Math.max(1, endsAt(session, limits) - nowSeconds());
+  }
+
+  async function ask<T>(question: () => Promise<T>): Promise<T> {
+    try {
+      return await question();
+    } catch (cause) {
+      events.emit({ type: 'store.failed', cause });
+      throw new BffError('store_unavailable', 'The session store does not answer. Try again in a moment.', {
+        cause,
+        headers: { 'retry-after': '2' },
+      });
+    }
+  }
+
+  return {
+    ...{ open, begin, advance, end, endById, catchUp, touch, setCookies, firstCookies },
+    /** The `Set-Cookie` lines that remove whatever session cookies the browser has. */
+    clearCookies: (header: string | undefined | 'unseen') => clearSessionCookie(header, names),
+    hasCookie: (header: string | undefined) => hasSessionCookie(header, names),
+    /** When the session ends at the latest, in seconds since 1970. */
+    endsAt: (live: LiveSession) => endsAt(live.session, limits),
+    /** When the session ends for want of calls; undefined where the idle timeout is off. */
+    idleEndsAt: (live: LiveSession) => (limits.idleSeconds === 0 ? undefined : live.lastCallAt + limits.idleSeconds),
+  };
+}
+
+function label(id: string): string {
+  return createHash('sha256').update(id).digest('base64url').slice(0, 12);
+}

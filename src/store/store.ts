@@ -1,0 +1,15 @@
+/**
+ * The contract of what several processes must agree on: which sessions have ended, which generation of a session is the
+ * newest, who is refreshing. Four operations on texts that expire, so that one process's memory, Redis and Valkey serve
+ * alike. Values hold sealed text only; a store never sees a token in clear.
+ */
+export interface Store {
+  /** True when other processes may change what is in it, so that a local copy may be stale. */
+  readonly shared: boolean;
+  get(key: string): Promise<string | undefined>;
+  set(key: string, value: string, ttlSeconds: number): Promise<void>;
+  /** Sets `value` only if the key's value is `expected` (undefined: absent) at that instant. @returns whether it did */
+  compareAndSet(key: string, expected: string | undefined, value: string, ttlSeconds: number): Promise<boolean>;
+  delete(key: string): Promise<void>;
+  close(): Promise<void>;
+}

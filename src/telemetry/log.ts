@@ -1,0 +1,87 @@
+/**
+ * The log: JSON lines, readable ones on a terminal. One line for each request, without query strings and cookies, and one
+ * for each domain event that an operator would want to know of. Nothing secret gets here: events hold none, and of an
+ * error's causes only names, codes and messages are written.
+ */
+import { pino, type DestinationStream, type Logger } from 'pino';
+import type { BffEvent, Events } from '../events.ts';
+
+export type Log = Logger;
+
+export interface LogOptions {
+  readonly level: string;
+  /** Where the lines go; default: standard output. */
+  readonly to?: DestinationStream;
+}
+
+export interface RequestRecord {
+  readonly id: string;
+  readonly method: string;
+  /** Without the query. */
+  readonly path: string;
+  readonly status: number;
+  readonly ms: number;
+}
+
+/** Lines are written in blocks, for a write per line would cost more than the line. */
+const blockBytes = 4096;
+const flushMs = 500;
+
+/** @returns the log, and a function that writes what is still held back */
+export async function createLog(options: LogOptions): Promise<{ log: Log; flush(): void }> {
+  if (options.to !== undefined) return { log: pino(settings(options), options.to), flush() {} };
+  if (process.stdout.isTTY) {
+    const { default: pretty } = await import('pino-pretty');
+    return { log: pino(settings(options), pretty({ ignore: 'pid,hostname', sync: true })), flush() {} };
+  }
+  const destination = pino.destination({ fd: 1, sync: false, minLength: blockBytes });
+  const timer = setInterval(() => destination.flush(), flushMs).unref();
+  return {
+    log: pino(settings(options), destination),
+    flush() {
+      clearInterval(timer);
+      destination.flushSync();
+    },
+  };
+}
+
+function settings({ level }: LogOptions) {
+  return { level, base: null, serializers: { cause: describeCause } };
+}
+
+const warnings = new Set<BffEvent['type']>([
+  ...(['login.failed', 'token.refresh_failed', 'session.oversized', 'logout.revocation_failed'] as const),
+  ...(['provider.discovery_failed', 'userinfo.failed', 'store.failed'] as const),
+]);
+
+/** Writes every domain event to the log. */
+export function logEvents(log: Log, events: Events): void {
+  events.subscribe((event) => {
+    const { type, ...fields } = event;
+    log[warnings.has(type) ? 'warn' : 'info'](fields, type);
+  });
+}
+
+interface DescribedCause {
+  readonly name: string;
+  readonly message: string;
+  readonly code?: string;
+  readonly error?: string;
+  readonly cause?: DescribedCause;
+}
+
+const maximumDepth = 5;
+
+/** An error's chain of causes by name, code and message: other properties may hold responses, and with them tokens. */
+export function describeCause(error: unknown, depth = 0): DescribedCause | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const cause = depth < maximumDepth ? describeCause(error.cause, depth + 1) : undefined;
+  return {
+    name: error.name,
+    message: error.message,
+    ...('code' in error && typeof error.code === 'string' ? { code: error.code } : {}),
+    // The OAuth error code of a token endpoint (RFC 6749 5.2).
+    ...('error' in error && typeof error.error === 'string' ? { error: error.error } : {}),
+    ...(cause === undefined ? {} : { cause }),
+  };
+}

@@ -1,0 +1,212 @@
+/**
+ * Refreshing access tokens. A refresh token is redeemed once: one flight per refresh token and generation, here and
+ * (through the store) across processes; all who need the result join it. The flight belongs to no request: a client
+ * that goes away neither loses the new token nor holds the others up. Only a definitive answer ends a session.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Config } from '../config.ts';
+import { BffError } from '../errors.ts';
+import type { Events } from '../events.ts';
+import type { Provider } from '../oidc/provider.ts';
+import { refreshDueAt } from '../session/session.ts';
+import type { LiveSession, Sessions } from '../session/sessions.ts';
+import type { Store } from '../store/store.ts';
+import { nowSeconds } from '../token-set.ts';
+
+/** How long a call waits for a refresh. The flight itself goes on, for its result must not be lost. */
+const callerPatienceMs = 10_000;
+/** Longer than the provider's call may take, so that the lock outlives what it guards. */
+const lockSeconds = 45;
+const pollMs = 50;
+/** After a failure, a token that is still good is used for so long without another try. */
+const retryAfterFailureSeconds = 5;
+/** A refresh on request is answered with the last result for so long. */
+const requestCooldownSeconds = 5;
+/** For how long a route's 401s pass after it has refused a token that was new. */
+const refusalSeconds = 60;
+/** The spread of the moment ahead of expiry, so that sessions begun together don't refresh together. */
+const spread = 0.1;
+
+export type Refresher = ReturnType<typeof createRefresher>;
+
+interface RefreshDeps {
+  readonly provider: Provider;
+  readonly sessions: Sessions;
+  readonly store: Store;
+  readonly events: Events;
+}
+
+export function createRefresher(config: Config, deps: RefreshDeps) {
+  const { provider, sessions, store, events } = deps;
+  const flights = new Map<string, Promise<void>>();
+  const failedAt = new WeakMap<LiveSession, number>();
+  const refusals = new WeakMap<LiveSession, Map<string, number>>();
+
+  /**
+   * Makes sure that the session's access token can be used.
+   * @returns undefined when it can already: the usual case costs no promise
+   * @throws {BffError} `session_expired`, or `provider_unavailable` when the token is over and no new one can be had now
+   */
+  function ensureFresh(live: LiveSession): Promise<void> | undefined {
+    const now = nowSeconds();
+    const due = refreshDueAt(live.session, config.refresh.beforeSeconds * (1 - spread * fraction(live)));
+    return now < due ? undefined : refreshDue(live, now);
+  }
+
+  async function refreshDue(live: LiveSession, now: number): Promise<void> {
+    const stillGood = now < (live.session.tokens.accessTokenExpiresAt ?? Infinity);
+    if (stillGood && now < (failedAt.get(live) ?? 0) + retryAfterFailureSeconds) return;
+    try {
+      await refresh(live);
+    } catch (error) {
+      if (!stillGood || !(error instanceof BffError) || error.code !== 'provider_unavailable') throw error;
+    }
+  }
+
+  /**
+   * Obtains a newer generation than the session has now, or joins whoever is doing so.
+   * @throws {BffError} `session_expired` when the session is over, `provider_unavailable` when the outcome is open
+   */
+  async function refresh(live: LiveSession): Promise<void> {
+    if (live.session.tokens.refreshToken === undefined) throw sessionExpired();
+    const key = flightKey(live);
+    let flight = flights.get(key);
+    if (flight === undefined) {
+      flight = fly(live, key).finally(() => flights.delete(key));
+      flights.set(key, flight);
+    }
+    const generation = live.session.generation;
+    await patiently(flight);
+    if (live.ended) throw sessionExpired();
+    // The flight may have been another object's of the same session, when this one had been dropped from the cache.
+    if (live.session.generation === generation && !(await sessions.catchUp(live))) throw sessionExpired();
+  }
+
+  /** One redemption of one refresh token. Never depends on the request that began it. */
+  async function fly(live: LiveSession, key: string): Promise<void> {
+    const lock = `refreshing:${key}`;
+    const owner = randomUUID();
+    try {
+      if (await takenElsewhere(live, lock, owner)) return;
+      await redeem(live);
+      failedAt.delete(live);
+    } catch (error) {
+      failedAt.set(live, nowSeconds());
+      const reason = error instanceof BffError ? error.code : 'internal_error';
+      events.emit({ type: 'token.refresh_failed', session: live.label, reason, cause: error });
+      throw error;
+    } finally {
+      await release(lock, owner);
+    }
+  }
+
+  /** Takes the lock, or waits for the process that has it. @returns whether that one obtained the result */
+  async function takenElsewhere(live: LiveSession, lock: string, owner: string): Promise<boolean> {
+    if (!store.shared) return false;
+    const deadline = Date.now() + lockSeconds * 1000;
+    while (Date.now() < deadline) {
+      if (await sessions.catchUp(live)) return true;
+      if (live.ended || (await store.compareAndSet(lock, undefined, owner, lockSeconds))) {
+        // Between the look and the lock, the one who had it may have finished.
+        return live.ended || (await sessions.catchUp(live));
+      }
+      await sleep(pollMs);
+    }
+    throw new BffError('provider_unavailable', 'Another instance is still refreshing this session.', {
+      headers: { 'retry-after': '2' },
+    });
+  }
+
+  async function release(lock: string, owner: string): Promise<void> {
+    if (!store.shared) return;
+    try {
+      if ((await store.get(lock)) === owner) await store.delete(lock);
+    } catch (cause) {
+      events.emit({ type: 'store.failed', cause });
+    }
+  }
+
+  async function redeem(live: LiveSession): Promise<void> {
+    const { session } = live;
+    const answer = await provider.refresh(session.tokens, session.userInfo);
+    if (!answer.granted) {
+      // A second look: somebody else may have redeemed the token, and theirs is the newest generation.
+      if (await sessions.catchUp(live)) return;
+      events.emit({ type: 'token.refresh_failed', session: live.label, reason: answer.reason, cause: answer.cause });
+      await sessions.end(live, answer.reason);
+      return;
+    }
+    const { tokens, userInfo } = answer.grant;
+    const next = { ...session, generation: session.generation + 1, obtainedAt: nowSeconds(), tokens, userInfo };
+    if (await sessions.advance(live, next)) {
+      events.emit({ type: 'token.refreshed', session: live.label, generation: next.generation });
+      return;
+    }
+    // Signed out in the meantime: what came too late must not stay good at the provider either.
+    if (tokens.refreshToken !== undefined) await provider.revoke(tokens.refreshToken, 'refresh_token');
+  }
+
+  /** Refreshes because the app asks for it; within a short cooldown of the last refresh, that one's result is the answer. */
+  async function refreshOnRequest(live: LiveSession): Promise<void> {
+    const { generation, obtainedAt } = live.session;
+    if (generation > 0 && nowSeconds() < obtainedAt + requestCooldownSeconds) return;
+    if (live.session.tokens.refreshToken === undefined) return;
+    await refresh(live);
+  }
+
+  /** Whether a 401 of an API on `route` is worth a refresh. */
+  function mayRenew(live: LiveSession, route: string): boolean {
+    if (live.session.tokens.refreshToken === undefined) return false;
+    return nowSeconds() >= (refusals.get(live)?.get(route) ?? 0);
+  }
+
+  /** Obtains a newer token than that of `generation`, which an API refused; at once if somebody already has. */
+  async function renew(live: LiveSession, generation: number): Promise<void> {
+    if (live.session.generation === generation) await refresh(live);
+  }
+
+  /** An API refused a new token, too: for a while its 401s pass at once, or each would cost a refresh. */
+  function noteRefusal(live: LiveSession, route: string): void {
+    const routes = refusals.get(live) ?? new Map<string, number>();
+    refusals.set(live, routes.set(route, nowSeconds() + refusalSeconds));
+  }
+
+  return {
+    ...{ ensureFresh, refreshOnRequest, mayRenew, renew, noteRefusal },
+    /** Resolves when no refresh is running any more. */
+    idle: async () => void (await Promise.allSettled(flights.values())),
+  };
+}
+
+/** A number from 0 to 1 that is the session's own. */
+function fraction(live: LiveSession): number {
+  return (live.label.charCodeAt(0) * 64 + live.label.charCodeAt(1)) / (128 * 65);
+}
+
+/** The credential's own hash, and the generation, for where the provider doesn't rotate old and new look alike. */
+function flightKey(live: LiveSession): string {
+  const { tokens, generation } = live.session;
+  return `${createHash('sha256')
+    .update(tokens.refreshToken ?? '')
+    .digest('base64url')}.${generation}`;
+}
+
+async function patiently(flight: Promise<void>): Promise<void> {
+  const patience = new AbortController();
+  const impatient = sleep(callerPatienceMs, undefined, { signal: patience.signal, ref: false }).then(() => {
+    throw new BffError('provider_unavailable', 'The identity provider takes too long. Try again in a moment.', {
+      headers: { 'retry-after': '2' },
+    });
+  });
+  try {
+    await Promise.race([flight, impatient]);
+  } finally {
+    impatient.catch(() => undefined);
+    patience.abort();
+  }
+}
+
+function sessionExpired(): BffError {
+  return new BffError('session_expired', 'The session has ended. Sign in again.');
+}
