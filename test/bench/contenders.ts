@@ -1,0 +1,151 @@
+/**
+ * Starts the proxies that are compared, signs in where there is a session, and hands out their request headers.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { fetchHeaders, signIn } from './client.ts';
+import { freePort, launch, type Running, workFolder } from './processes.ts';
+import { startNginx } from './upstream/nginx.ts';
+
+/** In the order of the table. */
+export const contenderNames = ['sallyport', 'bare', 'nginx', 'express'] as const;
+export type ContenderName = (typeof contenderNames)[number];
+
+/** A proxy that runs, with the cookie of a signed-in session where it has one. */
+export interface Contender {
+  readonly name: ContenderName;
+  readonly process: Running;
+  readonly origin: string;
+  /** The headers of a browser's call with this contender's session. */
+  readonly headers: Record<string, string>;
+}
+
+/** What stands behind and beside every contender. */
+export interface Surroundings {
+  readonly upstream: Running;
+  readonly streams: Running;
+  readonly provider: Running;
+}
+
+const here = import.meta.dirname;
+const root = join(here, '..', '..');
+
+/** Starts a contender, signed in. */
+export async function startContender(name: ContenderName, around: Surroundings): Promise<Contender> {
+  const running = await starters[name](around);
+  const origin = `http://127.0.0.1:${running.port}`;
+  const cookie = await cookies[name](origin);
+  return { name, process: running, origin, headers: fetchHeaders(origin, cookie) };
+}
+
+/** Starts Sallyport as shipped, configured by environment variables, its log going to a file. */
+export async function startSallyport(around: Surroundings): Promise<Running> {
+  const spa = join(workFolder, 'spa');
+  mkdirSync(spa, { recursive: true });
+  writeFileSync(join(spa, 'index.html'), '<!doctype html><title>SPA</title><div id="root"></div>');
+  const port = await freePort();
+  const profile = process.env['BENCH_CPU_PROFILE'];
+  return launch({
+    name: 'sallyport',
+    place: 'proxy',
+    port,
+    command: [
+      process.execPath,
+      ...(profile === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', profile]),
+      join(root, 'src', 'cli.ts'),
+      'start',
+    ],
+    environment: {
+      SALLYPORT_ORIGIN: `http://127.0.0.1:${port}`,
+      SALLYPORT_ISSUER: `http://127.0.0.1:${around.provider.port}`,
+      SALLYPORT_CLIENT_ID: 'sallyport-bench',
+      SALLYPORT_CLIENT_SECRET: 'bench-client-secret-of-decent-length',
+      SALLYPORT_SECRET: 'bench-sealing-secret-that-is-long-enough-0123456789',
+      SALLYPORT_API: `/api=http://127.0.0.1:${around.upstream.port}/v1 /stream=http://127.0.0.1:${around.streams.port}/`,
+      SALLYPORT_SPA: spa,
+      SALLYPORT_LOG: 'info',
+    },
+  });
+}
+
+/** Empties a contender's log, which grows by some MB a second under load. */
+export function emptyLog(contender: Contender): void {
+  const file = join(workFolder, `${contender.name}.log`);
+  if (existsSync(file)) truncateSync(file);
+}
+
+/** An access token of the size that the provider issues, for the contenders that sign nobody in. */
+const standInToken = `eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.${'x'.repeat(1020)}.${'y'.repeat(342)}`;
+/** A cookie of the size that Sallyport sets, which the proxies without a session drop. */
+const standInCookie = `session=${'z'.repeat(2500)}`;
+
+const starters: Record<ContenderName, (around: Surroundings) => Promise<Running>> = {
+  sallyport: startSallyport,
+  bare: ({ upstream, streams }) =>
+    launch({
+      name: 'bare',
+      place: 'proxy',
+      command: [process.execPath, join(here, 'contenders', 'bare.ts')],
+      environment: {
+        TOKEN: standInToken,
+        API: `http://127.0.0.1:${upstream.port}`,
+        STREAM: `http://127.0.0.1:${streams.port}`,
+      },
+    }),
+  nginx: startNginxProxy,
+  express: startExpress,
+};
+
+const cookies: Record<ContenderName, (origin: string) => Promise<string>> = {
+  sallyport: (origin) => signIn(origin, '/bff/login'),
+  bare: async () => standInCookie,
+  nginx: async () => standInCookie,
+  express: (origin) => signIn(origin, '/login'),
+};
+
+async function startNginxProxy({ upstream, streams }: Surroundings): Promise<Running> {
+  const port = await freePort();
+  const keepAlive = 'keepalive 64; keepalive_requests 100000000;';
+  const proxy =
+    'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Cookie ""; proxy_set_header Host $host;' +
+    `proxy_set_header Authorization "Bearer ${standInToken}"; proxy_set_header X-Forwarded-For $remote_addr;` +
+    'proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host;';
+  return startNginx(
+    'nginx',
+    'proxy',
+    port,
+    `
+  upstream api { server 127.0.0.1:${upstream.port}; ${keepAlive} }
+  upstream stream { server 127.0.0.1:${streams.port}; ${keepAlive} }
+  server {
+    listen 127.0.0.1:${port} backlog=4096; client_max_body_size 0;
+    location /api/ { ${proxy} proxy_pass http://api/v1/; }
+    location /stream/ { ${proxy} proxy_pass http://stream/; }
+  }`,
+  );
+}
+
+async function startExpress({ upstream, provider }: Surroundings): Promise<Running> {
+  const folder = join(here, 'contenders', 'express');
+  if (!existsSync(join(folder, 'node_modules', 'express-openid-connect'))) {
+    const installed = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts'], {
+      cwd: folder,
+      encoding: 'utf8',
+    });
+    if (installed.status !== 0) throw new Error(`npm ci in ${folder} failed:\n${installed.stderr}`);
+  }
+  const port = await freePort();
+  return launch({
+    name: 'express',
+    place: 'proxy',
+    port,
+    command: [process.execPath, join(folder, 'server.mjs')],
+    environment: {
+      PORT: String(port),
+      ISSUER: `http://127.0.0.1:${provider.port}`,
+      API: `http://127.0.0.1:${upstream.port}`,
+    },
+  });
+}
