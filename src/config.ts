@@ -291,27 +291,21 @@ interface SchemaNode {
 }
 
 function keysBelow(node: SchemaNode, prefix: string): readonly ConfigKey[] {
-  return Object.entries(node.properties ?? {}).flatMap(([key, child]) => {
+  const keys: ConfigKey[] = [];
+  for (const [key, child] of Object.entries(node.properties ?? {})) {
     const path = `${prefix}${key}`;
-    const row =
-      child.description === undefined
-        ? []
-        : [
-            {
-              path,
-              description: child.description,
-              defaultValue: child.default === undefined ? undefined : JSON.stringify(child.default),
-            },
-          ];
-    return [...row, ...keysBelow(child, `${path}.`), ...keysBelow(child.items ?? {}, `${path}[].`)];
-  });
+    const defaultValue = child.default === undefined ? undefined : JSON.stringify(child.default);
+    if (child.description !== undefined) keys.push({ path, description: child.description, defaultValue });
+    keys.push(...keysBelow(child, `${path}.`), ...keysBelow(child.items ?? {}, `${path}[].`));
+  }
+  return keys;
 }
 
 /** Key by key, so that a fault in one hides no fault in another. */
 function parseEachKey(input: ConfigInput): { parsed: Partial<Parsed>; faults: ConfigFault[] } {
   const parsed: Record<string, unknown> = {};
   const faults: ConfigFault[] = [];
-  const given = input as unknown as Readonly<Record<string, unknown>>;
+  const given = input as Readonly<Record<string, unknown>>;
   for (const key of Object.keys(given)) {
     if (!Object.hasOwn(schema.shape, key)) faults.push(unknownKey([key]));
   }
@@ -320,7 +314,7 @@ function parseEachKey(input: ConfigInput): { parsed: Partial<Parsed>; faults: Co
     if (result.success) parsed[key] = result.data;
     else for (const issue of result.error.issues) faults.push(...faultsOf(issue, key));
   }
-  return { parsed: parsed as Partial<Parsed>, faults };
+  return { parsed, faults };
 }
 
 function faultsOf(issue: z.core.$ZodIssue, key: string): ConfigFault[] {

@@ -62,7 +62,7 @@ const maximumReturnToLength = 2048;
 export function parseReturnTo(value: string, config: Config): string | undefined {
   if (value.length > maximumReturnToLength || !value.startsWith('/')) return undefined;
   // Browsers strip tabs and line ends and read "\" as "/": none of them has a place in a path that we made.
-  if (/[\u0000-\u0020\u007f\\]/.test(value) || /^\/(?:\/|%2f|%5c)/i.test(value)) return undefined;
+  if (/[^\x21-\x7e\u00a1-\uffff]|\\/.test(value) || /^\/(?:\/|%2f|%5c)/i.test(value)) return undefined;
   if (!URL.canParse(value, config.origin)) return undefined;
   const url = new URL(value, config.origin);
   if (url.origin !== config.origin || url.username !== '' || url.password !== '') return undefined;

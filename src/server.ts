@@ -29,7 +29,7 @@ export interface RunningServer {
   readonly bff: Bff;
   readonly log: Log;
   /** Stops accepting, finishes what runs within `drainSeconds`, closes everything. */
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /** Starts the server. Rejects when a port can't be had. */
@@ -69,7 +69,12 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
   }
 
   return {
-    ...{ port, bff, log, close, origin: config.origin, host: config.listen.host },
+    origin: config.origin,
+    host: config.listen.host,
+    port,
+    bff,
+    log,
+    close,
     opsPort: (ops.address() as AddressInfo | null)?.port,
   };
 }
@@ -133,12 +138,10 @@ function listen(server: Server, port: number, host: string): Promise<void> {
 /** No new connections; those that run go on until they end or the time is up. */
 async function drain(server: Server, seconds: number): Promise<void> {
   const deadline = Date.now() + seconds * 1000;
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  let open = true;
-  void closed.then(() => (open = false));
-  while (open && Date.now() < deadline) {
+  const closed = new Promise<true>((resolve) => server.close(() => resolve(true)));
+  while (Date.now() < deadline) {
     server.closeIdleConnections();
-    await Promise.race([closed, sleep(drainPollMs)]);
+    if (await Promise.race([closed, sleep(drainPollMs, false)])) return;
   }
   server.closeAllConnections();
 }

@@ -26,7 +26,7 @@ export function createLogin({ config, events, provider, sessions, transactions }
 
   /** A fetch can't follow to the provider, and one transaction for each would pile up: no cookie is set. */
   function navigationRequired(parameters: URLSearchParams): BffError {
-    const query = parameters.size === 0 ? '' : `?${parameters}`;
+    const query = parameters.size === 0 ? '' : `?${parameters.toString()}`;
     return new BffError('navigation_required', 'Sign-in is a navigation of the browser, not a call of a script.', {
       extensions: { loginUrl: `${loginPath(config)}${query}` },
     });

@@ -60,13 +60,6 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
     return c.redirect(live === undefined ? location : `${location}?${pausing}`, 303);
   }
 
-  function demandSid(c: BffContext, live: LiveSession): void {
-    const sid = single(new URL(c.req.url).searchParams, 'sid') ?? '';
-    const [given, expected] = [Buffer.from(sid), Buffer.from(live.session.id)];
-    if (given.length === expected.length && timingSafeEqual(given, expected)) return;
-    throw new BffError('logout_sid_invalid', 'The link is not of this session. Use the logoutUrl of the session.');
-  }
-
   async function end(live: LiveSession): Promise<void> {
     await sessions.end(live, 'logout');
     const { refreshToken, accessToken } = live.session.tokens;
@@ -106,4 +99,11 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
   }
 
   return { get, post };
+}
+
+function demandSid(c: BffContext, live: LiveSession): void {
+  const sid = single(new URL(c.req.url).searchParams, 'sid') ?? '';
+  const [given, expected] = [Buffer.from(sid), Buffer.from(live.session.id)];
+  if (given.length === expected.length && timingSafeEqual(given, expected)) return;
+  throw new BffError('logout_sid_invalid', 'The link is not of this session. Use the logoutUrl of the session.');
 }

@@ -77,7 +77,7 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
     metadata: known,
     /** The metadata if it is known already. */
     known: () => metadata,
-    close() {
+    close: () => {
       closed = true;
       clearTimeout(timer);
     },

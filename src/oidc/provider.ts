@@ -107,7 +107,7 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
    * @throws {BffError} `authorization_failed` when the provider or the ID token says no, else `provider_unavailable`
    */
   async function redeem(parameters: URLSearchParams, checks: LoginChecks): Promise<Grant> {
-    const currentUrl = new URL(`${redirectUri}?${parameters}`);
+    const currentUrl = new URL(`${redirectUri}?${parameters.toString()}`);
     const recorder = recordTokenResponse();
     try {
       const response = await withSecondLook(recorder.fetch, callTimeoutSeconds, (configuration) =>
@@ -280,7 +280,13 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
   }
 
   return {
-    ...{ beginLogin, isFromProvider, redeem, refresh, revoke, endSessionUrl, redirectUri },
+    beginLogin,
+    isFromProvider,
+    redeem,
+    refresh,
+    revoke,
+    endSessionUrl,
+    redirectUri,
     /** Begins discovery in the background; never throws. */
     start: discovery.start,
     /** Whether the provider's metadata is known. */

@@ -182,7 +182,7 @@ function stepUpRequired(challenge: string, config: Config): BffError {
     if (value !== undefined) parameters.set(name, value);
   }
   return new BffError('step_up_required', 'The API asks for a stronger or fresher sign-in.', {
-    extensions: { loginUrl: `${config.basePath}/login${parameters.size === 0 ? '' : `?${parameters}`}` },
+    extensions: { loginUrl: `${config.basePath}/login${parameters.size === 0 ? '' : `?${parameters.toString()}`}` },
   });
 }
 

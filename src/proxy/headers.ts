@@ -6,44 +6,34 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { CookieNames } from '../session/cookies.ts';
 
 /** About one connection: never forwarded in either direction. */
-const hopByHop = [
-  ...['connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer'],
-  ...['transfer-encoding', 'upgrade', 'http2-settings', 'proxy-status'],
-];
+const hopByHop = words(`
+  connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer
+  transfer-encoding upgrade http2-settings proxy-status
+`);
 
 /** Set afresh by us or by the HTTP client, or no business of the API. */
-const ownToSet = ['host', 'content-length', 'expect', 'authorization', 'cookie', 'cookie2', 'x-csrf'];
+const ownToSet = words(`
+  host content-length expect authorization cookie cookie2 x-csrf
+`);
 
 /** Names by which servers and frameworks take a proxy's word for who is calling, from where, and what for. */
-const identity = [
-  ...['forwarded', 'via', 'x-real-ip', 'x-client-ip', 'x-cluster-client-ip', 'true-client-ip', 'cf-connecting-ip'],
-  ...[
-    'fastly-client-ip',
-    'client-ip',
-    'x-original-url',
-    'x-rewrite-url',
-    'x-original-uri',
-    'x-original-host',
-    'x-host',
-  ],
-  ...['x-http-method', 'x-http-method-override', 'x-method-override', 'remote-user', 'x-remote-user', 'x-user'],
-  ...['x-user-id', 'x-username', 'x-email', 'x-groups', 'x-roles', 'x-access-token', 'x-id-token', 'x-client-cert'],
-  ...['x-ssl-client-cert', 'x-ssl-client-verify', 'ssl-client-cert', 'ssl-client-verify', 'x-envoy-external-address'],
-];
-const identityPrefixes = [
-  'x-forwarded',
-  'x-auth-request-',
-  'x-authenticated-',
-  'x-envoy-',
-  'x-ms-client-principal',
-  'x-goog-authenticated-',
-];
+const identity = words(`
+  forwarded via x-real-ip x-client-ip x-cluster-client-ip true-client-ip cf-connecting-ip
+  fastly-client-ip client-ip x-original-url x-rewrite-url x-original-uri x-original-host x-host
+  x-http-method x-http-method-override x-method-override remote-user x-remote-user x-user x-user-id
+  x-username x-email x-groups x-roles x-access-token x-id-token x-client-cert x-ssl-client-cert
+  x-ssl-client-verify ssl-client-cert ssl-client-verify x-envoy-external-address
+`);
+const identityPrefixes = words(`
+  x-forwarded x-auth-request- x-authenticated- x-envoy- x-ms-client-principal x-goog-authenticated-
+`);
 
 const requestDropped = new Set([...hopByHop, ...ownToSet, ...identity]);
 const responseDropped = new Set([
   ...hopByHop,
   // Alternative services and clearing site data are said for a whole origin, which is ours and not the API's.
-  ...['alt-svc', 'clear-site-data'],
+  'alt-svc',
+  'clear-site-data',
 ]);
 
 /** Verdicts by name as spelled; bounded, for clients choose the names. Saves a lower-casing per header and call. */
@@ -152,4 +142,8 @@ function nominatedBy(connection: string | undefined): ReadonlySet<string> | unde
       .split(',')
       .map((name) => name.trim()),
   );
+}
+
+function words(list: string): string[] {
+  return list.trim().split(/\s+/);
 }

@@ -7,6 +7,9 @@
 const maximumCookieBytes = 4096;
 const maximumChunks = 4;
 
+/** In place of a Cookie header where the browser may withhold cookies that it has. */
+export const unseen: unique symbol = Symbol('unseen');
+
 export interface CookieNames {
   readonly secure: boolean;
   readonly session: string;
@@ -56,20 +59,15 @@ export function readSessionCookie(header: string | undefined, names: CookieNames
   return joined === '' ? undefined : joined;
 }
 
-/** Whether the browser sent anything under the session's names, readable or not. */
-export function hasSessionCookie(header: string | undefined, names: CookieNames): boolean {
-  return sessionNamesIn(header, names).length > 0;
-}
-
 /**
  * The `Set-Cookie` lines that make `sealed` the browser's session and delete what is left over.
- * @param header the request's Cookie header, or 'unseen' where the browser may withhold cookies that it has
+ * @param header the request's Cookie header, or {@link unseen} where the browser may withhold cookies that it has
  * @returns undefined when four cookies can't hold it
  */
 export function writeSessionCookie(
   sealed: string,
   maxAgeSeconds: number,
-  header: string | undefined | 'unseen',
+  header: string | undefined | typeof unseen,
   names: CookieNames,
 ): string[] | undefined {
   const attributes = sessionAttributes(maxAgeSeconds, names);
@@ -91,12 +89,12 @@ export function writeSessionCookie(
 
 /** The `Set-Cookie` lines that delete the session's cookies, but for the names in `kept`. */
 export function clearSessionCookie(
-  header: string | undefined | 'unseen',
+  header: string | undefined | typeof unseen,
   names: CookieNames,
   kept: ReadonlySet<string> = new Set(),
 ): string[] {
   const attributes = sessionAttributes(0, names);
-  const present = header === 'unseen' ? allSessionNames(names) : sessionNamesIn(header, names);
+  const present = header === unseen ? allSessionNames(names) : sessionNamesIn(header, names);
   return present.filter((name) => !kept.has(name)).map((name) => `${name}=${attributes}`);
 }
 

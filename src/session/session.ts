@@ -68,7 +68,12 @@ export function readSession(text: string): Session {
   ];
   const [accessToken = '', idToken = '', refreshToken] = tokens;
   return {
-    ...{ id, generation, createdAt, touchedAt, obtainedAt, userInfo },
+    id,
+    generation,
+    createdAt,
+    touchedAt,
+    obtainedAt,
+    userInfo,
     tokens: { accessToken, idToken, refreshToken, accessTokenExpiresAt: expiresAt ?? undefined },
   };
 }

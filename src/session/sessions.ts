@@ -14,7 +14,7 @@ import { BffError } from '../errors.ts';
 import type { Events, SessionEnd } from '../events.ts';
 import type { Store } from '../store/store.ts';
 import { nowSeconds, type Claims, type TokenSet } from '../token-set.ts';
-import { clearSessionCookie, cookieNames, hasSessionCookie, readSessionCookie, writeSessionCookie } from './cookies.ts';
+import { clearSessionCookie, cookieNames, readSessionCookie, unseen, writeSessionCookie } from './cookies.ts';
 import { createSealer } from './seal.ts';
 import { endsAt, readSession, writeSession, type Session } from './session.ts';
 
@@ -109,13 +109,6 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     }
     if (session.generation > live.session.generation) adopt(live, session, text);
     return remember(text, live, session.generation);
-  }
-
-  function createLive(session: Session, sealed: string): LiveSession {
-    return {
-      ...{ session, sealed, ended: false, confirmedAt: undefined, lastCallAt: session.touchedAt, references: 0 },
-      label: label(session.id),
-    };
   }
 
   function remember(text: string, live: LiveSession, generation: number): CachedCookie {
@@ -241,7 +234,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
    * The `Set-Cookie` lines that give the browser the newest form of the session. A session that has outgrown the cookies
    * stays in this process's memory and is served from there, which the event tells the operator.
    */
-  function setCookies(live: LiveSession, header: string | undefined | 'unseen'): string[] {
+  function setCookies(live: LiveSession, header: string | undefined | typeof unseen): string[] {
     const lines = writeSessionCookie(live.sealed, remaining(live.session), header, names);
     if (lines === undefined) {
       events.emit({ type: 'session.oversized', session: live.label, bytes: live.sealed.length });
@@ -251,7 +244,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
 
   /** The `Set-Cookie` lines of a new session. @throws {BffError} when four cookies can't hold it */
   function firstCookies(live: LiveSession): string[] {
-    const lines = setCookies(live, 'unseen');
+    const lines = setCookies(live, unseen);
     if (lines.length > 0) return lines;
     throw new BffError(
       'internal_error',
@@ -277,14 +270,33 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   }
 
   return {
-    ...{ open, begin, advance, end, endById, catchUp, touch, setCookies, firstCookies },
+    open,
+    begin,
+    advance,
+    end,
+    endById,
+    catchUp,
+    touch,
+    setCookies,
+    firstCookies,
     /** The `Set-Cookie` lines that remove whatever session cookies the browser has. */
-    clearCookies: (header: string | undefined | 'unseen') => clearSessionCookie(header, names),
-    hasCookie: (header: string | undefined) => hasSessionCookie(header, names),
+    clearCookies: (header: string | undefined | typeof unseen) => clearSessionCookie(header, names),
     /** When the session ends at the latest, in seconds since 1970. */
     endsAt: (live: LiveSession) => endsAt(live.session, limits),
     /** When the session ends for want of calls; undefined where the idle timeout is off. */
     idleEndsAt: (live: LiveSession) => (limits.idleSeconds === 0 ? undefined : live.lastCallAt + limits.idleSeconds),
+  };
+}
+
+function createLive(session: Session, sealed: string): LiveSession {
+  return {
+    session,
+    sealed,
+    label: label(session.id),
+    ended: false,
+    confirmedAt: undefined,
+    lastCallAt: session.touchedAt,
+    references: 0,
   };
 }
 

@@ -49,7 +49,7 @@ export function createLoginTransactions(config: Config) {
       const sealed = await sealer.seal(toSevenBits(JSON.stringify({ ...transaction, startedAt })));
       const evicted = namesIn(header)
         .toSorted()
-        .reverse()
+        .toReversed()
         .slice(maximumTransactions - 1);
       return [
         loginCookie(nameOf(transaction.state, startedAt), sealed, lifetimeSeconds, names),

@@ -28,7 +28,7 @@ const blockBytes = 4096;
 const flushMs = 500;
 
 /** @returns the log, and a function that writes what is still held back */
-export async function createLog(options: LogOptions): Promise<{ log: Log; flush(): void }> {
+export async function createLog(options: LogOptions): Promise<{ log: Log; flush: () => void }> {
   if (options.to !== undefined) return { log: pino(settings(options), options.to), flush() {} };
   if (process.stdout.isTTY) {
     const { default: pretty } = await import('pino-pretty');

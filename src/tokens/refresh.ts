@@ -173,7 +173,11 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
   }
 
   return {
-    ...{ ensureFresh, refreshOnRequest, mayRenew, renew, noteRefusal },
+    ensureFresh,
+    refreshOnRequest,
+    mayRenew,
+    renew,
+    noteRefusal,
     /** Resolves when no refresh is running any more. */
     idle: async () => void (await Promise.allSettled(flights.values())),
   };
