@@ -1,0 +1,77 @@
+/** What can be said of the compose files without running them. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { projectFolder, readComposeFile, serviceOf } from './compose-file.ts';
+import { keycloakVersion } from './keycloak-distribution.ts';
+
+const composeFiles = ['docker-compose.yml', 'deploy/docker-compose.production.yml'];
+
+test.each(composeFiles)('%s obeys the schema of the Compose Specification', async (path) => {
+  const schema: unknown = JSON.parse(await readFile(join(import.meta.dirname, 'compose-spec/schema.json'), 'utf8'));
+  // The specification's formats, such as "duration", are Docker's own; the schema's structure is what is checked.
+  const ajv = new Ajv2020({ allErrors: true, strict: false, validateFormats: false });
+  const validate = ajv.compile(Object(schema));
+  const file: unknown = parse(await readFile(join(projectFolder, path), 'utf8'), { merge: true });
+
+  validate(file);
+
+  expect(validate.errors ?? []).toEqual([]);
+  expect(validate({ services: { app: { healthcheck: { test: [1] } } } }), 'the schema sees faults').toBe(false);
+});
+
+test.each(composeFiles)('%s gives secrets as files that are never committed', async (path) => {
+  const file = await readComposeFile(path);
+
+  for (const service of Object.values(file.services)) {
+    const names = Object.keys(service.environment ?? {});
+    expect(names.filter((name) => /(?:SECRET|PASSWORD|TOKEN)$/.test(name))).toEqual([]);
+    expect(Object.keys(file.secrets)).toEqual(expect.arrayContaining(service.secrets ?? []));
+  }
+  for (const { file: secret } of Object.values(file.secrets)) expect(secret).toMatch(/^\.\/secrets\//);
+  expect(await readFile(join(projectFolder, '.gitignore'), 'utf8')).toMatch(/^\/secrets\/$/m);
+  expect(await readFile(join(projectFolder, 'deploy/.gitignore'), 'utf8')).toMatch(/^\/secrets\/$/m);
+});
+
+test('the demo is published on loopback only', async () => {
+  const file = await readComposeFile();
+
+  const ports = Object.values(file.services).flatMap((service) => service.ports ?? []);
+
+  expect(ports.toSorted()).toEqual(['127.0.0.1:3000:3000', '127.0.0.1:8080:8080']);
+});
+
+test('names the release of Keycloak that the journeys run against', async () => {
+  const keycloak = serviceOf(await readComposeFile(), 'keycloak');
+
+  expect(keycloak.image).toBe(`quay.io/keycloak/keycloak:${keycloakVersion}`);
+});
+
+test("Keycloak's realm holds no secret, demands PKCE, and knows exact addresses only", async () => {
+  const text = await readFile(join(projectFolder, 'deploy/keycloak/sallyport-realm.json'), 'utf8');
+  const realm: unknown = JSON.parse(text);
+
+  expect(realm).toMatchObject({
+    accessTokenLifespan: 300,
+    revokeRefreshToken: true,
+    refreshTokenMaxReuse: 0,
+    clients: [
+      {
+        secret: '${SALLYPORT_CLIENT_SECRET}',
+        publicClient: false,
+        directAccessGrantsEnabled: false,
+        redirectUris: ['${SALLYPORT_ORIGIN}/bff/callback'],
+        attributes: {
+          'pkce.code.challenge.method': 'S256',
+          'post.logout.redirect.uris': '${SALLYPORT_ORIGIN}/',
+          'backchannel.logout.url': '${SALLYPORT_INTERNAL_URL}/bff/backchannel-logout',
+        },
+      },
+    ],
+  });
+  expect(text).not.toContain('*');
+  const values = [...text.matchAll(/"(?:secret|value)": "([^"]*)"/g)].map(([, value]) => value);
+  for (const value of values) expect(value).toMatch(/^\$\{\w+\}$/);
+});

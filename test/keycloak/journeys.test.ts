@@ -1,0 +1,281 @@
+/**
+ * The journeys of a user and of an administrator through docker-compose.yml's services, with Keycloak itself and a real
+ * browser. The files' own commands and environments run here; see stack.ts.
+ */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+import type { Browser, BrowserContext, Page, Response } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
+import { startListener } from '../support/listener.ts';
+import { createKeycloakAdmin } from './keycloak-admin.ts';
+import type { KeycloakAdmin } from './keycloak-admin.ts';
+import { createStack } from './stack.ts';
+import type { Stack } from './stack.ts';
+
+let stack: Stack;
+let admin: KeycloakAdmin;
+let browser: Browser;
+let spaFolder: string;
+let context: BrowserContext | undefined;
+
+beforeAll(async () => {
+  spaFolder = await mkdtemp(join(tmpdir(), 'sallyport-spa-'));
+  await writeFile(join(spaFolder, 'index.html'), '<!doctype html><title>notes</title><h1>notes</h1>');
+  stack = await createStack({ spaFolder });
+  // In the order of the file's `depends_on`.
+  await Promise.all([stack.start('keycloak'), stack.start('valkey')]);
+  await stack.start('api');
+  await stack.start('sallyport');
+  admin = createKeycloakAdmin({ url: stack.keycloakUrl, password: stack.adminPassword });
+  browser = await chromium.launch({
+    executablePath: '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
+  });
+});
+
+afterEach(async () => {
+  await context?.close();
+  context = undefined;
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await stack?.close();
+  await rm(spaFolder, { recursive: true });
+});
+
+test("signs in through Keycloak's own page and keeps its tokens in one cookie that scripts can't see", async () => {
+  const page = await newPage();
+
+  await signIn(page, 'alice', '/welcome?tab=1#top');
+
+  expect(page.url()).toBe(`${stack.origin}/welcome?tab=1#top`);
+  const session = await readSession(page);
+  expect(session).toMatchObject({
+    authenticated: true,
+    user: { preferred_username: 'alice', name: 'Alice Archer', email: 'alice@example.com' },
+    accessToken: { refreshable: true },
+  });
+  expect(await page.evaluate('document.cookie')).toBe('');
+  const cookies = await sallyportCookies();
+  expect(cookies).toMatchObject([{ name: 'session', httpOnly: true, sameSite: 'Strict' }]);
+  const bytes = cookies.reduce((sum, { name, value }) => sum + name.length + 1 + value.length, 0);
+  process.stdout.write(`Keycloak's tokens take one cookie of ${bytes} bytes.\n`);
+  expect(bytes).toBeLessThan(4096);
+});
+
+test('calls the API with a JWT that the API verifies', async () => {
+  const page = await newPage();
+  await signIn(page, 'bob');
+
+  const created = await call(page, '/api/notes', { method: 'POST', body: JSON.stringify({ text: 'milk' }) });
+  const listed = await call(page, '/api/notes');
+
+  expect(created.status).toBe(201);
+  expect(listed.body).toMatchObject({ notes: [{ text: 'milk' }] });
+});
+
+test('redeems a rotated refresh token once for 30 calls at the same moment', async () => {
+  const page = await newPage();
+  await signIn(page, 'alice');
+  const before = await call(page, '/api/token');
+  await admin.clearEvents();
+  expect((await call(page, '/api/token/expire', { method: 'POST' })).status).toBe(204);
+
+  // Not from the page: a browser has only six connections to a host.
+  const cookie = (await sallyportCookies()).map(({ name, value }) => `${name}=${value}`).join('; ');
+  const answers = await Promise.all(Array.from({ length: 30 }, () => callWithCookie('/api/token', cookie)));
+
+  expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 30 }, () => 200));
+  const tokenIds = new Set(answers.map(({ body }) => body['tokenId']));
+  expect(tokenIds.size).toBe(1);
+  expect(tokenIds).not.toContain(before.body['tokenId']);
+  expect(await admin.events('REFRESH_TOKEN')).toHaveLength(1);
+  expect(await admin.events('REFRESH_TOKEN_ERROR')).toEqual([]);
+});
+
+test('goes on with the rotated refresh token, again and again', async () => {
+  const page = await newPage();
+  await signIn(page, 'alice');
+  await admin.clearEvents();
+
+  for (let round = 0; round < 3; round += 1) {
+    await call(page, '/api/token/expire', { method: 'POST' });
+    expect((await call(page, '/api/notes')).status).toBe(200);
+  }
+
+  expect(await admin.events('REFRESH_TOKEN')).toHaveLength(3);
+  expect(await admin.events('REFRESH_TOKEN_ERROR')).toEqual([]);
+});
+
+test('says session_expired after an administrator has ended the session, and signs in anew', async () => {
+  const page = await newPage();
+  await signIn(page, 'alice');
+  await call(page, '/api/token/expire', { method: 'POST' });
+
+  await admin.endSessions('alice');
+  const refused = await call(page, '/api/notes');
+
+  expect(refused.status).toBe(401);
+  expect(refused.body).toMatchObject({ code: 'session_expired', loginUrl: expect.stringContaining('/bff/login') });
+  expect(await readSession(page)).toMatchObject({ authenticated: false });
+  expect(await sallyportCookies()).toEqual([]);
+  await signIn(page, 'alice');
+  expect(await readSession(page)).toMatchObject({ authenticated: true });
+});
+
+test('ends the session here and at Keycloak at logout, without a question, and comes back', async () => {
+  const page = await newPage();
+  await signIn(page, 'alice');
+  await admin.clearEvents();
+  const { logoutUrl } = await readSession(page);
+  const endSession = page.waitForRequest((request) => request.url().includes('/protocol/openid-connect/logout'));
+
+  await page.goto(`${stack.origin}${String(logoutUrl)}`);
+
+  const sent = new URL((await endSession).url()).searchParams;
+  expect(sent.get('id_token_hint')).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+$/);
+  expect(sent.get('post_logout_redirect_uri')).toBe(`${stack.origin}/`);
+  expect(new URL(page.url()).origin + new URL(page.url()).pathname).toBe(`${stack.origin}/`);
+  expect(await readSession(page)).toMatchObject({ authenticated: false });
+  expect(await admin.events('LOGOUT')).toHaveLength(1);
+  await page.goto(loginUrl('/'));
+  expect(page.url(), 'Keycloak asks for the password again').toContain(`${stack.keycloakUrl}/realms/sallyport/`);
+});
+
+test('comes back with ?login=required when prompt=none finds nobody, and signs in silently when it finds someone', async () => {
+  const page = await newPage();
+
+  await page.goto(loginUrl('/inbox', { prompt: 'none' }));
+  expect(page.url()).toBe(`${stack.origin}/inbox?login=required`);
+
+  await signIn(page, 'bob');
+  // Keycloak's cookies stay, ours go: as after the lifetime of Sallyport's session.
+  await context?.clearCookies({ name: 'session' });
+  await page.goto(loginUrl('/inbox', { prompt: 'none' }));
+  expect(page.url()).toBe(`${stack.origin}/inbox`);
+  expect(await readSession(page)).toMatchObject({ authenticated: true, user: { preferred_username: 'bob' } });
+});
+
+test('passes acr_values and max_age on: Keycloak asks for the password again', async () => {
+  const page = await newPage();
+  await signIn(page, 'alice');
+  const first = await readSession(page);
+
+  // auth_time counts seconds.
+  await expect.poll(() => Math.floor(Date.now() / 1000), { timeout: 5000 }).toBeGreaterThan(authTime(first));
+  await page.goto(loginUrl('/', { max_age: '0', acr_values: '1' }));
+  expect(new URL(page.url()).origin).toBe(stack.keycloakUrl);
+  await page.fill('#password', stack.demoPassword);
+  await page.click('#kc-login');
+  await page.waitForURL(`${stack.origin}/**`);
+
+  const second = await readSession(page);
+  expect(authTime(second)).toBeGreaterThan(authTime(first));
+  expect(second).toMatchObject({ user: { acr: '1' } });
+});
+
+test('takes kc_idp_hint to the identity provider that it names', async () => {
+  const partner = await startListener((_request, response) => response.end('the partner'));
+  const partnerUrl = `http://localhost:${partner.port}/authorize`;
+  await admin.addIdentityProvider('partner', partnerUrl);
+  const page = await newPage();
+
+  await page.goto(loginUrl('/', { kc_idp_hint: 'partner' }));
+
+  expect(page.url()).toContain(`${partnerUrl}?`);
+  expect(new URL(page.url()).searchParams.get('client_id')).toBe('keycloak-broker');
+  await partner.close();
+});
+
+test('keeps sessions while Keycloak is down, says 503 where it needs it, and goes on when it is back', async () => {
+  const page = await newPage();
+  await signIn(page, 'alice');
+
+  await stack.stop('keycloak');
+  expect((await call(page, '/api/notes')).status, 'the access token is still good').toBe(200);
+  await call(page, '/api/token/expire', { method: 'POST' });
+  const unavailable = await call(page, '/api/notes');
+  expect(unavailable.status).toBe(503);
+  expect(unavailable.body).toMatchObject({ code: 'provider_unavailable' });
+  expect(await readSession(page)).toMatchObject({ authenticated: true });
+
+  await stack.start('keycloak');
+  await expect.poll(async () => (await call(page, '/api/notes')).status, { timeout: 30_000 }).toBe(200);
+});
+
+test("accepts Keycloak's new signing key, at refresh and at login, without a restart", async () => {
+  const page = await newPage();
+  await signIn(page, 'alice');
+
+  await admin.rotateKeys();
+  // The token of the refresh is signed with the new key. The API may be slower to learn it, and is not asked.
+  const refreshed = await call(page, '/bff/refresh', { method: 'POST' });
+
+  expect(refreshed.status).toBe(200);
+  expect(refreshed.body).toMatchObject({ authenticated: true });
+  await newPage();
+  const other = await newPage();
+  await signIn(other, 'bob');
+  expect(await readSession(other)).toMatchObject({ authenticated: true });
+});
+
+async function newPage(): Promise<Page> {
+  await context?.close();
+  context = await browser.newContext();
+  return context.newPage();
+}
+
+function loginUrl(returnTo: string, parameters: Record<string, string> = {}): string {
+  return `${stack.origin}/bff/login?${new URLSearchParams({ returnTo, ...parameters }).toString()}`;
+}
+
+async function signIn(page: Page, username: string, returnTo = '/'): Promise<Response | null> {
+  const response = await page.goto(loginUrl(returnTo));
+  await page.fill('#username', username);
+  await page.fill('#password', stack.demoPassword);
+  await page.click('#kc-login');
+  await page.waitForURL(`${stack.origin}/**`);
+  return response;
+}
+
+interface CallAnswer {
+  status: number;
+  body: Record<string, unknown>;
+}
+
+const json = z.record(z.string(), z.unknown());
+
+/** A fetch of the SPA. */
+async function call(page: Page, path: string, init: { method?: string; body?: string } = {}): Promise<CallAnswer> {
+  const { status, text } = await page.evaluate(
+    async ([url, options]) => {
+      const response = await fetch(url, { ...options, headers: { 'content-type': 'application/json' } });
+      return { status: response.status, text: await response.text() };
+    },
+    [path, init] as const,
+  );
+  return { status, body: text === '' ? {} : json.parse(JSON.parse(text)) };
+}
+
+async function callWithCookie(path: string, cookie: string): Promise<CallAnswer> {
+  const response = await fetch(`${stack.origin}${path}`, { headers: { cookie, 'sec-fetch-site': 'same-origin' } });
+  return { status: response.status, body: json.parse(await response.json()) };
+}
+
+async function readSession(page: Page): Promise<Record<string, unknown>> {
+  return (await call(page, '/bff/session')).body;
+}
+
+function authTime(session: Record<string, unknown>): number {
+  return z.object({ auth_time: z.number() }).parse(session['user']).auth_time;
+}
+
+/** Keycloak is on localhost too, and cookies know no ports: its own are left out. */
+async function sallyportCookies(): Promise<Awaited<ReturnType<BrowserContext['cookies']>>> {
+  const cookies = (await context?.cookies(stack.origin)) ?? [];
+  return cookies.filter(({ name }) => name === 'session' || name.startsWith('session.') || name.startsWith('login-'));
+}
