@@ -62,7 +62,9 @@ export function createApi(listeners: ApiListeners): Api {
     },
     async probe() {
       const { record, outcome } = await exchange('GET', '/api/token', {});
-      if (outcome instanceof CallError && outcome.endsSession) listeners.onSessionOver(outcome);
+      // An answer that nobody reads keeps its connection busy.
+      if (outcome instanceof Response) await outcome.arrayBuffer();
+      else if (outcome.endsSession) listeners.onSessionOver(outcome);
       return record;
     },
   };

@@ -35,7 +35,8 @@ export function App(): ReactNode {
       setView((before) => ({ page: 'signed-out', loginUrl, notice: noticeAfter(before, loginRequired.current) }));
     } catch (error) {
       // A failed second look doesn't take a working page away: the next call tells what is wrong.
-      setView((before) => (before.page === 'signed-in' ? before : { page: 'failed', message: describeError(error) }));
+      const failed: View = { page: 'failed', message: describeError(error) };
+      setView((before) => (before.page === 'loading' || before.page === 'failed' ? failed : before));
     }
   }, []);
 
