@@ -31,6 +31,11 @@ export interface Surroundings {
 
 const here = import.meta.dirname;
 const root = join(here, '..', '..');
+const profileFolder = process.env['BENCH_CPU_PROFILE'];
+const node: [string, ...string[]] =
+  profileFolder === undefined
+    ? [process.execPath]
+    : [process.execPath, '--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
 
 /** Starts a contender, signed in. */
 export async function startContender(name: ContenderName, around: Surroundings): Promise<Contender> {
@@ -46,17 +51,11 @@ export async function startSallyport(around: Surroundings): Promise<Running> {
   mkdirSync(spa, { recursive: true });
   writeFileSync(join(spa, 'index.html'), '<!doctype html><title>SPA</title><div id="root"></div>');
   const port = await freePort();
-  const profile = process.env['BENCH_CPU_PROFILE'];
   return launch({
     name: 'sallyport',
     place: 'proxy',
     port,
-    command: [
-      process.execPath,
-      ...(profile === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', profile]),
-      join(root, 'src', 'cli.ts'),
-      'start',
-    ],
+    command: [...node, join(root, 'src', 'cli.ts'), 'start'],
     environment: {
       SALLYPORT_ORIGIN: `http://127.0.0.1:${port}`,
       SALLYPORT_ISSUER: `http://127.0.0.1:${around.provider.port}`,
@@ -87,7 +86,7 @@ const starters: Record<ContenderName, (around: Surroundings) => Promise<Running>
     launch({
       name: 'bare',
       place: 'proxy',
-      command: [process.execPath, join(here, 'contenders', 'bare.ts')],
+      command: [...node, join(here, 'contenders', 'bare.ts')],
       environment: {
         TOKEN: standInToken,
         API: `http://127.0.0.1:${upstream.port}`,

@@ -77,6 +77,7 @@ async function main(): Promise<void> {
   );
   const folder = writeReport(describeRun(rounds, outcomes));
   console.log(`JSON and picture: ${folder}`);
+  for (const contender of contenders) await contender.process.stop();
   const isComplete = outcomes.every(({ goals }) => goals.every(isMet));
   process.exitCode = isComplete ? 0 : 2;
 }

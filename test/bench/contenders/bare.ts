@@ -73,6 +73,8 @@ function upgrade(request: IncomingMessage, client: Duplex, head: Buffer): void {
   agent.dispatch(
     { ...target(request), method: 'GET', headers: upstreamHeaders(request), upgrade: 'websocket' },
     {
+      // undici demands the method, also where there is nothing to do.
+      onRequestStart() {},
       onRequestUpgrade(_controller, status, headers, socket) {
         const lines = Object.entries(headers).map(([name, value]) => `${name}: ${String(value)}`);
         client.write(`HTTP/1.1 ${status} Switching Protocols\r\n${lines.join('\r\n')}\r\n\r\n`);
@@ -130,3 +132,6 @@ function clientHeaders(raw: Dispatcher.DispatchController['rawHeaders']): string
   }
   return headers;
 }
+
+// An orderly end, so that `--cpu-prof` can write what it saw.
+process.once('SIGTERM', () => process.exit());

@@ -76,6 +76,7 @@ function open(port: number, request: string, status: string, until: string): Pro
     };
     socket.setEncoding('latin1').on('data', onData);
     socket.on('error', reject);
+    socket.once('close', () => reject(new Error(`closed after "${received.slice(0, 500)}"`)));
     socket.once('connect', () => socket.write(request));
   });
 }
