@@ -48,18 +48,18 @@ export interface TestApi {
   readonly server: Server;
   readonly requests: ApiRequest[];
   /** The latest request; fails the test where there is none. */
-  last(): ApiRequest;
+  readonly last: () => ApiRequest;
   /** How many requests are being answered at this moment. */
   readonly inFlight: number;
   /** Answers every request like this from now on; without an argument as at the start. */
-  answer(answer?: ApiHandler | ApiAnswer): void;
+  readonly answer: (answer?: ApiHandler | ApiAnswer) => void;
   /** Takes the requests raw, before their bodies are read; without an argument no longer. */
-  handleRaw(handler?: RawApiHandler): void;
+  readonly handleRaw: (handler?: RawApiHandler) => void;
   /** Answers 401 `invalid_token` to the next `times` requests, or to those whose token the predicate names. */
-  rejectTokens(which: number | ((token: string | undefined) => boolean)): void;
-  down(): Promise<void>;
-  up(): Promise<void>;
-  close(): Promise<void>;
+  readonly rejectTokens: (which: number | ((token: string | undefined) => boolean)) => void;
+  readonly down: () => Promise<void>;
+  readonly up: () => Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 const INVALID_TOKEN: ApiAnswer = {

@@ -135,7 +135,10 @@ export class BrowserClient {
     return copy;
   }
 
-  /** Sends what is meant for `origin` to another loopback port: a load balancer's choice of instance. */
+  /**
+   * Sends what is meant for `origin` to a loopback port, in plain HTTP: as a load balancer that ends TLS and chooses
+   * an instance.
+   */
   routeTo(port: number, origin = this.origin): void {
     this.#routes.set(new URL(origin).host, port);
   }
@@ -312,12 +315,13 @@ export class BrowserClient {
   }
 
   #transmit(hop: Hop, headers: Record<string, string>): Promise<Answer> {
-    if (hop.url.protocol !== 'http:') throw new Error(`this client speaks http only: ${hop.url.href}`);
+    const route = this.#routes.get(hop.url.host);
+    if (hop.url.protocol !== 'http:' && route === undefined) throw new Error(`no route to ${hop.url.origin}`);
     return new Promise((resolve, reject) => {
       const request = httpRequest({
         // Whatever its name, every host of the tests is this machine.
         host: '127.0.0.1',
-        port: this.#routes.get(hop.url.host) ?? (hop.url.port || 80),
+        port: route ?? (hop.url.port || 80),
         path: `${hop.url.pathname}${hop.url.search}`,
         method: hop.method,
         headers: hop.body ? { ...headers, 'content-length': String(hop.body.length) } : headers,
@@ -411,6 +415,7 @@ function moveOfPage(exchange: Exchange): { url: URL; form?: Record<string, strin
   const scripts = [...page.matchAll(/<script[^>]*>([\s\S]*?)<\/script>/gi)].map((match) => match[1] ?? '').join('\n');
   const replaced = /location\.(?:replace|assign)\(\s*("(?:[^"\\]|\\.)*"|'[^']*')\s*\)/.exec(scripts)?.[1];
   if (replaced) return { url: new URL(scriptString(replaced), exchange.url) };
+  if (/location\.replace\(location\.href\)/.test(scripts)) return { url: new URL(exchange.url) };
   if (/\.submit\(\)/.test(scripts)) return submittedForm(page, exchange.url);
   const refresh = /<meta[^>]+http-equiv=["']?refresh["']?[^>]*content=(?:"([^"]*)"|'([^']*)')/i.exec(page);
   const refreshUrl = /url=\s*['"]?([^'"]*)/i.exec(unescapeHtml(refresh?.[1] ?? refresh?.[2] ?? ''))?.[1];

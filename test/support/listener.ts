@@ -8,9 +8,9 @@ export interface Listener {
   readonly port: number;
   readonly server: Server;
   /** Stops listening and destroys every socket. */
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
   /** Listens again on the port it had. */
-  reopen(): Promise<void>;
+  readonly reopen: () => Promise<void>;
 }
 
 /** Starts an HTTP server on a free loopback port (or on `port`). */
@@ -69,9 +69,10 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** Ends a response whose handler failed, in a way that the client notices. */
+/** Ends a response whose handler failed, in a way that the client notices; a fault is told unless the client has gone. */
 export function abortWith(response: ServerResponse): (error: unknown) => void {
   return (error) => {
+    if (response.destroyed) return;
     process.stderr.write(`test support: ${error instanceof Error ? error.stack : String(error)}\n`);
     response.destroy();
   };

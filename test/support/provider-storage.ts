@@ -12,9 +12,9 @@ interface Entry {
 }
 
 export interface ProviderStorage {
-  adapter(model: string): Adapter;
+  readonly adapter: (model: string) => Adapter;
   /** Removes every entry that matches and answers how many there were. */
-  remove(matches: (model: string, payload: AdapterPayload) => boolean): number;
+  readonly remove: (matches: (model: string, payload: AdapterPayload) => boolean) => number;
 }
 
 export function createProviderStorage(): ProviderStorage {

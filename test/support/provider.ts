@@ -82,29 +82,29 @@ export interface TestProvider extends Faults {
   /** Every secret that the provider gave out or was shown, with its kind. */
   readonly secrets: ReadonlyMap<string, SecretKind>;
   /** Sets every counter to 0 and empties the record; `secrets` are kept. */
-  resetCalls(): void;
+  readonly resetCalls: () => void;
   /** Stops listening; connections are cut. */
-  down(): Promise<void>;
+  readonly down: () => Promise<void>;
   /** Listens again on the same port. */
-  up(): Promise<void>;
+  readonly up: () => Promise<void>;
   /** Signs with a new key from now on; the old one leaves the key set unless `keepOld`. */
-  rotateKeys(options?: { keepOld?: boolean }): Promise<void>;
+  readonly rotateKeys: (options?: { keepOld?: boolean }) => Promise<void>;
   /** Changes the JSON that an endpoint answers with status 200. */
-  mutate(endpoint: Endpoint, mutation: JsonMutation): Undo;
-  mutateDiscovery(mutation: JsonMutation): Undo;
+  readonly mutate: (endpoint: Endpoint, mutation: JsonMutation) => Undo;
+  readonly mutateDiscovery: (mutation: JsonMutation) => Undo;
   /** Changes the ID token in every answer of the token endpoint (or of one grant) and signs it again. */
-  mutateIdToken(mutation: IdTokenMutation, grant?: 'token' | 'code' | 'refresh'): Undo;
+  readonly mutateIdToken: (mutation: IdTokenMutation, grant?: 'token' | 'code' | 'refresh') => Undo;
   /** Changes the parameters of every redirect back to the client. */
-  mutateCallback(mutation: CallbackMutation): Undo;
+  readonly mutateCallback: (mutation: CallbackMutation) => Undo;
   /** The next redirect back to the client carries this error in place of the code. */
-  refuseNext(error: string, description?: string): void;
+  readonly refuseNext: (error: string, description?: string) => void;
   /** Revokes every grant (of one user): refreshes answer `invalid_grant`. Answers how many entries went. */
-  revokeGrants(user?: User): number;
+  readonly revokeGrants: (user?: User) => number;
   /** Ends the user's sessions with the provider; tokens live on. */
-  revokeSession(user?: User): number;
+  readonly revokeSession: (user?: User) => number;
   /** Signs a JWT with the provider's current key, for logout tokens and the like. */
-  sign(claims: JWTPayload, header?: JwtHeader): Promise<string>;
-  close(): Promise<void>;
+  readonly sign: (claims: JWTPayload, header?: JwtHeader) => Promise<string>;
+  readonly close: () => Promise<void>;
 }
 
 interface Answer {

@@ -31,7 +31,7 @@ export interface RawServer {
   readonly port: number;
   /** What each connection has sent so far. */
   readonly received: Buffer[];
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /**

@@ -76,7 +76,7 @@ function spellings(value: string): string[] {
 function answersOf(client: BrowserClient, origin: string): string[] {
   return client.seen
     .filter((seen) => new URL(seen.url).origin === origin)
-    .map((seen) => `${seen.url}\n${seen.head}\n${seen.body.toString('latin1')}`);
+    .map((seen) => `${seen.head}\n${seen.body.toString('latin1')}`);
 }
 
 function cookiesOf(client: BrowserClient, origin: string): Array<[string, string]> {

@@ -25,6 +25,8 @@ export interface WorldOptions {
   spa?: Record<string, string>;
   /** `false`: the provider doesn't listen when Sallyport starts. */
   providerUp?: boolean;
+  /** The public origin where it isn't `http://localhost:PORT`: clients then reach it as if through a TLS proxy. */
+  origin?: string;
 }
 
 export type ConfigOverrides = Partial<ConfigInput> | ((base: ConfigInput) => ConfigInput);
@@ -41,15 +43,15 @@ export interface World {
   /** Every log line of every server of this world. */
   readonly logs: string[];
   /** A browser with an empty jar. */
-  client(options?: Partial<BrowserClientOptions>): BrowserClient;
+  readonly client: (options?: Partial<BrowserClientOptions>) => BrowserClient;
   /** Stops the server and starts it with a changed config on the same port, as a deployment does. */
-  restart(overrides?: ConfigOverrides): Promise<void>;
+  readonly restart: (overrides?: ConfigOverrides) => Promise<void>;
   /** Starts one more instance for the same origin; `client.routeTo(instance.port)` sends a client there. */
-  addInstance(overrides?: ConfigOverrides): Promise<RunningServer>;
+  readonly addInstance: (overrides?: ConfigOverrides) => Promise<RunningServer>;
   /** Fails when a secret is in the logs or in anything that the clients saw. */
-  assertNoSecrets(planted?: Readonly<Record<string, string>>): void;
+  readonly assertNoSecrets: (planted?: Readonly<Record<string, string>>) => void;
   /** Ends everything. Called by itself when the test is over. */
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
 }
 
 const SPA: Record<string, string> = {
@@ -68,7 +70,7 @@ export async function startWorld(
   { scope = 'test' }: { scope?: 'test' | 'manual' } = {},
 ): Promise<World> {
   const port = await freePort();
-  const origin = `http://localhost:${port}`;
+  const origin = options.origin ?? `http://localhost:${port}`;
   const api = await startApi(options.api);
   const provider = await startProvider({
     redirectUris: [`${origin}/bff/callback`],
@@ -111,6 +113,7 @@ export async function startWorld(
     },
     client(overrides = {}) {
       const client = new BrowserClient({ origin, ...overrides });
+      client.routeTo(port, origin);
       clients.push(client);
       return client;
     },
@@ -150,6 +153,18 @@ export async function signIn(client: BrowserClient, user: User = 'alice', return
     throw new Error(`not signed in: ${session.status} ${session.text}\n  ${way}\n${navigation.text.slice(0, 500)}`);
   }
   return navigation;
+}
+
+/**
+ * Begins a login and goes through the provider, but not to the callback: answers the callback's URL, for a test to do
+ * with it what it likes.
+ */
+export async function leadToCallback(client: BrowserClient, loginPath = '/bff/login'): Promise<URL> {
+  const stopped = await client.navigate(loginPath, { stopBefore: (url) => url.pathname === '/bff/callback' });
+  const { location } = stopped.headers;
+  if (location === undefined)
+    throw new Error(`no way to the callback: ${stopped.status} ${stopped.text.slice(0, 500)}`);
+  return new URL(location, stopped.url);
 }
 
 /** A promise's value, or a failure when it takes longer. */
