@@ -6,13 +6,14 @@
  * different sites, so the demo's cookies face what they would face in production.
  */
 import { randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
 import { readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { resolveConfig } from '../src/config.ts';
 import type { ConfigInput } from '../src/config.ts';
 import { startServer } from '../src/server.ts';
 import { startDemoApi } from './demo/api.ts';
-import { isPortBusy } from './demo/listen.ts';
+import { closeServer, isPortBusy, listen } from './demo/listen.ts';
 import { accessTokenSeconds, startDemoProvider } from './demo/provider.ts';
 import { demoUsers } from './demo/users.ts';
 import exampleConfig from './sallyport.config.ts';
@@ -53,7 +54,9 @@ export async function runDemo(options: DemoOptions = {}): Promise<void> {
 
 /** Starts the demo's servers; rejects with `EADDRINUSE` when the app's port is taken. */
 export async function startDemo(options: DemoOptions = {}): Promise<Demo> {
-  const origin = `http://localhost:${options.port ?? defaultPort}`;
+  const port = options.port ?? defaultPort;
+  await checkPort(port);
+  const origin = `http://localhost:${port}`;
   const spa = await findSpa(options.spa ?? process.env['SALLYPORT_SPA']);
   const clientSecret = randomBytes(32).toString('base64url');
   const running: { close(): Promise<void> }[] = [];
@@ -96,6 +99,13 @@ export async function startDemo(options: DemoOptions = {}): Promise<Demo> {
     await close();
     throw error;
   }
+}
+
+/** Listens for a moment, so that a taken port is told before the app is built and anything else is started. */
+async function checkPort(port: number): Promise<void> {
+  const server = createServer();
+  await listen(server, { host, port });
+  await closeServer(server);
 }
 
 function portFromEnvironment(text: string | undefined): number {

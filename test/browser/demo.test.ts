@@ -103,6 +103,13 @@ describe('signing in', () => {
   });
 });
 
+it('links to a tutorial that the browser shows rather than downloads', async () => {
+  await page.goto(demo.origin);
+  await page.getByRole('link', { name: 'Put your own app behind Sallyport' }).click();
+
+  await expect.poll(pageText, patient).toContain('# Put your own SPA behind Sallyport');
+});
+
 describe('a person who is signed in', () => {
   beforeEach(async () => {
     await page.goto(demo.origin);
