@@ -166,6 +166,20 @@ describe('a cookie', () => {
     expect((await browser.fetch('/api/me')).json()).toMatchObject({ sub: 'alice' });
   });
 
+  test('survives restarts also after refreshes', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    const world = await startWorld();
+    const browser = world.client();
+    await signIn(browser);
+    for (const round of [1, 2, 3]) {
+      vi.advanceTimersByTime(301_000);
+      expect((await browser.fetch('/api/me')).status).toBe(200);
+      expect(world.provider.calls.refresh).toBe(round);
+      await world.restart();
+    }
+    expect(world.provider.reusedRefreshTokens).toBe(0);
+  });
+
   test('opens under an older secret, and is sealed under the newest with the next write', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     const [oldSecret, newSecret] = [newSealingSecret(), newSealingSecret()];

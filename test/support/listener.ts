@@ -72,8 +72,10 @@ export async function freePort(): Promise<number> {
 /** Ends a response whose handler failed, in a way that the client notices; a fault is told unless the client has gone. */
 export function abortWith(response: ServerResponse): (error: unknown) => void {
   return (error) => {
-    if (response.destroyed) return;
-    process.stderr.write(`test support: ${error instanceof Error ? error.stack : String(error)}\n`);
+    if (response.req.socket.destroyed) return;
+    process.stderr.write(
+      `test support, ${response.req.method} ${response.req.url}: ${error instanceof Error ? error.stack : String(error)}\n`,
+    );
     response.destroy();
   };
 }

@@ -167,6 +167,14 @@ export async function leadToCallback(client: BrowserClient, loginPath = '/bff/lo
   return new URL(location, stopped.url);
 }
 
+/** What became of a call: its status, or the name of the error it failed with. Never rejects. */
+export function outcomeOf(call: Promise<{ status: number }>): Promise<number | string> {
+  return call.then(
+    (answer) => answer.status,
+    (error: unknown) => (error instanceof Error ? error.name : String(error)),
+  );
+}
+
 /** A promise's value, or a failure when it takes longer. */
 export async function within<Value>(seconds: number, promise: Promise<Value>, message: string): Promise<Value> {
   let timer: NodeJS.Timeout | undefined;
