@@ -9,7 +9,7 @@ import { BffError } from '../errors.ts';
 import { demandOwnOrigin, type createAddressReader } from '../inbound.ts';
 import type { Outbound } from '../outbound.ts';
 import { cookieNames } from '../session/cookies.ts';
-import type { LiveSession, Sessions } from '../session/sessions.ts';
+import type { LiveSession, OpenedSession, Sessions } from '../session/sessions.ts';
 import type { Refresher } from '../tokens/refresh.ts';
 import { forward, type UpstreamRequest } from './forward.ts';
 import { requestHeaders, responseHeaders, type OwnHeaders } from './headers.ts';
@@ -24,7 +24,7 @@ export interface ApiProxyDeps {
 }
 
 /** A route with what is worked out once. */
-interface Upstream {
+export interface Upstream {
   readonly route: ApiRoute;
   readonly pool: Pool;
   readonly host: string;
@@ -52,6 +52,7 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
   const names = cookieNames(config.secure);
   const findRoute = createRouteFinder(config.api);
   const origin = new URL(config.origin);
+  const forwardedHost = origin.host;
   const forwardedProto = origin.protocol.slice(0, -1);
   const upstreams = new Map<ApiRoute, Upstream>(
     config.api.map((route) => [
@@ -77,12 +78,16 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
     demandOwnOrigin(method, headers, config);
     if (!upstream.route.methods.has(method)) return refuseMethod(method, upstream.route, response);
     const path = upstreamPath(url, upstream.route, upstream.path);
-    const { live, generation } = await openSession(headers.cookie);
-    const body = await takeBody(request, upstream.route);
+    // Each of these has its answer at once for nearly every call; a promise is awaited only where there is one.
+    const opening = sessions.open(headers.cookie);
+    const { live, generation } = demandSession(opening instanceof Promise ? await opening : opening);
+    const taking = takeBody(request, upstream.route);
+    const body = taking instanceof Promise ? await taking : taking;
     if (body === undefined) return;
     const refreshing = refresher.ensureFresh(live);
     if (refreshing !== undefined) await refreshing;
-    const touched = await sessions.touch(live);
+    const touching = sessions.touch(live);
+    const touched = touching instanceof Promise ? await touching : touching;
     const call = { request, response, upstream, live, cookieGeneration: generation, path, body, touched };
     try {
       await send(call);
@@ -93,24 +98,15 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
     }
   }
 
-  async function openSession(cookie: string | undefined) {
-    const opened = await sessions.open(cookie);
-    if (opened.state === 'live') return opened;
-    // An unreadable cookie looks like none: an outsider learns nothing from the difference.
-    throw opened.state === 'over'
-      ? new BffError('session_expired', 'The session has ended. Sign in again.')
-      : new BffError('login_required', 'Sign in first.');
-  }
-
   async function send(call: Call): Promise<void> {
     const { live, upstream, response } = call;
     const generation = live.session.generation;
-    const mayRenew = refresher.mayRenew(live, upstream.route.path);
     let challenge: string | undefined;
     const outcome = await forward(upstream.pool, upstreamRequest(call), response, (status, headers) => {
       if (status === 401) {
         challenge = headers['www-authenticate'] ?? '';
-        if (isStepUp(challenge) || (mayRenew && !isAboutScope(challenge))) return undefined;
+        if (isStepUp(challenge) || (refresher.mayRenew(live, upstream.route.path) && !isAboutScope(challenge)))
+          return undefined;
       }
       return answerHeaders(call, headers);
     });
@@ -133,7 +129,7 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
     const own: OwnHeaders = {
       host: upstream.host,
       forwardedFor: readAddress(request.socket.remoteAddress, request.headers['x-forwarded-for']).chain,
-      forwardedHost: origin.host,
+      forwardedHost,
       forwardedProto,
       authorization: `Bearer ${live.session.tokens.accessToken}`,
     };
@@ -154,6 +150,14 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
   }
 
   return { find, handle };
+}
+
+/** An unreadable cookie looks like none: an outsider learns nothing from the difference. */
+function demandSession(opened: OpenedSession): Extract<OpenedSession, { state: 'live' }> {
+  if (opened.state === 'live') return opened;
+  throw opened.state === 'over'
+    ? new BffError('session_expired', 'The session has ended. Sign in again.')
+    : new BffError('login_required', 'Sign in first.');
 }
 
 /** OPTIONS is answered here, without CORS: who may preflight is of the own origin and needs none. */

@@ -27,7 +27,7 @@ export function hasBody(request: IncomingMessage): boolean {
  * @throws {BffError} `body_too_large`
  * @returns undefined when the client went away before its body was there
  */
-export async function takeBody(request: IncomingMessage, limits: BodyLimits): Promise<RequestBody | undefined> {
+export function takeBody(request: IncomingMessage, limits: BodyLimits): RequestBody | Promise<RequestBody | undefined> {
   if (!hasBody(request)) return none;
   const declared = request.headers['content-length'];
   const length = declared === undefined ? undefined : Number(declared);

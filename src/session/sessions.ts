@@ -77,11 +77,19 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     },
   });
 
-  /** Opens what the request carries. Rejects with `store_unavailable` when the store must be asked and is down. */
-  async function open(header: string | undefined): Promise<OpenedSession> {
+  /**
+   * Opens what the request carries; at once where nothing has to be unsealed or asked, as with nearly every call.
+   * Rejects with `store_unavailable` when the store must be asked and is down.
+   */
+  function open(header: string | undefined): OpenedSession | Promise<OpenedSession> {
     const text = readSessionCookie(header, names);
     if (text === undefined) return { state: 'none' };
-    const cookie = cookies.get(text) ?? (await openOnce(text));
+    const cookie = cookies.get(text);
+    return cookie !== undefined && !store.shared ? judge(cookie) : openSlowly(text, cookie);
+  }
+
+  async function openSlowly(text: string, known: CachedCookie | undefined): Promise<OpenedSession> {
+    const cookie = known ?? (await openOnce(text));
     if (cookie === undefined) return { state: 'none' };
     if (store.shared) await synchronise(cookie.live);
     return judge(cookie);
@@ -115,7 +123,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     const cookie = { live, generation };
     live.references++;
     lives.set(live.session.id, live);
-    cookies.set(text, cookie);
+    cookies.set(ownCopy(text), cookie);
     return cookie;
   }
 
@@ -215,11 +223,14 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
    * Counts a call against the idle timeout.
    * @returns whether the cookie should be written anew, for it must outlive this process's memory
    */
-  async function touch(live: LiveSession): Promise<boolean> {
+  function touch(live: LiveSession): boolean | Promise<boolean> {
     if (limits.idleSeconds === 0) return false;
     const now = nowSeconds();
     live.lastCallAt = now;
-    if (now - live.session.touchedAt < touchIntervalSeconds) return false;
+    return now - live.session.touchedAt < touchIntervalSeconds ? false : sealTouched(live, now);
+  }
+
+  async function sealTouched(live: LiveSession, now: number): Promise<boolean> {
     const touched = { ...live.session, touchedAt: now };
     live.session = touched;
     const sealed = await sealer.seal(writeSession(touched));
@@ -298,6 +309,11 @@ function createLive(session: Session, sealed: string): LiveSession {
     lastCallAt: session.touchedAt,
     references: 0,
   };
+}
+
+/** A part of a header would keep the whole header in memory. */
+function ownCopy(text: string): string {
+  return Buffer.from(text, 'latin1').toString('latin1');
 }
 
 function label(id: string): string {
