@@ -122,6 +122,20 @@ describe('the round trip', () => {
     }
   });
 
+  test.each(PROFILES)('lets a link on another site lead a signed-in person to such a page, in %s', async (profile) => {
+    const { client, provider } = await startWorld({
+      config: (base) => ({ ...base, spa: { ...base.spa, requireLogin: true } }),
+    });
+    const browser = client({ profile });
+    await signIn(browser);
+    provider.resetCalls();
+    const page = await browser.navigate('/orders?page=2', { initiator: 'https://elsewhere.test' });
+    expect(page.status).toBe(200);
+    expect(page.url).toBe(`${browser.origin}/orders?page=2`);
+    expect(page.text).toContain('id="app"');
+    expect(provider.calls.authorization).toBe(0);
+  });
+
   test('replaces the earlier session, whose cookie is good for nothing any more', async () => {
     const { client } = await startWorld();
     const browser = client();
@@ -441,6 +455,17 @@ describe('an ID token is believed only when every claim and its signature fit:',
     assertNoSecrets();
   });
 
+  test.each([
+    ['is older than max_age asked for', (claims: Record<string, unknown>) => ({ ...claims, auth_time: now() - 3600 })],
+    ['is not told', (claims: Record<string, unknown>) => without(claims, 'auth_time')],
+  ])('not when the time of the sign-in %s', async (_title, change) => {
+    const { client, provider } = await startWorld();
+    provider.mutateIdToken((claims) => ({ claims: change(claims) }));
+    const page = await client().navigate('/bff/login?max_age=60');
+    expect(page.status).toBe(403);
+    expect(page.text).toContain('authorization_failed');
+  });
+
   test('not where there is none', async () => {
     const { client, provider } = await startWorld();
     provider.mutate('code', (json) => without(json, 'id_token'));
@@ -506,6 +531,21 @@ describe('when something is out of order', () => {
     expect(page.text).toContain('provider_unavailable');
     expect(page.headers['retry-after']).toMatch(/^\d+$/);
     await provider.up();
+    await vi.waitFor(() => signIn(client()), { timeout: 15_000, interval: 250 });
+  });
+
+  test.each([
+    ['names another issuer', (json: Record<string, unknown>) => ({ ...json, issuer: 'https://evil.test' })],
+    ['has no authorization endpoint', (json: Record<string, unknown>) => without(json, 'authorization_endpoint')],
+  ])('metadata that %s: nobody is sent anywhere', async (_title, change) => {
+    const { client, provider } = await startWorld({ providerUp: false });
+    const undo = provider.mutateDiscovery(change);
+    await provider.up();
+    const page = await client().navigate('/bff/login');
+    expect(page.status).toBe(503);
+    expect(page.headers.location).toBeUndefined();
+    expect(page.chain).toHaveLength(1);
+    undo();
     await vi.waitFor(() => signIn(client()), { timeout: 15_000, interval: 250 });
   });
 

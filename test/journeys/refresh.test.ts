@@ -404,6 +404,19 @@ describe('a sign-out during a refresh wins', () => {
     await vi.waitFor(() => expect(revokedTokens(provider)).toHaveLength(2));
   });
 
+  test('and so does a new sign-in: the late answer does not bring the old session back', async () => {
+    const { browser, provider } = await startSignedIn();
+    vi.advanceTimersByTime(EXPIRED_MS);
+    const gate = provider.hold('refresh', { after: 'commit', times: 1 });
+    const call = browser.fetch('/api/1');
+    await gate.arrived;
+    await browser.navigate('/bff/login?prompt=login&login_hint=bob', { initiator: browser.origin });
+    gate.release();
+    expect((await call).status).toBe(401);
+    expect((await browser.fetch('/bff/session')).at('user.sub')).toBe('bob');
+    expect((await browser.fetch('/api/2')).at('sub')).toBe('bob');
+  });
+
   test('and an answer that was on its way when the session ended sets no cookie', async () => {
     const { browser, api } = await startSignedIn();
     vi.advanceTimersByTime(EXPIRED_MS);
@@ -490,6 +503,19 @@ describe('a provider of another kind', () => {
     }
     expect(provider.calls.refresh).toBeGreaterThanOrEqual(2);
     expect(provider.calls.refresh).toBeLessThanOrEqual(6);
+  });
+
+  test('one whose refreshed tokens no cookie can hold: the calls go on, the log tells the size', async () => {
+    const { browser, provider, logs } = await startSignedIn();
+    const before = browser.clone().cookies.all();
+    provider.settings.accessTokenPadding = 20_000;
+    vi.advanceTimersByTime(EXPIRED_MS);
+    for (let call = 0; call < 3; call += 1) expect((await browser.fetch(`/api/${call}`)).status).toBe(200);
+    expect(browser.cookies.all()).toEqual(before);
+    expect(provider.calls.refresh).toBe(1);
+    expect(logs.join('')).toMatch(/"bytes":\d{5},"msg":"session.oversized"/);
+    expect((await browser.fetch('/bff/logout', { method: 'POST' })).status).toBe(200);
+    expect(browser.cookies.get('session')).toBeUndefined();
   });
 
   test('one whose tokens are opaque', async () => {

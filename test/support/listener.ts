@@ -1,6 +1,7 @@
 /**
  * HTTP listeners on loopback that a test can close at once, sockets included, and open again on the same port.
  */
+import { randomInt } from 'node:crypto';
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTcpServer, type Server as TcpServer, type Socket } from 'node:net';
 
@@ -28,15 +29,34 @@ export async function startListener(handler: RequestListener, port = 0): Promise
   };
 }
 
-/** Binds to 127.0.0.1 and answers the port. */
-export function listen(server: TcpServer, port: number): Promise<number> {
+/**
+ * Binds to 127.0.0.1 and answers the port; 0 takes any free one below the range that the system gives to outgoing
+ * connections, so that nothing takes the port while a test has its listener closed for a moment.
+ */
+export async function listen(server: TcpServer, port: number): Promise<number> {
+  if (port !== 0) return bind(server, port);
+  for (let attempt = 0; attempt < 100; attempt += 1) {
+    try {
+      return await bind(server, randomInt(20_000, 32_000));
+    } catch (error) {
+      if (!isInUse(error)) throw error;
+    }
+  }
+  throw new Error('no free port between 20000 and 32000');
+}
+
+function bind(server: TcpServer, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, '127.0.0.1', () => {
       server.off('error', reject);
-      resolve(portOf(server));
+      resolve(port);
     });
   });
+}
+
+function isInUse(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
 }
 
 /** The set of the server's open sockets, kept up to date. */
@@ -85,10 +105,4 @@ export async function readBody(request: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks);
-}
-
-function portOf(server: TcpServer): number {
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('the server does not listen on a port');
-  return address.port;
 }

@@ -20,7 +20,9 @@ export type Endpoint =
   | 'introspection'
   | 'pushedAuthorization'
   | 'endSession'
-  | 'other';
+  | 'other'
+  /** Whatever Sallyport itself asks the provider, as against what the browser does. */
+  | 'backChannel';
 
 export interface Failure {
   /** Default 500. */
@@ -32,6 +34,8 @@ export interface Failure {
   contentType?: string;
   /** How often; default: until it is undone. */
   times?: number;
+  /** Lets so many requests pass first. Default 0. */
+  skip?: number;
 }
 
 /** A gate that holds requests back until the test lets them go. */
@@ -55,9 +59,9 @@ export interface Faults {
   /** Never answers; the provider sees nothing. */
   readonly hang: (endpoint: Endpoint, times?: number) => Undo;
   /** Destroys the socket; the provider sees nothing. */
-  readonly reset: (endpoint: Endpoint, times?: number) => Undo;
+  readonly reset: (endpoint: Endpoint, times?: number, skip?: number) => Undo;
   /** The provider does its work, then the socket is destroyed: the answer is lost. */
-  readonly dropAfterCommit: (endpoint: Endpoint, times?: number) => Undo;
+  readonly dropAfterCommit: (endpoint: Endpoint, times?: number, skip?: number) => Undo;
   /** Takes every rule back (of one endpoint, or all). */
   readonly heal: (endpoint?: Endpoint) => void;
 }
@@ -72,6 +76,7 @@ type Step =
 
 interface Rule {
   endpoint: Endpoint;
+  toSkip: number;
   remaining: number;
   step: Step;
 }
@@ -93,8 +98,8 @@ export interface FaultRules extends Faults {
 export function createFaultRules(): FaultRules {
   const rules = new Set<Rule>();
 
-  function add(endpoint: Endpoint, step: Step, times = Infinity): Undo {
-    const rule: Rule = { endpoint, remaining: times, step };
+  function add(endpoint: Endpoint, step: Step, times = Infinity, skip = 0): Undo {
+    const rule: Rule = { endpoint, toSkip: skip, remaining: times, step };
     rules.add(rule);
     return () => {
       rules.delete(rule);
@@ -103,7 +108,7 @@ export function createFaultRules(): FaultRules {
   }
 
   function take(endpoints: readonly Endpoint[]): Step[] {
-    const matching = [...rules].filter((rule) => endpoints.includes(rule.endpoint));
+    const matching = [...rules].filter((rule) => endpoints.includes(rule.endpoint) && !isSkipping(rule));
     for (const rule of matching) {
       rule.remaining -= 1;
       if (rule.remaining <= 0) rules.delete(rule);
@@ -112,7 +117,7 @@ export function createFaultRules(): FaultRules {
   }
 
   return {
-    fail: (endpoint, failure = {}) => add(endpoint, { kind: 'fail', failure }, failure.times),
+    fail: (endpoint, failure = {}) => add(endpoint, { kind: 'fail', failure }, failure.times, failure.skip),
     delay: (endpoint, milliseconds) => add(endpoint, { kind: 'delay', milliseconds }),
     hold(endpoint, options = {}) {
       const gate = createGate();
@@ -120,8 +125,8 @@ export function createFaultRules(): FaultRules {
       return { arrived: gate.arrived, release: undo };
     },
     hang: (endpoint, times) => add(endpoint, { kind: 'hang' }, times),
-    reset: (endpoint, times) => add(endpoint, { kind: 'reset' }, times),
-    dropAfterCommit: (endpoint, times) => add(endpoint, { kind: 'dropAfterCommit' }, times),
+    reset: (endpoint, times, skip) => add(endpoint, { kind: 'reset' }, times, skip),
+    dropAfterCommit: (endpoint, times, skip) => add(endpoint, { kind: 'dropAfterCommit' }, times, skip),
     heal(endpoint) {
       for (const rule of rules) {
         if (endpoint !== undefined && rule.endpoint !== endpoint) continue;
@@ -135,6 +140,11 @@ export function createFaultRules(): FaultRules {
       return { verdict, afterWork: () => applyAfter(steps) };
     },
   };
+}
+
+function isSkipping(rule: Rule): boolean {
+  rule.toSkip -= 1;
+  return rule.toSkip >= 0;
 }
 
 async function applyBefore(steps: Step[]): Promise<Verdict> {

@@ -520,9 +520,10 @@ function recordRequest(request: IncomingMessage, body: Buffer): RecordedRequest 
 
 function endpointsOf(path: string, grantType: string | undefined): Endpoint[] {
   const endpoint = ENDPOINT_OF_PATH[path] ?? 'other';
-  if (endpoint !== 'token') return [endpoint];
-  if (grantType === 'refresh_token') return ['token', 'refresh'];
-  return grantType === 'authorization_code' ? ['token', 'code'] : ['token'];
+  if (['authorization', 'endSession', 'other'].includes(endpoint)) return [endpoint];
+  if (endpoint !== 'token') return [endpoint, 'backChannel'];
+  if (grantType === 'refresh_token') return ['token', 'refresh', 'backChannel'];
+  return grantType === 'authorization_code' ? ['token', 'code', 'backChannel'] : ['token', 'backChannel'];
 }
 
 function noteSecretsOfRequest(inner: Inner, recorded: RecordedRequest): void {
@@ -607,5 +608,6 @@ function zeroCalls(): Record<Endpoint, number> {
     pushedAuthorization: 0,
     endSession: 0,
     other: 0,
+    backChannel: 0,
   };
 }
