@@ -2,7 +2,7 @@
 
 # Node's long-term support line, the one the tests run on. Both stages below start from it, so that a native module
 # could never be built for another libc than it runs with.
-FROM node:26-slim AS base
+FROM node:24-slim AS base
 WORKDIR /app
 COPY package.json package-lock.json ./
 
@@ -20,7 +20,7 @@ RUN npx --no-install vite build spa-example
 FROM base AS dependencies
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 
-FROM node:26-slim AS runtime
+FROM node:24-slim AS runtime
 ENV NODE_ENV=production
 # The container's own loopback is of no use to its neighbours. The port for health and metrics is for them only:
 # publish 3000, never 9464.
@@ -56,4 +56,4 @@ LABEL org.opencontainers.image.title="Sallyport" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.base.name="docker.io/library/node:26-slim"
+      org.opencontainers.image.base.name="docker.io/library/node:24-slim"

@@ -88,7 +88,11 @@ export async function buildDockerfile({ context, folder, targets }: BuildOptions
       case 'ARG':
         return;
       case 'RUN':
-        await run('/bin/sh', ['-ec', rest], { cwd: join(image.root, image.workingDirectory), env: image.env });
+        await run('/bin/sh', ['-ec', rest], {
+          cwd: join(image.root, image.workingDirectory),
+          // As an engine does, the machine lends its way to the package registry.
+          env: { ...machineEnvironment(), ...image.env },
+        });
         return;
       case 'COPY':
         await copy(rest, image);
@@ -120,6 +124,11 @@ export async function buildDockerfile({ context, folder, targets }: BuildOptions
 
   for (const target of targets) await build(target);
   return images;
+}
+
+function machineEnvironment(): Record<string, string> {
+  const entries = Object.entries(process.env).filter(([name]) => name !== 'NODE_ENV' && !name.startsWith('npm_'));
+  return Object.fromEntries(entries.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
 }
 
 function noCommands(): Pick<Image, 'entrypoint' | 'command' | 'healthcheck' | 'labels'> {

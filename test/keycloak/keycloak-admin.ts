@@ -8,7 +8,7 @@ export interface KeycloakAdminOptions {
 }
 
 const events = z.array(z.looseObject({ type: z.string(), error: z.string().optional() }));
-const users = z.array(z.looseObject({ id: z.string() }));
+const users = z.tuple([z.looseObject({ id: z.string() })]);
 const tokens = z.looseObject({ access_token: z.string() });
 
 export type KeycloakEvent = z.infer<typeof events>[number];
@@ -17,6 +17,8 @@ export interface KeycloakAdmin {
   /** The realm's events of one type, newest first. */
   events(type: string): Promise<KeycloakEvent[]>;
   clearEvents(): Promise<void>;
+  /** The user's sessions with Keycloak. */
+  sessions(username: string): Promise<unknown[]>;
   /** Ends all sessions of a user, as the console's button "Sign out" does. */
   endSessions(username: string): Promise<void>;
   /** Adds a signing key that is preferred to the others; these stay valid for what they have signed. */
@@ -48,14 +50,19 @@ export function createKeycloakAdmin({ url, password }: KeycloakAdminOptions): Ke
     return tokens.parse(await response.json()).access_token;
   }
 
+  async function idOf(username: string): Promise<string> {
+    return users.parse(await call('GET', `/users?exact=true&username=${username}`))[0].id;
+  }
+
   return {
     events: async (type) => events.parse(await call('GET', `/events?type=${type}&max=1000`)),
     clearEvents: async () => {
       await call('DELETE', '/events');
     },
+    sessions: async (username) =>
+      z.array(z.unknown()).parse(await call('GET', `/users/${await idOf(username)}/sessions`)),
     endSessions: async (username) => {
-      const found = users.parse(await call('GET', `/users?exact=true&username=${username}`));
-      for (const user of found) await call('POST', `/users/${user.id}/logout`);
+      await call('POST', `/users/${await idOf(username)}/logout`);
     },
     rotateKeys: async () => {
       await call('POST', '/components', {

@@ -37,7 +37,7 @@ export async function succeeds(command: string, args: readonly string[], options
 
 /** Starts a server. */
 export function startProcess(command: string, args: readonly string[], options: ProcessOptions): ServerProcess {
-  const env = options.env === undefined ? process.env : { ...inheritedVariables(), ...options.env };
+  const env = options.env === undefined ? process.env : { ...options.env, ...inheritedVariables() };
   const child = spawn(command, args, { cwd: options.cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
   const chunks: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
