@@ -3,7 +3,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 
 import type { ContenderName } from './contenders.ts';
@@ -18,6 +18,8 @@ export interface Figure {
 export interface Goal {
   readonly what: string;
   readonly measured: number;
+  /** The lowest and the highest round, where rounds were compared one by one. */
+  readonly spread?: readonly [number, number];
   readonly bound: number;
   readonly kind: 'at most' | 'at least' | 'exactly';
   readonly unit: 'x' | 'ms' | 'MiB' | '';
@@ -39,19 +41,16 @@ export interface Report {
   readonly machine: string;
   readonly versions: Record<string, string>;
   readonly rounds: number;
+  /** Of the last five minutes, at the end: much above 2 says that others used the machine too. */
+  readonly loadAverage: number;
   readonly outcomes: readonly Outcome[];
 }
 
 /** Whether the measured value keeps the promise. */
 export function isMet(goal: Goal): boolean {
-  switch (goal.kind) {
-    case 'at most':
-      return goal.measured <= goal.bound;
-    case 'at least':
-      return goal.measured >= goal.bound;
-    case 'exactly':
-      return goal.measured === goal.bound;
-  }
+  const { kind, measured, bound } = goal;
+  if (kind === 'exactly') return measured === bound;
+  return kind === 'at most' ? measured <= bound : measured >= bound;
 }
 
 /** The machine and the versions that the figures belong to. */
@@ -67,8 +66,17 @@ export function describeRun(rounds: number, outcomes: readonly Outcome[]): Repor
       sallyport: firstMatch(['git', 'describe', '--always', '--dirty'], /(\S+)/),
     },
     rounds,
+    loadAverage: loadavg()[1] ?? 0,
     outcomes,
   };
+}
+
+/** `unclear` where some rounds keep the promise and others don't: the machine was too busy to tell. */
+function verdict(goal: Goal): string {
+  const rounds = new Set((goal.spread ?? []).map((measured) => isMet({ ...goal, measured })));
+  if (rounds.size > 1)
+    return `unclear (${isMet(goal) ? 'met' : 'MISSED'} by the median)`;
+  return isMet(goal) ? 'met' : 'MISSED';
 }
 
 /** The table of one scenario. */
@@ -92,12 +100,13 @@ export function printGoals(outcomes: readonly Outcome[]): void {
   console.log('\nGoals');
   const goals = outcomes.flatMap((outcome) => outcome.goals);
   printTable([
-    ['', 'measured', 'goal', ''],
+    ['', 'measured', 'rounds', 'goal', ''],
     ...goals.map((goal) => [
       goal.what,
       withUnit(goal.measured, goal.unit),
+      goal.spread === undefined ? '' : goal.spread.map((value) => value.toFixed(2)).join(' - '),
       `${goal.kind} ${withUnit(goal.bound, goal.unit)}`,
-      isMet(goal) ? 'met' : 'MISSED',
+      verdict(goal),
     ]),
   ]);
 }

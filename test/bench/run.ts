@@ -93,10 +93,13 @@ function chosenScenarios(): readonly Scenario[] {
 }
 
 async function startSurroundings(): Promise<Surroundings> {
-  const script = (...path: string[]): [string, ...string[]] => [process.execPath, join(import.meta.dirname, ...path)];
   return {
     upstream: await startUpstream(),
     streams: await launch({ name: 'streams', place: 'rest', command: script('upstream', 'streams.ts') }),
     provider: await launch({ name: 'provider', place: 'rest', command: script('provider.ts') }),
   };
+}
+
+function script(...path: string[]): [string, ...string[]] {
+  return [process.execPath, join(import.meta.dirname, ...path)];
 }

@@ -101,8 +101,7 @@ function target(request: IncomingMessage): { origin: string; path: string } {
 }
 
 function methodOf(request: IncomingMessage): Dispatcher.HttpMethod {
-  // node:http only lets known methods in, so the string is one of undici's.
-  return (request.method ?? 'GET') as Dispatcher.HttpMethod;
+  return request.method ?? 'GET';
 }
 
 function upstreamHeaders(request: IncomingMessage): string[] {
@@ -115,10 +114,14 @@ function upstreamHeaders(request: IncomingMessage): string[] {
     headers.push(name, value);
   }
   headers.push(
-    ...['authorization', authorization],
-    ...['x-forwarded-for', request.socket.remoteAddress ?? ''],
-    ...['x-forwarded-host', request.headers.host ?? ''],
-    ...['x-forwarded-proto', 'http'],
+    'authorization',
+    authorization,
+    'x-forwarded-for',
+    request.socket.remoteAddress ?? '',
+    'x-forwarded-host',
+    request.headers.host ?? '',
+    'x-forwarded-proto',
+    'http',
   );
   return headers;
 }

@@ -12,7 +12,7 @@ export function startGenerator(name: Generator): Worker {
 }
 
 /** Starts a generator, gives it one order and resolves with its one result. */
-export async function ask<Order extends object, Result>(name: Generator, order: Order): Promise<Result> {
+export async function ask<Result>(name: Generator, order: object): Promise<Result> {
   const generator = startGenerator(name);
   try {
     return await generator.ask<Result>(order);

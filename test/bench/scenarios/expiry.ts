@@ -34,7 +34,7 @@ export const expiryScenario: Scenario = {
     }
     await delay(tokenLifetimeSeconds * 1000 + 500);
     const order: BurstOrder = { port: sallyport.port, path: '/api/items', sessions: headers, callsPerSession };
-    const result = await ask<BurstOrder, BurstResult>('burst', order);
+    const result = await ask<BurstResult>('burst', order);
     const counts: unknown = JSON.parse(
       (await httpGet(`http://127.0.0.1:${provider.port}/counts`, { host: 'provider' })).body,
     );

@@ -5,12 +5,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { httpGet } from '../client.ts';
 import { type Contender, startContender } from '../contenders.ts';
 import type { IdleCount, IdleOrder } from '../load/idle.ts';
-import { memory, wrk } from '../measure.ts';
+import { memory } from '../measure.ts';
 import type { Figure, Goal } from '../report.ts';
 
 import { startGenerator } from './ask.ts';
 import type { Bench, Scenario } from './scenario.ts';
-import { getSpec } from './small-calls.ts';
 
 /** One filling of a proxy with idle connections. */
 interface Pass {
@@ -82,8 +81,8 @@ export const idleScenario: Scenario = {
 
 async function fill(bench: Bench, contender: Contender, pass: Pass): Promise<{ bytes: number; missing: number }> {
   const { pid, port } = contender.process;
-  await wrk(getSpec(contender), 2, 32);
-  await delay(500);
+  // No load before: a heap that it had grown would hold the connections for nothing, and hide what they cost.
+  await delay(1000);
   const before = memory(pid).resident;
   const generator = startGenerator('idle');
   const order: IdleOrder = {

@@ -3,13 +3,13 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
-import { type Contender } from '../contenders.ts';
+import type { Contender, ContenderName } from '../contenders.ts';
 import { cpuSeconds, median, memory, resetPeak } from '../measure.ts';
 import { placed, workFolder } from '../processes.ts';
 import type { Goal } from '../report.ts';
 import { largeBytes } from '../upstream/nginx.ts';
 
-import { note, pairedRatio, rotated, type Samples, type Scenario } from './scenario.ts';
+import { note, ratioGoals, rotated, type Samples, type Scenario } from './scenario.ts';
 
 const mebibyte = 1024 ** 2;
 const slowBytes = 128 * mebibyte;
@@ -51,41 +51,23 @@ export const largeBodiesScenario: Scenario = {
         note(growth, contender.name, Math.max(download.memoryGrowth, upload.memoryGrowth) / mebibyte);
       }
     }
-    const worst = (samples: Samples, contender: Contender): number => Math.max(...(samples.get(contender.name) ?? []));
-    const goals: Goal[] = [];
-    const downRatio = pairedRatio(down, 'sallyport', 'bare');
-    const upRatio = pairedRatio(up, 'sallyport', 'bare');
-    const ours = contenders.find(({ name }) => name === 'sallyport');
-    if (ours && downRatio !== undefined && upRatio !== undefined) {
+    const goals: Goal[] = [
+      ...ratioGoals(down, 'bare', {
+        what: '1 GiB download: throughput, against the bare proxy',
+        bound: 0.85,
+        kind: 'at least',
+      }),
+      ...ratioGoals(up, 'bare', {
+        what: '1 GiB upload: throughput, against the bare proxy',
+        bound: 0.85,
+        kind: 'at least',
+      }),
+    ];
+    if (contenders.some(({ name }) => name === 'sallyport')) {
+      const most = { bound: 48, kind: 'at most', unit: 'MiB' } as const;
       goals.push(
-        {
-          what: '1 GiB download: throughput, against the bare proxy',
-          measured: downRatio,
-          bound: 0.85,
-          kind: 'at least',
-          unit: 'x',
-        },
-        {
-          what: '1 GiB upload: throughput, against the bare proxy',
-          measured: upRatio,
-          bound: 0.85,
-          kind: 'at least',
-          unit: 'x',
-        },
-        {
-          what: '1 GiB either way: memory growth, worst round',
-          measured: worst(growth, ours),
-          bound: 48,
-          kind: 'at most',
-          unit: 'MiB',
-        },
-        {
-          what: 'slow client: memory growth',
-          measured: worst(slowGrowth, ours),
-          bound: 48,
-          kind: 'at most',
-          unit: 'MiB',
-        },
+        { what: '1 GiB either way: memory growth, worst round', measured: worst(growth, 'sallyport'), ...most },
+        { what: 'slow client: memory growth', measured: worst(slowGrowth, 'sallyport'), ...most },
       );
     }
     return {
@@ -100,8 +82,8 @@ export const largeBodiesScenario: Scenario = {
             'up MiB/s': of(up),
             'down CPU s': of(downCpu),
             'up CPU s': of(upCpu),
-            'growth MiB (worst)': worst(growth, contender),
-            'slow client MiB': worst(slowGrowth, contender),
+            'growth MiB (worst)': worst(growth, contender.name),
+            'slow client MiB': worst(slowGrowth, contender.name),
           },
         };
       }),
@@ -110,6 +92,10 @@ export const largeBodiesScenario: Scenario = {
     };
   },
 };
+
+function worst(samples: Samples, contender: ContenderName): number {
+  return Math.max(...(samples.get(contender) ?? []));
+}
 
 interface Transfer {
   readonly bytesPerSecond: number;

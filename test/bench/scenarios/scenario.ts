@@ -1,7 +1,7 @@
 /** What every scenario is given and gives back. */
 import type { Contender, ContenderName, Surroundings } from '../contenders.ts';
 import { median } from '../measure.ts';
-import type { Outcome } from '../report.ts';
+import type { Goal, Outcome } from '../report.ts';
 
 /** The started processes and how long to measure. */
 export interface Bench {
@@ -33,10 +33,27 @@ export function note(samples: Samples, contender: ContenderName, value: number):
  * a while disturbs both. `undefined` when one of the two took no part.
  */
 export function pairedRatio(samples: Samples, contender: ContenderName, reference: ContenderName): number | undefined {
+  const ratios = roundRatios(samples, contender, reference);
+  return ratios === undefined ? undefined : median(ratios);
+}
+
+/** A goal on {@link pairedRatio}, or none when one of the two took no part. */
+export function ratioGoals(
+  samples: Samples,
+  reference: ContenderName,
+  promise: Pick<Goal, 'what' | 'bound' | 'kind'>,
+): Goal[] {
+  const ratios = roundRatios(samples, 'sallyport', reference);
+  if (ratios === undefined) return [];
+  const spread: Goal['spread'] = [Math.min(...ratios), Math.max(...ratios)];
+  return [{ ...promise, measured: median(ratios), spread, unit: 'x' }];
+}
+
+function roundRatios(samples: Samples, contender: ContenderName, reference: ContenderName): number[] | undefined {
   const ours = samples.get(contender);
   const theirs = samples.get(reference);
   if (!ours || !theirs) return undefined;
-  return median(ours.map((value, round) => value / (theirs[round] ?? Number.NaN)));
+  return ours.map((value, round) => value / (theirs[round] ?? Number.NaN));
 }
 
 /** The contenders in another order each round, so that none always follows the same neighbour. */

@@ -2,10 +2,10 @@
 import { call } from '../client.ts';
 import { type Contender, emptyLog } from '../contenders.ts';
 import { cpuSeconds, median, memory, type RequestSpec, wrk } from '../measure.ts';
-import { cpuColumn, type Figure, type Goal, type Outcome } from '../report.ts';
+import { cpuColumn, type Figure, type Outcome } from '../report.ts';
 import { itemsBody, servedRequests } from '../upstream/nginx.ts';
 
-import { type Bench, note, pairedRatio, rotated, type Samples, type Scenario } from './scenario.ts';
+import { type Bench, note, pairedRatio, ratioGoals, rotated, type Samples, type Scenario } from './scenario.ts';
 
 const connections = 32;
 const orderBody = JSON.stringify({ note: 'x'.repeat(10_240 - 11) });
@@ -15,9 +15,18 @@ export const getScenario: Scenario = {
   name: 'get',
   async run(bench) {
     const { figures, cpu } = await measureAll(bench, bench.contenders, getSpec, 3);
-    const goals: Goal[] = [];
-    addRatio(goals, 'GET 1 kB: CPU per request, against the bare proxy', pairedRatio(cpu, 'sallyport', 'bare'), 1.25);
-    addRatio(goals, 'GET 1 kB: CPU per request, against express', pairedRatio(cpu, 'sallyport', 'express'), 0.12);
+    const goals = [
+      ...ratioGoals(cpu, 'bare', {
+        what: 'GET 1 kB: CPU per request, against the bare proxy',
+        bound: 1.25,
+        kind: 'at most',
+      }),
+      ...ratioGoals(cpu, 'express', {
+        what: 'GET 1 kB: CPU per request, against express',
+        bound: 0.12,
+        kind: 'at most',
+      }),
+    ];
     return {
       scenario: 'get',
       title: `GET of 1 kB, ${connections} connections, at full load`,
@@ -33,8 +42,11 @@ export const postScenario: Scenario = {
   name: 'post',
   async run(bench): Promise<Outcome> {
     const { figures, cpu } = await measureAll(bench, bench.contenders, postSpec, 2);
-    const goals: Goal[] = [];
-    addRatio(goals, 'POST 10 kB: CPU per request, against the bare proxy', pairedRatio(cpu, 'sallyport', 'bare'), 1.4);
+    const goals = ratioGoals(cpu, 'bare', {
+      what: 'POST 10 kB: CPU per request, against the bare proxy',
+      bound: 1.4,
+      kind: 'at most',
+    });
     return {
       scenario: 'post',
       title: `POST of 10 kB, ${connections} connections, at full load`,
@@ -53,10 +65,6 @@ export function getSpec(contender: Contender): RequestSpec {
 function postSpec(contender: Contender): RequestSpec {
   const headers = { ...contender.headers, 'content-type': 'application/json', origin: contender.origin };
   return { port: contender.process.port, method: 'POST', path: '/api/orders', headers, body: orderBody };
-}
-
-function addRatio(goals: Goal[], what: string, measured: number | undefined, bound: number): void {
-  if (measured !== undefined) goals.push({ what, measured, bound, kind: 'at most', unit: 'x' });
 }
 
 async function measureAll(
