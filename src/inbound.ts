@@ -69,8 +69,9 @@ export function parseReturnTo(value: string, config: Config): string | undefined
   // "/./" and "/.//" shrink to "/" and "//": after parsing, the path must still not look like a host.
   const path = `${url.pathname}${url.search}${url.hash}`;
   if (/^\/[/\\]/.test(path)) return undefined;
-  // Straight back into the sign-in or sign-out would be a loop.
-  return url.pathname === config.basePath || url.pathname.startsWith(`${config.basePath}/`) ? undefined : path;
+  // Straight back into the sign-in or sign-out would be a loop; routes are found by the decoded path.
+  const route = url.pathname.replace(/%[0-7][0-9a-f]/gi, (escape) => decodeURIComponent(escape));
+  return route === config.basePath || route.startsWith(`${config.basePath}/`) ? undefined : path;
 }
 
 /** Where a request really came from. */
