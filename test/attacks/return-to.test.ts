@@ -1,0 +1,182 @@
+/**
+ * The attacker's story: "I send people a link to the real sign-in of the app they trust. Its `returnTo` is mine: after
+ * signing in they land on my copy of the app, which says 'your session has expired, enter your password'. I write my host
+ * in every way that the server's check takes for a path and a browser doesn't. If that fails, I'll have a script URL, a
+ * header of my own in the redirect, or a loop that locks people out."
+ */
+import { array, assert, constantFrom, oneof, property, string } from 'fast-check';
+import { chromium, type Browser, type Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Config } from '../../src/config.ts';
+import { parseReturnTo } from '../../src/inbound.ts';
+import { acceptable, ambiguous, corpusOrigin, leadsAway } from '../support/hostile-return-to.ts';
+import { startListener } from '../support/listener.ts';
+import { signIn, startWorld, type World } from '../support/world.ts';
+
+const hostile = [...leadsAway, ...ambiguous];
+const config = { origin: corpusOrigin, basePath: '/bff' } as Config;
+
+/** Where a browser at `base` goes; undefined when it goes nowhere. */
+function destination(value: string, base = corpusOrigin): URL | undefined {
+  return URL.canParse(value, base) ? new URL(value, base) : undefined;
+}
+
+/** A path as the router reads it. */
+function decoded(path: string): string {
+  return path.replace(/(?:%[0-9a-f]{2})+/gi, (escapes) => Buffer.from(escapes.replaceAll('%', ''), 'hex').toString());
+}
+
+describe('the corpus', () => {
+  test('holds at least 150 hostile values, each once', () => {
+    expect(new Set(hostile).size).toBe(hostile.length);
+    expect(hostile.length).toBeGreaterThanOrEqual(150);
+  });
+
+  test('is grouped by what the WHATWG URL parser makes of it', () => {
+    expect(leadsAway.filter((value) => destination(value)?.origin === corpusOrigin)).toEqual([]);
+    expect(ambiguous.filter((value) => destination(value)?.origin !== corpusOrigin)).toEqual([]);
+    const resolved = acceptable.map(([value]) => [value, destination(value)?.href]);
+    expect(resolved).toEqual(acceptable.map(([value, result]) => [value, corpusOrigin + result]));
+  });
+});
+
+describe('/bff/login', () => {
+  let world: World;
+
+  beforeAll(async () => {
+    world = await startWorld({}, { scope: 'manual' });
+  });
+
+  afterAll(() => world.stop());
+
+  test('refuses every hostile value with 400, a cookie for none of them, and no word of it on the page', async () => {
+    const browser = world.client();
+    const passed: string[] = [];
+    for (const value of hostile) {
+      const query = new URLSearchParams({ returnTo: value });
+      const answer = await browser.navigate(`/bff/login?${query.toString()}`, { follow: false });
+      const refused = answer.status === 400 && answer.text.includes('return_to_invalid');
+      const silent =
+        answer.setCookies.length === 0 && !/evil|alert|\/\//.test(answer.text.replace(/<style>.*style>/s, ''));
+      if (!refused || !silent || answer.headers.location !== undefined) passed.push(value);
+    }
+    expect(passed).toEqual([]);
+    expect(world.provider.calls.authorization).toBe(0);
+  });
+
+  test('refuses a value that stands twice, whichever is the good one', async () => {
+    for (const query of ['returnTo=/orders&returnTo=//evil.test', 'returnTo=//evil.test&returnTo=/orders']) {
+      const answer = await world.client().navigate(`/bff/login?${query}`, { follow: false });
+      expect(answer.status).toBe(400);
+      expect(answer.setCookies).toEqual([]);
+    }
+  });
+
+  test('brings people back to every good value, on the own origin', async () => {
+    const browser = world.client();
+    for (const [value, result] of acceptable) {
+      const page = await signIn(browser, 'alice', value);
+      const callback = page.chain.findLast((hop) => new URL(hop.url).pathname === '/bff/callback');
+      expect(callback?.headers.location).toBe(result);
+    }
+  });
+
+  test('never hands a returnTo to the provider, nor takes one from its answer', async () => {
+    const browser = world.client();
+    const undo = world.provider.mutateCallback((parameters) => {
+      parameters.set('returnTo', 'https://evil.test/');
+      return parameters;
+    });
+    const page = await signIn(browser, 'alice', '/orders?secret-path');
+    undo();
+    expect(page.url).toBe(`${world.origin}/orders?secret-path`);
+    expect(JSON.stringify(world.provider.requests)).not.toContain('secret-path');
+  });
+});
+
+describe('whatever parseReturnTo accepts', () => {
+  /** The pieces of which hostile values are made. */
+  const visible =
+    '/ // \\ . .. %2e %2f %5c %00 %09 @ : ? # ; & ／ ＼ https: javascript: data: evil.test bff %62ff [ ] [::1]';
+  const invisible = ['\t', '\n', '\r', '\0', ' ', '\u00a0', '\u2028', '\ufeff', '\ud800'];
+  const piece = constantFrom(...visible.split(' '), 'orders', 'login', 'app.example.test', ...invisible);
+  const value = oneof(
+    array(piece, { maxLength: 8 }).map((pieces) => `/${pieces.join('')}`),
+    array(oneof(piece, string({ unit: 'binary', maxLength: 3 })), { maxLength: 8 }).map((pieces) => pieces.join('')),
+    string({ unit: 'binary' }).map((text) => `/${text}`),
+  );
+
+  test('resolves to the own origin, stays the same when read again, and is no endpoint of ours', () => {
+    let accepted = 0;
+    assert(
+      property(value, (returnTo) => {
+        const path = parseReturnTo(returnTo, config);
+        if (path === undefined) return;
+        accepted += 1;
+        expect(path).toMatch(/^\/(?![/\\])[\x21-\x7e]*$/);
+        // As a Location header, as a link, and as text put behind the origin.
+        expect(new URL(path, corpusOrigin).href).toBe(corpusOrigin + path);
+        expect(new URL(path, 'http://127.0.0.1:8080').origin).toBe('http://127.0.0.1:8080');
+        expect(parseReturnTo(path, config)).toBe(path);
+        expect(decoded(new URL(path, corpusOrigin).pathname)).not.toMatch(/^\/bff(?:\/|$)/);
+      }),
+      { numRuns: 5000 },
+    );
+    expect(accepted).toBeGreaterThan(500);
+  });
+});
+
+describe('in Chromium', () => {
+  let browser: Browser;
+  let page: Page;
+
+  beforeAll(async () => {
+    browser = await chromium.launch({
+      executablePath: process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium',
+      args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
+    });
+    page = await browser.newPage();
+    await page.route(`${corpusOrigin}/`, (route) =>
+      route.fulfill({ contentType: 'text/html', body: '<title>x</title>' }),
+    );
+    await page.goto(`${corpusOrigin}/`);
+  });
+
+  afterAll(() => browser.close());
+
+  test('`new URL` and a link agree with what the corpus says of every value', async () => {
+    const values = [...hostile, ...acceptable.map(([value]) => value)];
+    // As text: the page's types are not those of Node.
+    const seen: Array<{ parsed: string; link: string }> =
+      await page.evaluate(`${JSON.stringify(values)}.map((value) => {
+      const link = document.createElement('a');
+      link.setAttribute('href', value);
+      let parsed = 'none';
+      try { parsed = new URL(value, location.href).origin; } catch {}
+      return { parsed, link: link.protocol === ':' ? 'none' : new URL(link.href).origin };
+    })`);
+    const wrong = values.filter((value, index) => {
+      const stays = !leadsAway.includes(value);
+      const { parsed, link } = seen[index] ?? { parsed: '', link: '' };
+      return (parsed === corpusOrigin) !== stays || (link === corpusOrigin) !== stays;
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  test('a redirect to an accepted value stays on the origin', async () => {
+    const visited: string[] = [];
+    const listener = await startListener((request, response) => {
+      const to = new URL(request.url ?? '/', 'http://localhost').searchParams.get('redirect-to');
+      if (to === null) response.end('here');
+      else response.writeHead(302, { location: to }).end();
+    });
+    const origin = `http://localhost:${listener.port}`;
+    for (const [value] of acceptable) {
+      const to = parseReturnTo(value, { ...config, origin }) ?? 'refused';
+      await page.goto(`${origin}/?redirect-to=${encodeURIComponent(to)}`);
+      visited.push(page.url());
+    }
+    await listener.close();
+    expect(visited).toEqual(acceptable.map(([, result]) => origin + result));
+  });
+});
