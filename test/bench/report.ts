@@ -74,8 +74,7 @@ export function describeRun(rounds: number, outcomes: readonly Outcome[]): Repor
 /** `unclear` where some rounds keep the promise and others don't: the machine was too busy to tell. */
 function verdict(goal: Goal): string {
   const rounds = new Set((goal.spread ?? []).map((measured) => isMet({ ...goal, measured })));
-  if (rounds.size > 1)
-    return `unclear (${isMet(goal) ? 'met' : 'MISSED'} by the median)`;
+  if (rounds.size > 1) return `unclear (${isMet(goal) ? 'met' : 'MISSED'} by the median)`;
   return isMet(goal) ? 'met' : 'MISSED';
 }
 
