@@ -34,11 +34,28 @@ const apiRoute = z.strictObject({
     description: "The API's address; its path replaces the prefix.",
   }),
   methods: z
-    .array(z.string().regex(/^[A-Z][A-Z0-9-]*$/, 'must be a method in capital letters'))
+    .array(
+      z
+        .string()
+        .regex(/^[A-Z][A-Z0-9-]*$/, 'must be a method in capital letters')
+        // A TRACE is answered with the request, access token included; a CONNECT would make a tunnel of us.
+        .refine((method) => method !== 'TRACE' && method !== 'CONNECT', 'must not be TRACE or CONNECT'),
+    )
     .min(1, 'must name a method')
     .optional()
     .meta({ description: 'Methods that may pass. Default: GET, HEAD, POST, PUT, PATCH, DELETE, QUERY.' }),
   timeoutSeconds: seconds(0.1, 3600).optional().meta({ description: "Seconds to the API's first byte." }),
+  connectTimeoutSeconds: seconds(0.1, 600)
+    .default(10)
+    .meta({ description: 'Seconds to a connection with the API, the TLS handshake included.' }),
+  idleTimeoutSeconds: seconds(0, 86_400).default(0).meta({
+    description: "Seconds between two chunks of the API's answer; 0: no limit, as streams need.",
+  }),
+  maxConcurrent: z
+    .int('must be a whole number of calls')
+    .min(0, 'must not be negative')
+    .default(0)
+    .meta({ description: 'Calls that this process makes at a time; beyond it 429. 0: no limit.' }),
   maxBodyBytes: bytes.optional().meta({ description: 'Largest request body; 0: no limit.' }),
   replayBytes: bytes.optional().meta({ description: 'Bytes of a request body kept for a replay after a 401.' }),
   websocket: z.boolean('must be true or false').default(true).meta({ description: 'WebSocket upgrades may pass.' }),
@@ -46,6 +63,16 @@ const apiRoute = z.strictObject({
     .boolean('must be true or false')
     .default(false)
     .meta({ description: 'Lets %2F and %5C in paths pass, for an API that needs them.' }),
+  http2: z
+    .boolean('must be true or false')
+    .default(false)
+    .meta({ description: 'HTTP/2 to the API: where it offers it over `https:`, by prior knowledge over `http:`.' }),
+  caFile: text.optional().meta({
+    description: "A PEM file with the certificate authorities of an `https:` target, instead of the system's.",
+  }),
+  socketPath: text.optional().meta({
+    description: "A Unix socket on which the API listens; the target's host is then a mere name.",
+  }),
 });
 
 const schema = z.strictObject({
@@ -207,10 +234,16 @@ export interface ApiRoute {
   readonly target: URL;
   readonly methods: ReadonlySet<string>;
   readonly timeoutSeconds: number;
+  readonly connectTimeoutSeconds: number;
+  readonly idleTimeoutSeconds: number;
+  readonly maxConcurrent: number;
   readonly maxBodyBytes: number;
   readonly replayBytes: number;
   readonly websocket: boolean;
   readonly allowEncodedSlashes: boolean;
+  readonly http2: boolean;
+  readonly caFile: string | undefined;
+  readonly socketPath: string | undefined;
 }
 
 type Parsed = z.output<typeof schema>;
@@ -389,6 +422,7 @@ function routeFaults(routes: Parsed['api'], basePath = '/bff'): ConfigFault[] {
       faults.push({ path, reason: `"${route.path}" stands twice (also api.${twin}.path); keep one` });
     }
     seen.set(folded, index);
+    faults.push(...caFaults(route, `api.${index}.caFile`));
     if (isWithin(folded, base) || isWithin(base, folded)) {
       faults.push({
         path,
@@ -397,6 +431,12 @@ function routeFaults(routes: Parsed['api'], basePath = '/bff'): ConfigFault[] {
     }
   }
   return faults;
+}
+
+function caFaults({ caFile, target }: Parsed['api'][number], path: string): ConfigFault[] {
+  if (caFile === undefined) return [];
+  if (isPlainHttp(target)) return [{ path, reason: 'is for an https: target; remove it, or correct the target' }];
+  return existsSync(caFile) ? [] : [{ path, reason: `the file "${caFile}" does not exist; correct the path` }];
 }
 
 function isWithin(path: string, prefix: string): boolean {
@@ -417,14 +457,14 @@ function complete(parsed: Parsed): Config {
     },
     api: parsed.api
       .map((route) => ({
-        path: route.path,
+        ...route,
         target: new URL(route.target),
         methods: new Set(route.methods ?? defaultMethods),
         timeoutSeconds: route.timeoutSeconds ?? parsed.upstream.timeoutSeconds,
         maxBodyBytes: route.maxBodyBytes ?? parsed.upstream.maxBodyBytes,
         replayBytes: route.replayBytes ?? parsed.upstream.replayBytes,
-        websocket: route.websocket,
-        allowEncodedSlashes: route.allowEncodedSlashes,
+        caFile: route.caFile,
+        socketPath: route.socketPath,
       }))
       .toSorted((a, b) => b.path.length - a.path.length),
     spa: parsed.spa,

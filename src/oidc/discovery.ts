@@ -43,6 +43,7 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
       const fetched = discovered.serverMetadata();
       // openid-client doesn't compare the issuer where it was given the document's own address (Discovery 4.3).
       if (fetched.issuer !== config.issuer) throw new IssuerMismatch(config.issuer, fetched.issuer);
+      demandEndpoints(fetched);
       if (metadata === undefined) events.emit({ type: 'provider.discovered' });
       metadata = fetched;
       retryMs = firstRetryMs;
@@ -82,6 +83,13 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
       clearTimeout(timer);
     },
   };
+}
+
+const required = ['authorization_endpoint', 'token_endpoint', 'jwks_uri'] as const;
+
+function demandEndpoints(metadata: client.ServerMetadata): void {
+  const missing = required.filter((name) => metadata[name] === undefined);
+  if (missing.length > 0) throw new Error(`The provider's metadata names no ${missing.join(', no ')}.`);
 }
 
 class IssuerMismatch extends Error {

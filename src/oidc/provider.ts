@@ -121,7 +121,7 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
       );
       return await grantOf(response, undefined);
     } catch (error) {
-      if (isDefinitive(error)) {
+      if (isInvalidGrant(error) || (isIdTokenFault(error) && (await isTokenResponse(recorder.response())))) {
         throw new BffError('authorization_failed', 'The identity provider did not confirm the sign-in.', {
           cause: error,
         });
@@ -148,12 +148,13 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
       return { granted: true, grant };
     } catch (error) {
       if (isInvalidGrant(error)) return { granted: false, reason: 'refresh_rejected', cause: error };
-      if (isIdTokenFault(error)) {
+      const response = recorder.response();
+      const complete = await isTokenResponse(response);
+      if (isIdTokenFault(error) && complete) {
         unverified.delete(key);
         return { granted: false, reason: 'refresh_id_token_invalid', cause: error };
       }
-      const response = recorder.response();
-      if (response?.ok === true && !isUnreadable(error)) unverified.set(key, response);
+      if (complete && response !== undefined) unverified.set(key, response);
       throw unavailable(error);
     }
   }
@@ -335,16 +336,18 @@ function isIdTokenFault(error: unknown): boolean {
   return error instanceof IdTokenFault || idTokenFaultCodes.has(codeOf(error));
 }
 
-function isUnreadable(error: unknown): boolean {
-  return ['OAUTH_PARSE_ERROR', 'OAUTH_RESPONSE_IS_NOT_JSON'].includes(codeOf(error));
+/** Whether a token endpoint's answer has what every grant has (RFC 6749 5.1): else it is no answer, whatever it lacks. */
+async function isTokenResponse(response: Response | undefined): Promise<boolean> {
+  if (response?.ok !== true) return false;
+  const body = await response
+    .clone()
+    .json()
+    .catch(() => undefined);
+  return typeof body === 'object' && body !== null && 'access_token' in body && typeof body.access_token === 'string';
 }
 
 function isInvalidGrant(error: unknown): boolean {
   return error instanceof client.ResponseBodyError && error.error === 'invalid_grant';
-}
-
-function isDefinitive(error: unknown): boolean {
-  return isInvalidGrant(error) || isIdTokenFault(error);
 }
 
 function codeOf(error: unknown): string {

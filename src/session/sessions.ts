@@ -182,12 +182,10 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
    */
   async function advance(live: LiveSession, next: Session): Promise<boolean> {
     const sealed = await sealer.seal(writeSession(next));
-    const { id, generation } = live.session;
     const rest = remaining(next);
-    const previous = generation === 0 ? undefined : String(generation);
     try {
-      await store.set(`successor:${id}`, sealed, rest);
-      if (!(await store.compareAndSet(`latest:${id}`, previous, String(next.generation), rest))) return false;
+      await store.set(`successor:${next.id}`, sealed, rest);
+      if (!(await claimGeneration(next, rest))) return false;
     } catch (cause) {
       // The old refresh token is spent: the new one must reach the browser whether the store hears of it or not.
       events.emit({ type: 'store.failed', cause });
@@ -196,6 +194,15 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     adopt(live, next, sealed);
     remember(sealed, live, next.generation);
     return true;
+  }
+
+  /** @returns false if the session has ended or a newer generation exists; a store that forgot it knows neither */
+  async function claimGeneration({ id, generation }: Session, ttlSeconds: number): Promise<boolean> {
+    for (;;) {
+      const latest = await store.get(`latest:${id}`);
+      if (latest === 'ended' || Number(latest ?? -1) >= generation) return false;
+      if (await store.compareAndSet(`latest:${id}`, latest, String(generation), ttlSeconds)) return true;
+    }
   }
 
   /** Ends the session for good, everywhere. Takes effect here before the store has answered. */
