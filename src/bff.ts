@@ -44,6 +44,8 @@ export interface Bff {
   readonly app: Hono<BffEnv>;
   /** For `http.createServer`: the same as the app, with proxied calls taken before Hono. */
   readonly listener: (request: IncomingMessage, response: ServerResponse) => void;
+  /** Whether a call goes to an API: those answer `Expect: 100-continue` themselves. */
+  readonly isApiCall: (request: IncomingMessage) => boolean;
   /** For the server's `upgrade` event. */
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => Promise<void>;
   readonly events: Events;
@@ -205,6 +207,7 @@ export function assembleBff(
       if (upstream === undefined) void throughHono(request, response);
       else void handleApi(request, response, upstream);
     },
+    isApiCall: (request) => apis.find(request.url ?? '/') !== undefined,
     upgrade: createUpgrade(config, { sessions, refresher, readAddress, newRequestId }),
     events,
     requestIdOf,

@@ -1,5 +1,6 @@
 /** How Sallyport connects to others: undici agents with explicit limits, one for the provider, one for the APIs. */
 import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { Agent, buildConnector, fetch as undiciFetch, Pool } from 'undici';
 
 /** Metadata, keys and token responses are small; whatever is larger isn't one. */
@@ -68,7 +69,7 @@ function connectorOf({ origin, connectTimeoutSeconds, http2, caFile, socketPath 
   };
   const connect = buildConnector(options);
   return (target: buildConnector.Options, callback: buildConnector.Callback): void => {
-    connect(target, (...result: [Error, null] | [null, import('node:net').Socket]) => {
+    connect(target, (...result: [Error, null] | [null, Socket]) => {
       result[1]?.on('error', tellResetFromEnd);
       callback(...result);
     });

@@ -94,6 +94,11 @@ function publicServer(bff: Bff, log: Log): Server {
         }
       : bff.listener,
   );
+  // A proxied call asks for its body when it is wanted, so that a refused upload isn't sent at all (RFC 9110 10.1.1).
+  server.on('checkContinue', (request, response) => {
+    if (!bff.isApiCall(request)) response.writeContinue();
+    server.emit('request', request, response);
+  });
   server.on('upgrade', (request, socket, head) => void bff.upgrade(request, socket, head));
   return server;
 

@@ -30,6 +30,8 @@ export interface Upstream {
   readonly host: string;
   /** The target's path, without "/" at its end. */
   readonly path: string;
+  /** Calls under way, counted where the route limits them. */
+  running: number;
 }
 
 /** A call under way; its session's cookie may turn out old, and then every answer must bring the new one. */
@@ -59,9 +61,10 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
       route,
       {
         route,
-        pool: outbound.poolOf(route.target.origin),
+        pool: outbound.poolOf({ ...route, origin: route.target.origin }),
         host: route.target.host,
         path: route.target.pathname.replace(/\/$/, ''),
+        running: 0,
       },
     ]),
   );
@@ -72,7 +75,10 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
     return route === undefined ? undefined : upstreams.get(route);
   }
 
-  /** Answers the call. @throws {BffError} what is to be answered instead; nothing was sent then */
+  /**
+   * Answers the call.
+   * @throws {BffError} what is to be answered instead; if an answer had begun, it is broken off by then
+   */
   async function handle(request: IncomingMessage, response: ServerResponse, upstream: Upstream): Promise<void> {
     const { method = 'GET', url = '/', headers } = request;
     demandOwnOrigin(method, headers, config);
@@ -81,7 +87,8 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
     // Each of these has its answer at once for nearly every call; a promise is awaited only where there is one.
     const opening = sessions.open(headers.cookie);
     const { live, generation } = demandSession(opening instanceof Promise ? await opening : opening);
-    const taking = takeBody(request, upstream.route);
+    if (upstream.route.maxConcurrent > 0) takePlace(upstream, response);
+    const taking = takeBody(request, response, upstream.route);
     const body = taking instanceof Promise ? await taking : taking;
     if (body === undefined) return;
     const refreshing = refresher.ensureFresh(live);
@@ -92,6 +99,7 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
     try {
       await send(call);
     } catch (error) {
+      if (response.headersSent) throw error;
       // A new session must reach the browser with whatever answer there is.
       for (const cookie of newCookies(call)) response.appendHeader('set-cookie', cookie);
       throw error;
@@ -136,7 +144,7 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
     const headers = requestHeaders(request.rawHeaders, request.headers.connection, own);
     if (body.length !== undefined) headers.push('content-length', String(body.length));
     const { method = 'GET' } = request;
-    return { method, path, headers, body: body.content, timeoutMs: upstream.route.timeoutSeconds * 1000 };
+    return { method, path, headers, body: body.content, limits: upstream.route };
   }
 
   function answerHeaders(call: Call, headers: IncomingHttpHeaders): string[] {
@@ -158,6 +166,19 @@ function demandSession(opened: OpenedSession): Extract<OpenedSession, { state: '
   throw opened.state === 'over'
     ? new BffError('session_expired', 'The session has ended. Sign in again.')
     : new BffError('login_required', 'Sign in first.');
+}
+
+/** Taken by those with a session only: a stranger takes nobody's place. Given back when the answer has left or broken. */
+function takePlace(upstream: Upstream, response: ServerResponse): void {
+  const { maxConcurrent } = upstream.route;
+  if (upstream.running >= maxConcurrent) {
+    const detail = `This route takes ${maxConcurrent} calls at a time (maxConcurrent). Repeat the call.`;
+    throw new BffError('too_many_requests', detail, { headers: { 'retry-after': '1' } });
+  }
+  // Who left meanwhile closes no second time; the place would be lost.
+  if (response.destroyed) return;
+  upstream.running++;
+  response.once('close', () => upstream.running--);
 }
 
 /** OPTIONS is answered here, without CORS: who may preflight is of the own origin and needs none. */

@@ -5,13 +5,19 @@ import type { Outbound } from '../outbound.ts';
 import { cookieNames } from '../session/cookies.ts';
 import { forward } from './forward.ts';
 import { requestHeaders, responseHeaders } from './headers.ts';
-import { hasBody } from './request-body.ts';
+import { streamBody } from './request-body.ts';
 
 /** A dev server compiles on demand. */
-const timeoutMs = 120_000;
+const limits = { connectTimeoutSeconds: 10, timeoutSeconds: 120, idleTimeoutSeconds: 0 };
 
 export function createDevServerProxy(config: Config, target: URL, outbound: Outbound) {
-  const pool = outbound.poolOf(target.origin);
+  const pool = outbound.poolOf({
+    origin: target.origin,
+    connectTimeoutSeconds: limits.connectTimeoutSeconds,
+    http2: false,
+    caFile: undefined,
+    socketPath: undefined,
+  });
   const origin = new URL(config.origin);
   const policy = { names: cookieNames(config.secure), authenticated: false };
 
@@ -25,11 +31,8 @@ export function createDevServerProxy(config: Config, target: URL, outbound: Outb
       authorization: undefined,
     });
     const { method = 'GET', url = '/' } = request;
-    await forward(
-      pool,
-      { method, path: url, headers, body: hasBody(request) ? request : null, timeoutMs },
-      response,
-      (_, answered) => responseHeaders(answered, policy, []),
+    await forward(pool, { method, path: url, headers, body: streamBody(request), limits }, response, (_, answered) =>
+      responseHeaders(answered, policy, []),
     );
   };
 }

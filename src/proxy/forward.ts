@@ -1,11 +1,15 @@
 /**
  * One request to an upstream and its response to the client, streamed both ways through undici's dispatch onto the raw
  * response: nothing is held but what the sockets hold. Back-pressure and aborts pass through in both directions.
+ *
+ * Every call passes here. What few calls need (interim responses, trailers, early flushes, second tries) hangs on
+ * values that undici computes anyway, and costs the others a comparison.
  */
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
-import type { Readable } from 'node:stream';
+import { STATUS_CODES, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
+import type { Duplex, Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { BffError } from '../errors.ts';
+import { announcedTrailers, interimHeaders, trailerFields } from './headers.ts';
 
 export interface UpstreamRequest {
   readonly method: string;
@@ -13,7 +17,22 @@ export interface UpstreamRequest {
   /** Flat list of names and values. */
   readonly headers: string[];
   readonly body: Buffer | Readable | null;
-  readonly timeoutMs: number;
+  readonly limits: UpstreamLimits;
+  /**
+   * Asks for an upgrade to WebSocket and takes the connection when the upstream has switched.
+   * @returns what is to be answered instead, if the connection isn't wanted any more
+   */
+  readonly onUpgrade?: (headers: IncomingHttpHeaders, upstream: Duplex) => BffError | undefined;
+}
+
+/** How long to wait for an upstream. */
+export interface UpstreamLimits {
+  /** Of its connections; here to be named in a message. */
+  readonly connectTimeoutSeconds: number;
+  /** To the first byte of the answer. */
+  readonly timeoutSeconds: number;
+  /** Between two chunks of the answer; 0: for ever. */
+  readonly idleTimeoutSeconds: number;
 }
 
 /**
@@ -22,12 +41,12 @@ export interface UpstreamRequest {
  */
 export type Decide = (status: number, headers: IncomingHttpHeaders) => string[] | undefined;
 
-/** `gone`: the client or the upstream broke off after the response had begun; there is nobody to tell. */
-export type ForwardOutcome = 'sent' | 'discarded' | 'gone';
+/** `gone`: the client went away; there is nobody to tell. */
+export type ForwardOutcome = 'sent' | 'discarded' | 'upgraded' | 'gone';
 
 /**
  * @param dispatcher the upstream's connections
- * @throws {BffError} `upstream_unavailable` or `upstream_timeout`, if nothing was sent to the client yet
+ * @throws {BffError} `upstream_unavailable` or `upstream_timeout`; if the response had begun, it is broken off by then
  */
 export function forward(
   dispatcher: Dispatcher,
@@ -36,45 +55,64 @@ export function forward(
   decide: Decide,
 ): Promise<ForwardOutcome> {
   return new Promise((resolve, reject) => {
-    const exchange = new Exchange(response, decide, resolve, reject);
-    dispatcher.dispatch(
-      {
-        method: request.method,
-        path: request.path,
-        headers: request.headers,
-        body: request.body,
-        headersTimeout: request.timeoutMs,
-      },
-      exchange,
-    );
+    // Who left while the session was opened or the token refreshed leaves no second time: nothing would end the call.
+    if (response.destroyed) resolve('gone');
+    else new Exchange(dispatcher, request, response, decide, resolve, reject).dispatch();
   });
 }
 
+/** A discarded response gets this long to end, and its connection to be kept. */
+const discardMs = 1000;
+
 class Exchange implements Dispatcher.DispatchHandler {
+  readonly #dispatcher: Dispatcher;
+  readonly #request: UpstreamRequest;
   readonly #response: ServerResponse;
   readonly #decide: Decide;
   readonly #resolve: (outcome: ForwardOutcome) => void;
   readonly #reject: (error: BffError) => void;
-  readonly #onClose: () => void;
   #controller: Dispatcher.DispatchController | undefined;
+  #triedAgain = false;
   #discarding = false;
+  #dataCame = false;
+  #passesTrailers = false;
   #clientGone = false;
 
   constructor(
+    dispatcher: Dispatcher,
+    request: UpstreamRequest,
     response: ServerResponse,
     decide: Decide,
     resolve: (outcome: ForwardOutcome) => void,
     reject: (error: BffError) => void,
   ) {
+    this.#dispatcher = dispatcher;
+    this.#request = request;
     this.#response = response;
     this.#decide = decide;
     this.#resolve = resolve;
     this.#reject = reject;
-    this.#onClose = () => {
+    // Never taken off: an abort after the end does nothing, and costs less than the removal.
+    response.on('close', () => {
       this.#clientGone = true;
       this.#controller?.abort(new ClientGone());
-    };
-    response.once('close', this.#onClose);
+    });
+  }
+
+  dispatch(): void {
+    const { method, path, headers, body, limits, onUpgrade } = this.#request;
+    this.#dispatcher.dispatch(
+      {
+        method,
+        path,
+        headers,
+        body,
+        headersTimeout: limits.timeoutSeconds * 1000,
+        bodyTimeout: limits.idleTimeoutSeconds * 1000,
+        upgrade: onUpgrade === undefined ? null : 'websocket',
+      },
+      this,
+    );
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -82,54 +120,158 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (this.#clientGone) controller.abort(new ClientGone());
   }
 
+  onRequestUpgrade(_: Dispatcher.DispatchController, __: number, headers: IncomingHttpHeaders, upstream: Duplex): void {
+    const refusal = this.#request.onUpgrade?.(headers, upstream);
+    if (refusal === undefined) this.#resolve('upgraded');
+    else this.#reject(refusal);
+  }
+
   onResponseStart(
-    _: Dispatcher.DispatchController,
+    controller: Dispatcher.DispatchController,
     status: number,
     headers: IncomingHttpHeaders,
     statusText?: string,
   ): void {
-    if (status < 200) return;
-    const kept = this.#decide(status, headers);
-    if (kept === undefined) {
-      this.#discarding = true;
+    if (status < 200) {
+      this.#inform(status, headers);
       return;
     }
-    this.#response.writeHead(status, statusText, kept);
-    // An event stream's first event may be minutes away; the client waits for the headers.
-    if (headers['content-length'] === undefined) this.#response.flushHeaders();
+    const kept = this.#decide(status, headers);
+    if (kept === undefined) {
+      this.#discard(controller);
+      return;
+    }
+    if (headers['content-length'] === undefined) this.#prepareOpenEnd(status, headers, kept);
+    this.#response.writeHead(status, reasonOf(status, statusText), kept);
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#discarding || this.#response.write(chunk)) return;
+    if (this.#discarding) return;
+    this.#dataCame = true;
+    if (this.#response.write(chunk)) return;
     controller.pause();
     this.#response.once('drain', () => controller.resume());
   }
 
-  onResponseEnd(): void {
-    this.#response.off('close', this.#onClose);
-    if (!this.#discarding) this.#response.end();
-    this.#resolve(this.#discarding ? 'discarded' : 'sent');
+  onResponseEnd(_: Dispatcher.DispatchController, trailers: IncomingHttpHeaders): void {
+    if (this.#discarding) return;
+    if (this.#passesTrailers) this.#response.addTrailers(trailerFields(trailers));
+    this.#response.end();
+    this.#resolve('sent');
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
-    this.#response.off('close', this.#onClose);
-    if (this.#discarding) this.#resolve('discarded');
-    else if (this.#clientGone) this.#resolve('gone');
+    if (this.#discarding) return;
+    if (this.#clientGone || this.#response.destroyed) this.#resolve('gone');
     else if (this.#response.headersSent) {
-      // A clean end would make the client believe that it has everything.
-      this.#response.destroy();
-      this.#resolve('gone');
-    } else this.#reject(error instanceof BffError ? error : upstreamFailure(error));
+      // Once more round the loop, so that what came before the break has left by then.
+      setImmediate(breakOff, this.#response);
+      this.#reject(upstreamFailure(error, this.#request.limits));
+    } else if (this.#mayTryAgain(error)) {
+      this.#triedAgain = true;
+      // Once more round the loop: where one kept connection has ended, others have, and are noticed by then.
+      setImmediate(() => this.dispatch());
+    } else this.#reject(upstreamFailure(error, this.#request.limits));
+  }
+
+  /** Early hints and the like; a client of HTTP/1.0 doesn't know them, nor does Node before 24.19. */
+  #inform(status: number, headers: IncomingHttpHeaders): void {
+    const response: InformingResponse = this.#response;
+    if (response.req.httpVersionMinor > 0) response.writeInformation?.(status, interimHeaders(headers));
+  }
+
+  /** The caller goes on at once; a body that comes too slowly isn't waited for. */
+  #discard(controller: Dispatcher.DispatchController): void {
+    this.#discarding = true;
+    setTimeout(() => controller.abort(new Error('discarded')), discardMs).unref();
+    this.#resolve('discarded');
+  }
+
+  /** For a body whose end isn't known: chunks, perhaps a stream of events, perhaps with trailers. */
+  #prepareOpenEnd(status: number, headers: IncomingHttpHeaders, kept: string[]): void {
+    const { req } = this.#response;
+    const chunked = req.httpVersionMinor > 0 && req.method !== 'HEAD' && status !== 204 && status !== 304;
+    if (chunked) {
+      const announced = headers.trailer === undefined ? undefined : announcedTrailers(headers.trailer);
+      if (announced !== undefined) kept.push('trailer', announced);
+      this.#passesTrailers = announced !== undefined || req.headers.te?.includes('trailers') === true;
+    }
+    // The first event may be minutes away, and the client waits for the headers; but a small body that came along with
+    // them has been written by then, and leaves in one packet with them.
+    process.nextTick(Exchange.#flushIfEmpty, this);
+  }
+
+  static #flushIfEmpty(this: void, exchange: Exchange): void {
+    if (!exchange.#dataCame && !exchange.#response.writableEnded) exchange.#response.flushHeaders();
+  }
+
+  /**
+   * A kept connection may have ended just when it was used again. Only safe methods go out twice (RFC 9112 9.3.1): of
+   * any other nobody knows whether the API did the work.
+   */
+  #mayTryAgain(error: Error): boolean {
+    const { method, body } = this.#request;
+    return (
+      !this.#triedAgain &&
+      (body === null || Buffer.isBuffer(body)) &&
+      safeMethods.has(method) &&
+      connectionEnded.has(codeOf(error))
+    );
   }
 }
 
 class ClientGone extends Error {}
 
-const timeouts = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'ETIMEDOUT']);
+/** `writeInformation` is missing in older versions of Node, and in the types of this one. */
+type InformingResponse = ServerResponse & { writeInformation?(status: number, headers: readonly string[]): void };
 
-function upstreamFailure(cause: Error): BffError {
-  const code = 'code' in cause ? String(cause.code) : '';
-  return timeouts.has(code)
-    ? new BffError('upstream_timeout', 'The API did not answer in time.', { cause })
-    : new BffError('upstream_unavailable', 'The API cannot be reached, or broke off its answer.', { cause });
+const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH']);
+
+const connectionEnded = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
+
+/** The client must see a break. Without chunks the end of the connection ends the body: there only a reset tells. */
+function breakOff(response: ServerResponse): void {
+  if (response.req.httpVersionMinor === 0) response.socket?.resetAndDestroy();
+  else response.destroy();
+}
+
+/** The API's own reason phrase, unless it holds what Node refuses to send. */
+function reasonOf(status: number, text: string | undefined): string | undefined {
+  return text === undefined || text === STATUS_CODES[status] || /^[\t\x20-\x7e]*$/.test(text)
+    ? text
+    : STATUS_CODES[status];
+}
+
+function codeOf(error: Error): string {
+  return 'code' in error ? String(error.code) : '';
+}
+
+/** Names the limit that ran out, or what the API did. */
+function upstreamFailure(cause: Error, limits: UpstreamLimits): BffError {
+  if (cause instanceof BffError) return cause;
+  const code = codeOf(cause);
+  const late = lateness(code, limits);
+  if (late !== undefined) return new BffError('upstream_timeout', late, { cause });
+  if (connectionEnded.has(code)) {
+    return new BffError(
+      'upstream_unavailable',
+      'The API closed the connection before its answer was complete. It may or may not have done what was asked.',
+      { cause },
+    );
+  }
+  return code.startsWith('HPE_') || code.startsWith('UND_ERR_')
+    ? new BffError('upstream_unavailable', 'The answer of the API is not valid HTTP.', { cause })
+    : new BffError('upstream_unavailable', 'The API cannot be reached.', { cause });
+}
+
+function lateness(code: string, limits: UpstreamLimits): string | undefined {
+  if (code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT') {
+    return `The API took no connection within ${limits.connectTimeoutSeconds} seconds (connectTimeoutSeconds).`;
+  }
+  if (code === 'UND_ERR_HEADERS_TIMEOUT') {
+    return `The API did not begin its answer within ${limits.timeoutSeconds} seconds (timeoutSeconds).`;
+  }
+  return code === 'UND_ERR_BODY_TIMEOUT'
+    ? `The API fell silent for ${limits.idleTimeoutSeconds} seconds amid its answer (idleTimeoutSeconds).`
+    : undefined;
 }

@@ -115,6 +115,49 @@ export function responseHeaders(
   return out;
 }
 
+/** The headers of an interim response (1xx, RFC 9110 15.2): the same policy, and no cookies, which are the final one's. */
+export function interimHeaders(headers: IncomingHttpHeaders): string[] {
+  const nominated = nominatedBy(headers.connection);
+  const out: string[] = [];
+  for (const [name, value] of Object.entries(headers)) {
+    if (!mayStandAlone(name) || nominated?.has(name) === true) continue;
+    for (const one of [value].flat()) if (one !== undefined) out.push(name, one);
+  }
+  return out;
+}
+
+/** What frames, routes or guards a message comes too late in a trailer (RFC 9110 6.5.1). */
+const neverTrailers = new Set(
+  words(`
+    age authorization cache-control content-encoding content-length content-range content-type date expires host
+    location pragma retry-after vary www-authenticate
+  `),
+);
+
+/** Which of the field names in a `Trailer` header may come; undefined where none. */
+export function announcedTrailers(trailer: string): string | undefined {
+  const names = trailer.split(',').map((name) => name.trim());
+  const kept = names.filter((name) => mayTrail(name.toLowerCase()));
+  return kept.length === 0 ? undefined : kept.join(', ');
+}
+
+/** The trailer fields that pass, as the client's response takes them. */
+export function trailerFields(trailers: IncomingHttpHeaders): Record<string, string | string[]> {
+  const kept: Record<string, string | string[]> = {};
+  for (const [name, value] of Object.entries(trailers)) {
+    if (value !== undefined && mayTrail(name)) kept[name] = value;
+  }
+  return kept;
+}
+
+function mayTrail(name: string): boolean {
+  return mayStandAlone(name) && !neverTrailers.has(name);
+}
+
+function mayStandAlone(name: string): boolean {
+  return !responseDropped.has(name) && name !== 'set-cookie' && !name.startsWith('access-control-');
+}
+
 /** A response that sets our session must be kept by nobody, whatever the API says. */
 function withNoStore(headers: string[]): string[] {
   const out: string[] = [];

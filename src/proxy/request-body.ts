@@ -1,10 +1,10 @@
 /** A request's body on its way upstream: kept whole while it is small, so that the call can be replayed, else streamed. */
-import type { IncomingMessage } from 'node:http';
-import { Transform } from 'node:stream';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
 import { BffError } from '../errors.ts';
 
 export interface RequestBody {
-  readonly content: Buffer | IncomingMessage | Transform | null;
+  readonly content: Buffer | Readable | null;
   /** The length to declare; undefined for a body of unknown length. */
   readonly length: number | undefined;
   readonly replayable: boolean;
@@ -18,37 +18,73 @@ export interface BodyLimits {
 const none: RequestBody = { content: null, length: undefined, replayable: true };
 
 /** Whether a body follows (RFC 9112 6.3). */
-export function hasBody(request: IncomingMessage): boolean {
-  const length = request.headers['content-length'];
-  return request.headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
+function hasBody({ headers }: IncomingMessage): boolean {
+  const length = headers['content-length'];
+  return headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
 }
 
 /**
- * @throws {BffError} `body_too_large`
+ * Trailers of a request are not forwarded: no browser sends any, and undici can't (RFC 9112 7.1.2 allows it).
+ * @throws {BffError} `body_too_large`, `request_invalid`
  * @returns undefined when the client went away before its body was there
  */
-export function takeBody(request: IncomingMessage, limits: BodyLimits): RequestBody | Promise<RequestBody | undefined> {
+export function takeBody(
+  request: IncomingMessage,
+  response: ServerResponse,
+  limits: BodyLimits,
+): RequestBody | Promise<RequestBody | undefined> {
   if (!hasBody(request)) return none;
+  demandPlainFraming(request);
   const declared = request.headers['content-length'];
   const length = declared === undefined ? undefined : Number(declared);
-  if (limits.maxBodyBytes > 0 && (length ?? 0) > limits.maxBodyBytes) throw tooLarge(limits);
-  if (length !== undefined && length > limits.replayBytes) return { content: request, length, replayable: false };
+  if (limits.maxBodyBytes > 0 && (length ?? 0) > limits.maxBodyBytes) {
+    drain(request);
+    throw tooLarge(limits);
+  }
+  // Only now is the body wanted: who asked first (RFC 9110 10.1.1) and was refused has not sent it.
+  if (request.headers.expect !== undefined) response.writeContinue();
+  if (length !== undefined && length > limits.replayBytes) {
+    return { content: new Upload(request, limits), length, replayable: false };
+  }
   return collect(request, limits);
+}
+
+/** A body that is streamed in any case; null where none follows. */
+export function streamBody(request: IncomingMessage): Readable | null {
+  return hasBody(request) ? new Upload(request, { maxBodyBytes: 0 }) : null;
+}
+
+/**
+ * Node takes off the chunks alone. A body in any further transfer coding, or chunks from a client of HTTP/1.0, would
+ * leave here with other bounds than it came with (RFC 9112 6.1): that is how requests are smuggled.
+ */
+function demandPlainFraming({ headers, httpVersionMinor }: IncomingMessage): void {
+  const coding = headers['transfer-encoding'];
+  if (coding === undefined || (coding.toLowerCase() === 'chunked' && httpVersionMinor > 0)) return;
+  throw new BffError('request_invalid', 'The only transfer coding is "chunked", and it needs HTTP/1.1.', {
+    headers: { connection: 'close' },
+  });
 }
 
 /** Reads up to the replay limit; what turns out larger is put back and streamed. */
 function collect(request: IncomingMessage, limits: BodyLimits): Promise<RequestBody | undefined> {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
     const onData = (chunk: Buffer) => {
       chunks.push(chunk);
       size += chunk.length;
+      if (limits.maxBodyBytes > 0 && size > limits.maxBodyBytes) {
+        settle();
+        drain(request);
+        reject(tooLarge(limits));
+        return;
+      }
       if (size <= limits.replayBytes) return;
       settle();
       request.pause();
       request.unshift(Buffer.concat(chunks));
-      resolve({ content: limited(request, limits), length: undefined, replayable: false });
+      resolve({ content: new Upload(request, limits), length: undefined, replayable: false });
     };
     const onEnd = () => {
       settle();
@@ -67,24 +103,59 @@ function collect(request: IncomingMessage, limits: BodyLimits): Promise<RequestB
   });
 }
 
-/** Counts a body of unknown length, for only its end would tell that it is too large. */
-function limited(request: IncomingMessage, limits: BodyLimits): IncomingMessage | Transform {
-  if (limits.maxBodyBytes === 0) return request;
-  let size = 0;
-  const counter = new Transform({
-    transform(chunk: Buffer, _, callback) {
-      size += chunk.length;
-      if (size > limits.maxBodyBytes) callback(tooLarge(limits));
-      else callback(null, chunk);
-    },
-  });
-  request.once('error', (error) => counter.destroy(error));
-  return request.pipe(counter);
+/**
+ * A body that is streamed. Not the request itself: undici destroys a body whose answer came early, and a destroyed
+ * request would hold up the connection on which the client is to read that answer. Counts what comes, for only the end
+ * of a body of unknown length would tell that it is too large.
+ */
+class Upload extends Readable {
+  readonly #request: IncomingMessage;
+  readonly #onData: (chunk: Buffer) => void;
+  #size = 0;
+
+  constructor(request: IncomingMessage, { maxBodyBytes }: Pick<BodyLimits, 'maxBodyBytes'>) {
+    super();
+    this.#request = request;
+    this.#onData = (chunk) => {
+      this.#size += chunk.length;
+      if (maxBodyBytes > 0 && this.#size > maxBodyBytes) this.destroy(tooLarge({ maxBodyBytes }));
+      else if (!this.push(chunk)) request.pause();
+    };
+    request.on('data', this.#onData).pause();
+    request.once('end', () => this.push(null));
+    request.once('error', (error) => this.destroy(error));
+    // A close without an end or an error: Node reports an abort so where nobody read the request.
+    request.once('close', () => request.complete || this.destroy(new Error('aborted')));
+  }
+
+  override _read(): void {
+    this.#request.resume();
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    this.#request.off('data', this.#onData);
+    if (!this.#request.complete) drain(this.#request);
+    callback(error);
+  }
 }
 
-function tooLarge({ maxBodyBytes }: BodyLimits): BffError {
+/** As nginx's `lingering_time`. */
+const drainMs = 30_000;
+
+/**
+ * Reads the rest of a body that nobody wants any more, for most clients read an answer only when they have sent all;
+ * closing the connection at once would take the answer from them. Those with very much to send are cut off.
+ */
+function drain(request: IncomingMessage): void {
+  request.resume();
+  const { socket } = request;
+  const timer = setTimeout(() => socket.destroy(), drainMs).unref();
+  request.once('close', () => clearTimeout(timer));
+}
+
+function tooLarge({ maxBodyBytes }: Pick<BodyLimits, 'maxBodyBytes'>): BffError {
   return new BffError(
     'body_too_large',
-    `The request body is larger than the ${maxBodyBytes} bytes that this route takes.`,
+    `The request body is larger than the ${maxBodyBytes} bytes that this route takes (maxBodyBytes).`,
   );
 }
