@@ -46,7 +46,8 @@ export function readSessionCookie(header: string | undefined, names: CookieNames
   if (at === -1) return undefined;
   // Nearly every call: the cookie is there once and whole. Saves taking all the others apart, 3 us a call.
   const valueAt = at + names.session.length + 1;
-  const isPair = header[valueAt - 1] === '=' && (at === 0 || header[at - 1] === ' ');
+  // A space alone begins no pair: a value may hold one, and a sibling subdomain may plant `x=y __Host-Http-session=…`.
+  const isPair = header[valueAt - 1] === '=' && (at === 0 || (header[at - 1] === ' ' && header[at - 2] === ';'));
   if (isPair && !header.includes(names.session, valueAt)) {
     const end = header.indexOf(';', valueAt);
     return header.slice(valueAt, end === -1 ? undefined : end).trimEnd();
