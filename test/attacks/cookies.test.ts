@@ -1,0 +1,507 @@
+/**
+ * The attacker's story: "The session is in a cookie, and cookies are mine to write: on my own machine, and through a
+ * sibling subdomain also on yours. I cut it, mix it, swap its chunks with another user's, send it twice, send one kind in
+ * place of another, seal my own under a guessed key, hide a bomb in it. I want one of three things: somebody else's
+ * session, an error 500 that tells me something, or a session gone that isn't mine to end."
+ */
+import { randomBytes } from 'node:crypto';
+import { deflateRawSync } from 'node:zlib';
+import {
+  array,
+  assert,
+  asyncProperty,
+  constantFrom,
+  integer,
+  nat,
+  oneof,
+  option,
+  property,
+  record,
+  string,
+} from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  clearSessionCookie,
+  cookieNames,
+  readSessionCookie,
+  unseen,
+  writeSessionCookie,
+} from '../../src/session/cookies.ts';
+import { pack, unpack } from '../../src/session/packing.ts';
+import { createSealer } from '../../src/session/seal.ts';
+import { readSession, writeSession } from '../../src/session/session.ts';
+import type { BrowserClient, Exchange } from '../support/browser-client.ts';
+import { CookieJar } from '../support/cookie-jar.ts';
+import { signIn, startWorld, type World } from '../support/world.ts';
+
+let world: World;
+let alice: BrowserClient;
+let bob: BrowserClient;
+let aliceSession: string;
+let bobSession: string;
+
+beforeAll(async () => {
+  world = await startWorld({}, { scope: 'manual' });
+  [alice, bob] = [world.client(), world.client()];
+  await signIn(alice, 'alice');
+  await signIn(bob, 'bob');
+  aliceSession = valueOf(alice, 'session');
+  bobSession = valueOf(bob, 'session');
+});
+
+afterAll(() => world.stop());
+
+function valueOf(client: BrowserClient, name: string): string {
+  const value = client.cookies.get(name)?.value;
+  if (value === undefined) throw new Error(`no cookie ${name}`);
+  return value;
+}
+
+function ask(path: string, cookie: string, method = 'GET'): Promise<Exchange> {
+  const client = world.client();
+  return client.fetch(path, { method, headers: { cookie } });
+}
+
+/** What the endpoints answer to a browser without a session. */
+const noSession = {
+  session: [200, '{"authenticated":false,"loginUrl":"/bff/login"}'],
+  call: [401, 'login_required', []],
+  refresh: [200, '{"authenticated":false,"loginUrl":"/bff/login"}'],
+  logout: 200,
+  apiRequests: 0,
+};
+
+/** What every kind of endpoint makes of a Cookie header. */
+async function outcomeOf(cookie: string): Promise<typeof noSession | Record<string, unknown>> {
+  world.api.requests.length = 0;
+  const session = await ask('/bff/session', cookie);
+  const call = await ask('/api/me', cookie);
+  const refresh = await ask('/bff/refresh', cookie, 'POST');
+  const logout = await ask('/bff/logout', cookie, 'POST');
+  return {
+    session: [session.status, session.text],
+    call: [call.status, call.text === '' ? '' : call.json()['code'], call.setCookies],
+    refresh: [refresh.status, refresh.text],
+    logout: logout.status,
+    apiRequests: world.api.requests.length,
+  };
+}
+
+/** One character in the middle of each part of the seal. */
+function tampered(sealed: string): string[] {
+  const parts = sealed.split('.');
+  return parts.map((part, index) => {
+    const at = Math.floor(part.length / 2);
+    const changed = part.slice(0, at) + (part[at] === '2' ? '3' : '2') + part.slice(at + 1);
+    return parts.with(index, changed).join('.');
+  });
+}
+
+describe('no session, and never an error, comes of', () => {
+  test('a seal with any part changed, cut, doubled, reordered or of another version', async () => {
+    const [version = '', key = '', iv = '', data = '', mac = ''] = aliceSession.split('.');
+    const variants = [
+      ...tampered(aliceSession),
+      aliceSession.slice(0, -1),
+      aliceSession.slice(0, aliceSession.length / 2),
+      aliceSession.slice(1),
+      `${aliceSession}A`,
+      `${aliceSession}.`,
+      aliceSession + aliceSession,
+      aliceSession.toUpperCase(),
+      [version, key, iv, mac, data].join('.'),
+      [version, key, mac, data, iv].join('.'),
+      ['2', key, iv, data, mac].join('.'),
+      ['0', key, iv, data, mac].join('.'),
+      ['', key, iv, data, mac].join('.'),
+      [version, '', iv, data, mac].join('.'),
+      [version, key, iv, '', mac].join('.'),
+      [version, key, iv, data, ''].join('.'),
+      [version, '__proto__', iv, data, mac].join('.'),
+      [version, 'toString', iv, data, mac].join('.'),
+      `Fe26.2*${key}**${iv}*${data}***${mac}`,
+      encodeURIComponent(`"${aliceSession}"`),
+      `"${aliceSession}"`,
+    ];
+    for (const variant of variants) expect(await outcomeOf(`session=${variant}`)).toEqual(noSession);
+  });
+
+  test('parts of two users’ seals put together', async () => {
+    const [a, b] = [aliceSession.split('.'), bobSession.split('.')];
+    for (const index of [2, 3, 4])
+      expect(await outcomeOf(`session=${a.with(index, b[index] ?? '').join('.')}`)).toEqual(noSession);
+  });
+
+  test.each([
+    ';;=',
+    '=',
+    ';',
+    ' ; ; ',
+    'session',
+    'session=',
+    'session= ',
+    'session==',
+    'session=;session.1=',
+    'session.1=',
+    'session.2=x',
+    'session.1=x; session.2=y; session.3=z; session.4=a; session.5=b',
+    'session=1.....',
+    'session=[object Object]',
+    'session=%00%ff',
+    'session=\u00ff\u00fe\u0080',
+    'session=💥',
+    'session={"authenticated":true}',
+    'SESSION=x',
+    'session =x',
+    '__proto__=x; constructor=y; session=z',
+    'session=; login-x-y=z',
+    'expires=; path; secure',
+  ])('Cookie: %s', async (cookie) => {
+    expect(await outcomeOf(Buffer.from(cookie).toString('latin1'))).toEqual(noSession);
+  });
+
+  test('a huge header of cookies: 431 at most', async () => {
+    for (const size of [8_000, 30_000]) {
+      expect(await outcomeOf(`session=${'A'.repeat(size)}`)).toEqual(noSession);
+      expect(await outcomeOf(`session=1.00000000.${'A'.repeat(22)}.${'A'.repeat(size)}.${'A'.repeat(43)}`)).toEqual(
+        noSession,
+      );
+      expect(await outcomeOf(Array.from({ length: size / 15 }, (_, index) => `c${index}=${index}`).join('; '))).toEqual(
+        noSession,
+      );
+    }
+    expect((await ask('/bff/session', `session=${'A'.repeat(40_000)}`)).status).toBe(431);
+  });
+
+  test('a name that stands twice: a __Host- cookie can’t, so someone planted one', async () => {
+    expect(await outcomeOf(`session=${aliceSession}; session=${bobSession}`)).toEqual(noSession);
+    expect(await outcomeOf(`session=${aliceSession}; session=${aliceSession}`)).toEqual(noSession);
+    expect(await outcomeOf(`session=${aliceSession}; x=y; session=`)).toEqual(noSession);
+  });
+
+  test('a seal of another key', async () => {
+    const foreign = createSealer([randomBytes(32).toString('base64url')], 'session');
+    expect(await outcomeOf(`session=${await foreign.seal(writeSession(forgedSession()))}`)).toEqual(noSession);
+    // Under the right key id, which stands in every cookie.
+    const parts = (await foreign.seal(writeSession(forgedSession()))).split('.');
+    expect(await outcomeOf(`session=${parts.with(1, aliceSession.split('.')[1] ?? '').join('.')}`)).toEqual(noSession);
+  });
+
+  test('a login transaction in its place', async () => {
+    const client = world.client();
+    await client.navigate('/bff/login', { follow: false });
+    const [transaction] = client.cookies.for(world.origin);
+    expect(transaction?.name).toMatch(/^login-/);
+    expect(await outcomeOf(`session=${transaction?.value}`)).toEqual(noSession);
+  });
+
+  test('a sign-out ticket in its place', async () => {
+    const client = world.client();
+    await signIn(client);
+    await client.fetch('/bff/logout', { method: 'POST' });
+    expect(await outcomeOf(`session=${valueOf(client, 'logout')}`)).toEqual(noSession);
+  });
+
+  test('a session under a secret that was rotated away', async () => {
+    const own = await startWorld();
+    const client = own.client();
+    await signIn(client);
+    await own.restart({ secrets: [randomBytes(32).toString('base64url')] });
+    expect((await client.fetch('/api/me')).status).toBe(401);
+    expect((await client.fetch('/bff/session')).at('authenticated')).toBe(false);
+    expect(client.cookies.for(own.origin)).toEqual([]);
+  });
+
+  test('a cookie of ours inside another one’s value, planted from a sibling subdomain', async () => {
+    // Browsers keep spaces and "=" inside values, and no __Host- rule looks there.
+    expect(await outcomeOf(`planted=x session=${aliceSession}`)).toEqual(noSession);
+    expect(await outcomeOf(`planted=session=${aliceSession}`)).toEqual(noSession);
+    expect(await outcomeOf(`planted=" session=${aliceSession}"`)).toEqual(noSession);
+    expect(await outcomeOf(`planted=a,session=${aliceSession}`)).toEqual(noSession);
+    expect(await outcomeOf(`planted=\tsession=${aliceSession}`)).toEqual(noSession);
+    const both = await ask('/bff/session', `session=${aliceSession}; planted=x session=${bobSession}`);
+    expect(both.at('user.name')).toBe('Alice Adams');
+    const before = await ask('/bff/session', `planted=x session=${bobSession}; session=${aliceSession}`);
+    expect(before.at('user.name')).toBe('Alice Adams');
+  });
+
+  test('a name that merely begins or ends like ours', async () => {
+    for (const name of ['xsession', 'sessions', 'session.', 'session.0', 'session.10', 'session-', 'my.session']) {
+      expect(await outcomeOf(`${name}=${aliceSession}`)).toEqual(noSession);
+      expect((await ask('/bff/session', `${name}=x; session=${aliceSession}`)).at('user.name')).toBe('Alice Adams');
+      expect((await ask('/bff/session', `session=${aliceSession}; ${name}=x`)).at('user.name')).toBe('Alice Adams');
+    }
+  });
+});
+
+function header(chunks: Array<string | undefined>): string {
+  return chunks.flatMap((chunk, index) => (chunk === undefined ? [] : [`session.${index + 1}=${chunk}`])).join('; ');
+}
+
+describe('a chunked session', () => {
+  let big: World;
+  const chunksOf: Record<string, string[]> = {};
+
+  beforeAll(async () => {
+    big = await startWorld({ provider: { settings: { accessTokenPadding: 6000 } } }, { scope: 'manual' });
+    for (const user of ['alice', 'bob'] as const) {
+      const client = big.client();
+      await signIn(client, user);
+      const cookies = client.cookies.for(big.origin).toSorted((a, b) => a.name.localeCompare(b.name));
+      chunksOf[user] = cookies.map((cookie) => cookie.value);
+    }
+  });
+
+  afterAll(() => big.stop());
+
+  async function authenticated(cookie: string): Promise<unknown> {
+    const answer = await big.client().fetch('/bff/session', { headers: { cookie } });
+    expect(answer.status).toBe(200);
+    return answer.at('authenticated');
+  }
+
+  test('opens in any order, and only when it is whole and one user’s', async () => {
+    const [a, b] = [chunksOf['alice'] ?? [], chunksOf['bob'] ?? []];
+    expect(a.length).toBeGreaterThanOrEqual(2);
+    expect(await authenticated(header(a))).toBe(true);
+    expect(await authenticated(header(a).split('; ').toReversed().join('; '))).toBe(true);
+    for (const index of a.keys()) {
+      expect(await authenticated(header(a.with(index, b[index] ?? '')))).toBe(false);
+      expect(await authenticated(header(a.map((chunk, at) => (at === index ? undefined : chunk))))).toBe(false);
+      expect(await authenticated(header(a.with(index, (a[index] ?? '').slice(0, -1))))).toBe(false);
+      expect(await authenticated(`${header(a)}; session.${index + 1}=x`)).toBe(false);
+    }
+    expect(await authenticated(header(a.toReversed()))).toBe(false);
+    expect(await authenticated(header([...a, 'x']))).toBe(false);
+    expect(await authenticated(header(a).replaceAll('session.', 'session.0'))).toBe(false);
+  });
+});
+
+describe('a cookie that opens nothing is cleared', () => {
+  test('by /bff/session, with all its chunks and every attribute', async () => {
+    const answer = await ask('/bff/session', 'session=x; session.1=y; session.3=z; other=kept');
+    const names = answer.setCookies.map((line) => line.split('=')[0]);
+    expect(new Set(names)).toEqual(new Set(['session', 'session.1', 'session.3']));
+    for (const line of answer.setCookies)
+      expect(line).toMatch(/^[\w.]+=; Max-Age=0; Path=\/; HttpOnly; SameSite=Strict$/);
+  });
+
+  test('never by a proxied call: its late answer would end a newer session', async () => {
+    for (const cookie of ['session=x', `session=${aliceSession.slice(0, -1)}`, 'session.1=y', 'session=x; session=y']) {
+      for (const method of ['GET', 'POST', 'DELETE']) {
+        const answer = await ask('/api/me', cookie, method);
+        expect([answer.status, answer.setCookies]).toEqual([401, []]);
+      }
+    }
+  });
+});
+
+describe('a login transaction', () => {
+  test('is not replaced by a session, a foreign seal or another transaction of the same browser', async () => {
+    const client = world.client();
+    const stopped = await client.navigate('/bff/login', { stopBefore: (url) => url.pathname === '/bff/callback' });
+    const callback = new URL(stopped.headers.location ?? '', stopped.url);
+    const own = client.cookies.for(world.origin).find((cookie) => cookie.name.startsWith('login-'));
+    const other = world.client();
+    await other.navigate('/bff/login', { follow: false });
+    const foreign = other.cookies.for(world.origin)[0]?.value ?? '';
+    const before = world.provider.calls.code;
+    for (const value of [aliceSession, foreign, `${own?.value.slice(0, -1)}`, '', ...tampered(own?.value ?? '')]) {
+      const attempt = client.clone();
+      attempt.cookies.replace(own?.name ?? '', () => value);
+      const page = await attempt.navigate(callback.href, { follow: false, initiator: world.provider.issuer });
+      expect([page.status, page.text.includes('login_transaction_invalid')]).toEqual([400, true]);
+      expect(page.setCookies.filter((line) => line.startsWith('session'))).toEqual([]);
+    }
+    expect(world.provider.calls.code).toBe(before);
+    const landed = await client.navigate(callback.href, { follow: false, initiator: world.provider.issuer });
+    expect(landed.status).toBe(302);
+  });
+});
+
+/** 32 MB of zeros in 32 kB, framed as a session. */
+function bomb(): string {
+  const inflated = deflateRawSync(Buffer.alloc(32 * 1024 * 1024), { level: 9 });
+  return Buffer.concat([Buffer.from([0, 0, 0]), inflated])
+    .toString('latin1')
+    .replace(/[\u0080-\u00ff]/g, '\u007f');
+}
+
+function sealBomb(key: string, purpose: 'session' | 'logout ticket'): Promise<string> {
+  return createSealer([key], purpose).seal(bomb().slice(0, 20_000));
+}
+
+describe('a decompression bomb', () => {
+  test('is not inflated without the key: what it would do there is an error 500', async () => {
+    const secret = String(world.config.secrets[0]);
+    expect(
+      await outcomeOf(`session=${(await sealBomb(randomBytes(32).toString('base64url'), 'session')).slice(0, 28_000)}`),
+    ).toEqual(noSession);
+    expect(await outcomeOf(`session=${await sealBomb(secret, 'logout ticket')}`)).toEqual(noSession);
+    // The proof that the probe would go off: sealed as a session it does reach the inflation, and fails there.
+    expect((await ask('/bff/session', `session=${await sealBomb(secret, 'session')}`)).status).toBe(500);
+  });
+
+  test('is bounded even behind the key', () => {
+    const fields = 'x'.repeat(8 * 1024 * 1024);
+    const started = process.memoryUsage().arrayBuffers;
+    expect(() => unpack(pack({ fields, tokens: [] }))).toThrow(/larger than/);
+    expect(process.memoryUsage().arrayBuffers - started).toBeLessThan(64 * 1024 * 1024);
+  });
+});
+
+/** Tokens as providers make them, and as nobody should. */
+const segment = string({ unit: constantFrom('a', 'b', 'X', 'Y', '0', '1', '9', '-', '_'), maxLength: 60 });
+const token = oneof(
+  array(segment, { minLength: 3, maxLength: 3 }).map((parts) => parts.join('.')),
+  array(oneof(segment, string({ unit: 'binary' })), { maxLength: 5 }).map((parts) => parts.join('.')),
+  string({ unit: 'grapheme' }),
+  constantFrom('', '.', '..', '...', 'AB.CD.EF', 'AA==.AA==.AA==', 'a+b/c.d.e', 'eyJ9.e30.', '\ud83d\ude00', '\u0000'),
+);
+/** JSON and UTF-8 have no lone surrogates: they aren't text. */
+const wellFormed = token.filter((text) => text.isWellFormed());
+
+describe('packing and sealing', () => {
+  test('give back any token to the letter', () => {
+    assert(
+      property(
+        array(option(wellFormed, { nil: undefined }), { maxLength: 5 }),
+        string({ unit: 'grapheme' }),
+        (tokens, fields) => {
+          const packed = pack({ fields, tokens });
+          // oxlint-disable-next-line no-control-regex
+          expect(packed).toMatch(/^[\u0000-\u007f]*$/);
+          expect(unpack(packed)).toEqual({ fields, tokens });
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  test('give back any session, under the first secret and when it is the last', async () => {
+    const secrets = [1, 2, 3].map(() => randomBytes(32).toString('base64url'));
+    const old = createSealer(secrets.slice(2), 'session');
+    const rotated = createSealer(secrets, 'session');
+    const session = record({
+      id: string({ unit: 'grapheme' }),
+      generation: nat(),
+      createdAt: nat(),
+      touchedAt: nat(),
+      obtainedAt: nat(),
+      userInfo: option(record({ name: string({ unit: 'grapheme' }) }), { nil: undefined }),
+      tokens: record({
+        accessToken: wellFormed,
+        idToken: wellFormed,
+        refreshToken: option(wellFormed, { nil: undefined }),
+        accessTokenExpiresAt: option(integer(), { nil: undefined }),
+      }),
+    });
+    await assert(
+      asyncProperty(session, async (given) => {
+        const sealed = await old.seal(writeSession(given));
+        expect(sealed).toMatch(/^[\w.-]+$/);
+        expect(readSession((await rotated.unseal(sealed)) ?? '')).toEqual(given);
+        expect(await createSealer(secrets, 'login transaction').unseal(sealed)).toBeUndefined();
+        expect(await createSealer(secrets.slice(0, 2), 'session').unseal(sealed)).toBeUndefined();
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test('a seal with any one character changed opens nothing', async () => {
+    const sealer = createSealer([randomBytes(32).toString('base64url')], 'session');
+    const sealed = await sealer.seal(writeSession(forgedSession()));
+    await assert(
+      asyncProperty(
+        nat({ max: sealed.length - 1 }),
+        constantFrom('A', '9', '-', '_', '.', '*', '=', ' ', 'é'),
+        async (at, character) => {
+          // The last character of a base64url part carries bits that don't count.
+          if (sealed[at] === character || /^[^.]?(?:\.|$)/.test(sealed.slice(at + 1))) return;
+          const changed = sealed.slice(0, at) + character + sealed.slice(at + 1);
+          expect(await sealer.unseal(changed)).toBeUndefined();
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe('writing the session’s cookies', () => {
+  const sealedText = nat({ max: 15_500 }).map((length) => 'Ab3-_.'.repeat(2700).slice(0, length + 1));
+  const written = record({
+    sealed: sealedText,
+    leftover: array(constantFrom('', '.1', '.2', '.3', '.4'), { maxLength: 5 }),
+    secure: constantFrom(true, false),
+    // The callback doesn't see the cookies that the browser has.
+    blind: constantFrom(true, false),
+  });
+
+  test('then reading them gives the same; no line is over 4096 bytes; leftovers are deleted', () => {
+    assert(
+      property(written, ({ sealed, leftover, secure, blind }) => {
+        const names = cookieNames(secure);
+        const origin = secure ? 'https://app.example.test' : 'http://localhost';
+        const { hostname } = new URL(origin);
+        const jar = new CookieJar('chromium');
+        for (const suffix of leftover) jar.put({ name: names.session + suffix, value: 'old', domain: hostname });
+        const lines = writeSessionCookie(sealed, 28_800, blind ? unseen : jar.header(origin), names) ?? [];
+        expect(lines.filter((line) => Buffer.byteLength(line) > 4096 || !jar.store(line, origin))).toEqual([]);
+        expect(new Set(lines.map((line) => line.split('=')[0])).size).toBe(lines.length);
+        expect(readSessionCookie(jar.header(origin), names)).toBe(sealed);
+        expect(jar.all().filter((cookie) => cookie.value === 'old')).toEqual([]);
+        for (const line of clearSessionCookie(unseen, names)) jar.store(line, origin);
+        expect(jar.all()).toEqual([]);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('is refused as a whole where four cookies can’t hold it', () => {
+    expect(writeSessionCookie('A'.repeat(4 * 4096), 28_800, unseen, cookieNames(true))).toBeUndefined();
+  });
+
+  test('reading never fails, and finds nothing in other people’s cookies', () => {
+    const names = cookieNames(false);
+    const pair = oneof(
+      string({ maxLength: 12 }),
+      constantFrom('a=b', '=', 'session', 'xsession=evil', 'a=session=evil', 'a=b session=evil'),
+    );
+    assert(
+      property(array(pair, { maxLength: 6 }), (pairs) => {
+        const others = pairs.map((text) => text.replaceAll(';', '')).filter((text) => !/^\s*session/.test(text));
+        expect(readSessionCookie(others.join('; '), names)).toBeUndefined();
+        expect(readSessionCookie(['session=mine', ...others].join('; '), names)).toBe('mine');
+        expect(readSessionCookie([...others, 'session=mine'].join('; '), names)).toBe('mine');
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});
+
+test('no two users meet in the cache of opened cookies', async () => {
+  for (let round = 0; round < 20; round += 1) {
+    const answers = await Promise.all(
+      [aliceSession, bobSession, 'x', aliceSession.slice(1)].map((value) => ask('/bff/session', `session=${value}`)),
+    );
+    expect(answers.map((answer) => answer.at('user.name'))).toEqual(['Alice Adams', 'Bob Brown', undefined, undefined]);
+  }
+});
+
+function forgedSession() {
+  const now = Math.floor(Date.now() / 1000);
+  return {
+    id: 'forged',
+    generation: 0,
+    createdAt: now,
+    touchedAt: now,
+    obtainedAt: now,
+    userInfo: undefined,
+    tokens: {
+      accessToken: 'forged',
+      idToken: `e30.${Buffer.from('{"sub":"alice"}').toString('base64url')}.x`,
+      refreshToken: undefined,
+      accessTokenExpiresAt: now + 300,
+    },
+  };
+}
