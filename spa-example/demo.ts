@@ -58,7 +58,7 @@ export async function startDemo(options: DemoOptions = {}): Promise<Demo> {
   await checkPort(port);
   const origin = `http://localhost:${port}`;
   const spa = await findSpa(options.spa ?? process.env['SALLYPORT_SPA']);
-  const clientSecret = randomBytes(32).toString('base64url');
+  const client = { id: 'spa-example', ...exampleConfig.client, secret: randomBytes(32).toString('base64url') };
   const running: { close(): Promise<void> }[] = [];
   const close = async (): Promise<void> => {
     // The last one started is the first one stopped, so nobody calls what is gone.
@@ -70,8 +70,8 @@ export async function startDemo(options: DemoOptions = {}): Promise<Demo> {
       startDemoProvider({
         host,
         port,
-        clientId: exampleConfig.client.id,
-        clientSecret,
+        clientId: client.id,
+        clientSecret: client.secret,
         redirectUris: [`${origin}/bff/callback`],
         postLogoutRedirectUris: [`${origin}/`],
         apiAudience,
@@ -86,7 +86,7 @@ export async function startDemo(options: DemoOptions = {}): Promise<Demo> {
       ...exampleConfig,
       origin,
       issuer: provider.issuer,
-      client: { ...exampleConfig.client, secret: clientSecret },
+      client,
       secrets: [randomBytes(32).toString('base64url')],
       api: [{ path: '/api', target: api.url }],
       spa,

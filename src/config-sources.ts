@@ -5,7 +5,14 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { ConfigError, resolveConfig, type Config, type ConfigFault, type ConfigInput } from './config.ts';
+import {
+  ConfigError,
+  resolveConfig,
+  type Config,
+  type ConfigFault,
+  type ConfigFile,
+  type ConfigInput,
+} from './config.ts';
 
 /** A variable, the key it sets, and how its text becomes a value. */
 export interface Variable {
@@ -109,14 +116,14 @@ export async function loadConfig(file: string | undefined, env: Environment): Pr
   }
 }
 
-async function readFile(file: string | undefined): Promise<ConfigInput> {
-  if (file === undefined) return {} as ConfigInput;
+async function readFile(file: string | undefined): Promise<ConfigFile> {
+  if (file === undefined) return {};
   const path = resolve(file);
   if (!existsSync(path)) {
     throw new ConfigError([{ path: '--config', reason: `the file "${path}" does not exist; correct the path` }]);
   }
   const content: unknown = extname(path) === '.json' ? parseJson(path) : await importDefault(path);
-  if (typeof content === 'object' && content !== null && !Array.isArray(content)) return content as ConfigInput;
+  if (typeof content === 'object' && content !== null && !Array.isArray(content)) return content;
   throw new ConfigError([
     { path: '--config', reason: `"${path}" must hold one object; in code: export default defineConfig({ … })` },
   ]);
@@ -136,7 +143,7 @@ async function importDefault(path: string): Promise<unknown> {
 }
 
 /** Puts the variables over the file's content; symbol keys of the file stay. */
-function overlay(file: ConfigInput, env: Environment) {
+function overlay(file: ConfigFile, env: Environment) {
   const input: Record<string | symbol, unknown> = { ...file };
   const names = new Map<string, string>();
   const faults: ConfigFault[] = [];

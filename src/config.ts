@@ -59,6 +59,14 @@ const apiRoute = z.strictObject({
   maxBodyBytes: bytes.optional().meta({ description: 'Largest request body; 0: no limit.' }),
   replayBytes: bytes.optional().meta({ description: 'Bytes of a request body kept for a replay after a 401.' }),
   websocket: z.boolean('must be true or false').default(true).meta({ description: 'WebSocket upgrades may pass.' }),
+  websocketTokenProtocol: text
+    .regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, 'must be the beginning of a sub-protocol, e.g. "bearer."')
+    .optional()
+    .meta({
+      description:
+        'For an API that reads the token from the WebSocket sub-protocols, too: what the token follows there, ' +
+        'e.g. `bearer.`. After a `base64url.…` it is encoded, as Kubernetes wants.',
+    }),
   allowEncodedSlashes: z
     .boolean('must be true or false')
     .default(false)
@@ -207,7 +215,10 @@ const schema = z.strictObject({
     })
     .prefault({}),
   redisUrl: text
-    .regex(/^(rediss?|unix):\/\//, 'must be a URL such as "redis://127.0.0.1:6379"')
+    .refine(
+      (url) => /^(?:rediss?|unix):\/\//.test(url) && URL.canParse(url),
+      'must be a URL such as "redis://127.0.0.1:6379"; percent-encode what is special in its password',
+    )
     .optional()
     .meta({ description: 'Redis or Valkey: shared sessions, refresh coordination and revocation.' }),
   trustedProxies: z
@@ -225,8 +236,11 @@ const schema = z.strictObject({
     .meta({ description: 'JSON lines on standard output; readable lines on a terminal.' }),
 });
 
-/** What a configuration file holds. */
+/** A whole configuration, as a program gives it. */
 export type ConfigInput = z.input<typeof schema> & { readonly [dangerouslyAllowHttpIssuer]?: boolean };
+
+/** What a configuration file holds: whatever is absent may come from environment variables, secrets above all. */
+export type ConfigFile = Partial<Omit<ConfigInput, 'client'>> & { readonly client?: Partial<ConfigInput['client']> };
 
 /** An API route, complete. */
 export interface ApiRoute {
@@ -240,6 +254,7 @@ export interface ApiRoute {
   readonly maxBodyBytes: number;
   readonly replayBytes: number;
   readonly websocket: boolean;
+  readonly websocketTokenProtocol: string | undefined;
   readonly allowEncodedSlashes: boolean;
   readonly http2: boolean;
   readonly caFile: string | undefined;
@@ -282,7 +297,7 @@ export class ConfigError extends Error {
 }
 
 /** Types a configuration file; returns its argument. */
-export function defineConfig(config: ConfigInput): ConfigInput {
+export function defineConfig(config: ConfigFile): ConfigFile {
   return config;
 }
 
@@ -463,6 +478,7 @@ function complete(parsed: Parsed): Config {
         timeoutSeconds: route.timeoutSeconds ?? parsed.upstream.timeoutSeconds,
         maxBodyBytes: route.maxBodyBytes ?? parsed.upstream.maxBodyBytes,
         replayBytes: route.replayBytes ?? parsed.upstream.replayBytes,
+        websocketTokenProtocol: route.websocketTokenProtocol,
         caFile: route.caFile,
         socketPath: route.socketPath,
       }))

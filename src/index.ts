@@ -1,6 +1,13 @@
 /** Sallyport as a library. */
 export { createBff, type Bff, type BffOptions } from './bff.ts';
-export { ConfigError, dangerouslyAllowHttpIssuer, defineConfig, type ConfigFault, type ConfigInput } from './config.ts';
+export {
+  ConfigError,
+  dangerouslyAllowHttpIssuer,
+  defineConfig,
+  type ConfigFault,
+  type ConfigFile,
+  type ConfigInput,
+} from './config.ts';
 export { BffError, errorCodes, type ErrorCode } from './errors.ts';
 export type { BffEvent, Events, SessionEnd } from './events.ts';
 export type { SessionView } from './endpoints/session.ts';
