@@ -1,9 +1,12 @@
 /** What can be said of the compose files without running them. */
-import { readFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseEnv } from 'node:util';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
+import { loadConfig } from '../../src/config-sources.ts';
 import { projectFolder, readComposeFile, serviceOf } from './compose-file.ts';
 import { keycloakVersion } from './keycloak-distribution.ts';
 
@@ -33,6 +36,46 @@ test.each(composeFiles)('%s gives secrets as files that are never committed', as
   for (const { file: secret } of Object.values(file.secrets)) expect(secret).toMatch(/^\.\/secrets\//);
   expect(await readFile(join(projectFolder, '.gitignore'), 'utf8')).toMatch(/^\/secrets\/$/m);
   expect(await readFile(join(projectFolder, 'deploy/.gitignore'), 'utf8')).toMatch(/^\/secrets\/$/m);
+});
+
+test.each([
+  // The demo's API is next door in a network of its own.
+  ['docker-compose.yml', [expect.stringContaining('plain http to api:9100')]],
+  ['deploy/docker-compose.production.yml', []],
+])('%s configures Sallyport without a fault or an unexpected warning', async (path, expectedWarnings) => {
+  const folder = await mkdtemp(join(tmpdir(), 'sallyport-compose-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const file = await readComposeFile(path);
+  await mkdir(join(folder, 'secrets'));
+  for (const name of Object.keys(file.secrets)) {
+    await writeFile(join(folder, 'secrets', name), '1f0e2d3c4b5a69788796a5b4c3d2e1f01f0e2d3c4b5a6978\n');
+  }
+  await writeFile(join(folder, 'index.html'), '<!doctype html>');
+  const variables = parseEnv(await readFile(join(projectFolder, 'deploy/app.env.example'), 'utf8'));
+  const values = Object.entries(serviceOf(file, 'sallyport').environment ?? {}).map(([name, value]) => [
+    name,
+    interpolate(value, variables).replace('/run/secrets', join(folder, 'secrets')).replace('/srv/spa', folder),
+  ]);
+
+  const { config, warnings } = await loadConfig(undefined, Object.fromEntries(values));
+
+  expect(warnings).toEqual(expectedWarnings);
+  expect(config.redisUrl).toBe('redis://valkey:6379');
+  expect(config.api.map((route) => route.path)).toEqual(['/api']);
+});
+
+test('the production set-up runs two replicas behind https on a domain of your own', async () => {
+  const file = await readComposeFile('deploy/docker-compose.production.yml');
+  const sallyport = serviceOf(file, 'sallyport');
+  const balancer = serviceOf(file, 'balancer');
+
+  expect(sallyport).toMatchObject({ deploy: { replicas: 2 }, read_only: true });
+  expect(sallyport.ports).toBeUndefined();
+  expect(sallyport.environment).toMatchObject({ SALLYPORT_ORIGIN: 'https://${APP_DOMAIN}' });
+  expect(balancer.networks).toMatchObject({
+    app: { ipv4_address: sallyport.environment?.['SALLYPORT_TRUSTED_PROXIES'] },
+  });
+  expect(balancer.ports).toEqual(expect.arrayContaining(['443:443']));
 });
 
 test('the demo is published on loopback only', async () => {
@@ -75,3 +118,13 @@ test("Keycloak's realm holds no secret, demands PKCE, and knows exact addresses 
   const values = [...text.matchAll(/"(?:secret|value)": "([^"]*)"/g)].map(([, value]) => value);
   for (const value of values) expect(value).toMatch(/^\$\{\w+\}$/);
 });
+
+/** Compose's interpolation, as far as the files use it: `${NAME}`, `${NAME:?message}` and `${NAME:-default}`. */
+function interpolate(text: string, variables: NodeJS.Dict<string>): string {
+  return text.replaceAll(/\$\{(\w+)(?::([?-])([^}]*))?\}/g, (_all, name: string, kind?: string, rest = '') => {
+    const value = variables[name];
+    if (value !== undefined && value !== '') return value;
+    if (kind === '-') return rest;
+    throw new Error(`${name} is not set.`);
+  });
+}

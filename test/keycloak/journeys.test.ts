@@ -128,6 +128,7 @@ test('says session_expired after an administrator has ended the session, and sig
 });
 
 test('ends the session here and at Keycloak at logout, without a question, and comes back', async () => {
+  await admin.endSessions('alice');
   const page = await newPage();
   await signIn(page, 'alice');
   await admin.clearEvents();
