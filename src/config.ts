@@ -532,7 +532,7 @@ function originText() {
 }
 
 const placeholder =
-  /change.?(?:me|this|it)|replace.?(?:me|this|it)|placeholder|your.?(?:own.?)?(?:sealing.?)?(?:secret|key)|^<|todo/i;
+  /change.?(?:me|this|it)|replace.?(?:me|this|it)|placeholder|your.?(?:own.?)?(?:sealing.?)?(?:secret|key)|^<|^todo/i;
 
 function sealingSecret() {
   return z

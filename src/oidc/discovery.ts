@@ -50,7 +50,7 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
       schedule(renewAfterMs);
       return metadata;
     } catch (cause) {
-      events.emit({ type: 'provider.discovery_failed', cause });
+      if (!closed) events.emit({ type: 'provider.discovery_failed', cause });
       schedule(retryMs);
       retryMs = Math.min(lastRetryMs, retryMs * 2);
       if (metadata !== undefined) return metadata;

@@ -15,7 +15,9 @@ import type { Store } from '../store/store.ts';
 import { nowSeconds } from '../token-set.ts';
 
 /** How long a call waits for a refresh. The flight itself goes on, for its result must not be lost. */
-const callerPatienceMs = 10_000;
+const patienceMs = 10_000;
+/** The same where the token at hand is still good. */
+const shortPatienceMs = 1000;
 /** Longer than the provider's call may take, so that the lock outlives what it guards. */
 const lockSeconds = 45;
 const pollMs = 50;
@@ -58,9 +60,10 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     const stillGood = now < (live.session.tokens.accessTokenExpiresAt ?? Infinity);
     if (stillGood && now < (failedAt.get(live) ?? 0) + retryAfterFailureSeconds) return;
     try {
-      await refresh(live);
+      await refresh(live, stillGood ? shortPatienceMs : patienceMs);
     } catch (error) {
-      if (!stillGood || !(error instanceof BffError) || error.code !== 'provider_unavailable') throw error;
+      failedAt.set(live, now);
+      if (!stillGood || !isPassing(error)) throw error;
     }
   }
 
@@ -68,7 +71,7 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
    * Obtains a newer generation than the session has now, or joins whoever is doing so.
    * @throws {BffError} `session_expired` when the session is over, `provider_unavailable` when the outcome is open
    */
-  async function refresh(live: LiveSession): Promise<void> {
+  async function refresh(live: LiveSession, patience = patienceMs): Promise<void> {
     if (live.session.tokens.refreshToken === undefined) throw sessionExpired();
     const key = flightKey(live);
     let flight = flights.get(key);
@@ -77,7 +80,7 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
       flights.set(key, flight);
     }
     const generation = live.session.generation;
-    await patiently(flight);
+    await patiently(flight, patience);
     if (live.ended) throw sessionExpired();
     // The flight may have been another object's of the same session, when this one had been dropped from the cache.
     if (live.session.generation === generation && !(await sessions.catchUp(live))) throw sessionExpired();
@@ -90,9 +93,7 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     try {
       if (await takenElsewhere(live, lock, owner)) return;
       await redeem(live);
-      failedAt.delete(live);
     } catch (error) {
-      failedAt.set(live, nowSeconds());
       const reason = error instanceof BffError ? error.code : 'internal_error';
       events.emit({ type: 'token.refresh_failed', session: live.label, reason, cause: error });
       throw error;
@@ -196,9 +197,9 @@ function flightKey(live: LiveSession): string {
     .digest('base64url')}.${generation}`;
 }
 
-async function patiently(flight: Promise<void>): Promise<void> {
+async function patiently(flight: Promise<void>, ms: number): Promise<void> {
   const patience = new AbortController();
-  const impatient = sleep(callerPatienceMs, undefined, { signal: patience.signal, ref: false }).then(() => {
+  const impatient = sleep(ms, undefined, { signal: patience.signal, ref: false }).then(() => {
     throw new BffError('provider_unavailable', 'The identity provider takes too long. Try again in a moment.', {
       headers: { 'retry-after': '2' },
     });
@@ -209,6 +210,11 @@ async function patiently(flight: Promise<void>): Promise<void> {
     impatient.catch(() => undefined);
     patience.abort();
   }
+}
+
+/** Whether a failure may be over in a moment. */
+function isPassing(error: unknown): boolean {
+  return error instanceof BffError && (error.code === 'provider_unavailable' || error.code === 'store_unavailable');
 }
 
 function sessionExpired(): BffError {
