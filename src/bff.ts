@@ -28,6 +28,7 @@ import { createSessions } from './session/sessions.ts';
 import { createLoginTransactions } from './session/transactions.ts';
 import { createSpaFolder } from './spa.ts';
 import { createMemoryStore } from './store/memory.ts';
+import { createRedisStore } from './store/redis.ts';
 import type { Store } from './store/store.ts';
 import type { Claims } from './token-set.ts';
 import { createRefresher } from './tokens/refresh.ts';
@@ -35,7 +36,7 @@ import { createRefresher } from './tokens/refresh.ts';
 export interface BffOptions {
   /** Which claims the SPA sees in `/bff/session`. Default: those about the person. */
   readonly sessionView?: (claims: Claims) => Claims;
-  /** Where several processes agree. Default: this process's memory. */
+  /** Where several processes agree. Default: Redis or Valkey at `redisUrl`, else this process's memory. */
   readonly store?: Store;
 }
 
@@ -75,7 +76,7 @@ export function assembleBff(
   onFailure: FailureListener = () => undefined,
 ): Bff {
   const events = createEvents();
-  const store = options.store ?? createMemoryStore();
+  const store = options.store ?? createStore(config, events);
   const outbound = createOutbound();
   const provider = createProvider(config, { outbound, events });
   const sessions = createSessions(config, { store, events });
@@ -219,6 +220,11 @@ export function assembleBff(
       await store.close();
     },
   };
+}
+
+function createStore({ redisUrl }: Config, events: Events): Store {
+  if (redisUrl === undefined) return createMemoryStore();
+  return createRedisStore(redisUrl, { onError: (cause) => events.emit({ type: 'store.failed', cause }) });
 }
 
 function nodeOf(c: BffContext): { incoming: IncomingMessage; outgoing: ServerResponse } {
