@@ -321,12 +321,15 @@ function sessionCookies(browser: BrowserClient): string[] {
   return names.filter((name) => name.includes('session')).toSorted();
 }
 
+/** Changes the character's highest bit: the lowest ones of a last character carry nothing. */
 function replaceAt(value: string, at: number): string {
-  return `${value.slice(0, at)}${value[at] === 'A' ? 'B' : 'A'}${value.slice(at + 1)}`;
+  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+  const other = alphabet[(alphabet.indexOf(value[at] ?? '') + 32) % 64] ?? '';
+  return `${value.slice(0, at)}${other}${value.slice(at + 1)}`;
 }
 
 function newSealingSecret(): string {
-  return randomBytes(32).toString('base64url');
+  return randomBytes(32).toString('hex');
 }
 
 function middle(value: string): number {

@@ -202,7 +202,7 @@ function baseConfig({ origin, port, provider, api, spaFolder }: Parts): ConfigIn
     listen: { port },
     issuer: provider.issuer,
     client: { id: provider.clientId, secret: provider.clientSecret },
-    secrets: [randomBytes(32).toString('base64url')],
+    secrets: [randomBytes(32).toString('hex')],
     api: [{ path: '/api', target: api.url }],
     spa: { folder: spaFolder },
     drainSeconds: 1,
