@@ -23,6 +23,7 @@ import { createProvider } from './oidc/provider.ts';
 import { createOutbound } from './outbound.ts';
 import { createApiProxy, type Upstream } from './proxy/api.ts';
 import { createDevServerProxy } from './proxy/dev-server.ts';
+import { createOpenSockets } from './proxy/open-sockets.ts';
 import { createUpgrade } from './proxy/upgrade.ts';
 import { createSessions } from './session/sessions.ts';
 import { createLoginTransactions } from './session/transactions.ts';
@@ -54,6 +55,8 @@ export interface Bff {
   readonly requestIdOf: (request: IncomingMessage) => string;
   /** Whether the provider's metadata is known. */
   readonly ready: () => boolean;
+  /** Tells the clients of open WebSockets that the server is going away, so that they connect to another. */
+  readonly drain: () => void;
   /** Finishes refreshes that are running, then closes all connections. */
   readonly close: () => Promise<void>;
 }
@@ -94,6 +97,7 @@ export function assembleBff(
     sessionView: options.sessionView ?? personalClaims,
   };
   const apis = createApiProxy(config, { sessions, refresher, outbound, readAddress });
+  const openSockets = createOpenSockets({ sessions, events });
   const devServer =
     config.spa?.devServer === undefined
       ? undefined
@@ -209,13 +213,22 @@ export function assembleBff(
       else void handleApi(request, response, upstream);
     },
     isApiCall: (request) => apis.find(request.url ?? '/') !== undefined,
-    upgrade: createUpgrade(config, { sessions, refresher, readAddress, newRequestId }),
+    upgrade: createUpgrade(config, {
+      sessions,
+      refresher,
+      outbound,
+      openSockets,
+      readAddress,
+      renderFailed: (error, request) => renderFailed(error, request.headers, requestIdOf(request)),
+    }),
     events,
     requestIdOf,
     ready: provider.ready,
+    drain: openSockets.drain,
     async close() {
       provider.close();
       await refresher.idle();
+      openSockets.destroy();
       await outbound.close();
       await store.close();
     },

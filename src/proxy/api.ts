@@ -161,7 +161,7 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
 }
 
 /** An unreadable cookie looks like none: an outsider learns nothing from the difference. */
-function demandSession(opened: OpenedSession): Extract<OpenedSession, { state: 'live' }> {
+export function demandSession(opened: OpenedSession): Extract<OpenedSession, { state: 'live' }> {
   if (opened.state === 'live') return opened;
   throw opened.state === 'over'
     ? new BffError('session_expired', 'The session has ended. Sign in again.')
@@ -191,12 +191,12 @@ function refuseMethod(method: string, route: ApiRoute, response: ServerResponse)
 }
 
 /** A token with too little scope stays so when it is new (RFC 6750 3.1). */
-function isAboutScope(challenge: string): boolean {
+export function isAboutScope(challenge: string): boolean {
   return challenge.includes('insufficient_scope');
 }
 
 /** The API wants a stronger or fresher sign-in (RFC 9470 3). */
-function isStepUp(challenge: string): boolean {
+export function isStepUp(challenge: string): boolean {
   return challenge.includes('insufficient_user_authentication');
 }
 

@@ -1,23 +1,26 @@
 /** The SPA's dev server behind Sallyport: everything that is neither ours nor an API's passes, without cookies or token. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Config } from '../config.ts';
-import type { Outbound } from '../outbound.ts';
+import type { Connection, Outbound } from '../outbound.ts';
 import { cookieNames } from '../session/cookies.ts';
-import { forward } from './forward.ts';
+import { forward, type UpstreamLimits } from './forward.ts';
 import { requestHeaders, responseHeaders } from './headers.ts';
 import { streamBody } from './request-body.ts';
 
 /** A dev server compiles on demand. */
-const limits = { connectTimeoutSeconds: 10, timeoutSeconds: 120, idleTimeoutSeconds: 0 };
+export const devServerLimits: UpstreamLimits = {
+  connectTimeoutSeconds: 10,
+  timeoutSeconds: 120,
+  idleTimeoutSeconds: 0,
+};
+
+export function devServerConnection({ origin }: URL): Connection {
+  const { connectTimeoutSeconds } = devServerLimits;
+  return { origin, connectTimeoutSeconds, http2: false, caFile: undefined, socketPath: undefined };
+}
 
 export function createDevServerProxy(config: Config, target: URL, outbound: Outbound) {
-  const pool = outbound.poolOf({
-    origin: target.origin,
-    connectTimeoutSeconds: limits.connectTimeoutSeconds,
-    http2: false,
-    caFile: undefined,
-    socketPath: undefined,
-  });
+  const pool = outbound.poolOf(devServerConnection(target));
   const origin = new URL(config.origin);
   const policy = { names: cookieNames(config.secure), authenticated: false };
 
@@ -31,8 +34,11 @@ export function createDevServerProxy(config: Config, target: URL, outbound: Outb
       authorization: undefined,
     });
     const { method = 'GET', url = '/' } = request;
-    await forward(pool, { method, path: url, headers, body: streamBody(request), limits }, response, (_, answered) =>
-      responseHeaders(answered, policy, []),
+    await forward(
+      pool,
+      { method, path: url, headers, body: streamBody(request), limits: devServerLimits },
+      response,
+      (_, answered) => responseHeaders(answered, policy, []),
     );
   };
 }

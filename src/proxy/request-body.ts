@@ -18,7 +18,7 @@ export interface BodyLimits {
 const none: RequestBody = { content: null, length: undefined, replayable: true };
 
 /** Whether a body follows (RFC 9112 6.3). */
-function hasBody({ headers }: IncomingMessage): boolean {
+export function hasBody({ headers }: IncomingMessage): boolean {
   const length = headers['content-length'];
   return headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
 }

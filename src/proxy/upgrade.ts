@@ -1,35 +1,66 @@
 /**
  * WebSocket upgrades (RFC 6455 4): believed only from the own origin, for no preflight guards them; the session's token
- * goes on the upgrade request, and from then on bytes pass both ways as they are.
+ * goes on the upgrade request, the API decides, and from then on frames pass both ways as they are.
  */
-import { request as httpRequest, type IncomingMessage } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import { ServerResponse, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { Config } from '../config.ts';
-import { asBffError, BffError, renderProblem, type RenderedProblem } from '../errors.ts';
+import type { Pool } from 'undici';
+import type { ApiRoute, Config } from '../config.ts';
+import { BffError, type RenderedProblem } from '../errors.ts';
 import type { createAddressReader } from '../inbound.ts';
+import type { Outbound } from '../outbound.ts';
 import { cookieNames } from '../session/cookies.ts';
-import type { Sessions } from '../session/sessions.ts';
+import type { LiveSession, Sessions } from '../session/sessions.ts';
 import type { Refresher } from '../tokens/refresh.ts';
+import { demandSession, isAboutScope, isStepUp } from './api.ts';
+import { devServerConnection, devServerLimits } from './dev-server.ts';
+import { forward, type ForwardOutcome, type UpstreamLimits } from './forward.ts';
 import { requestHeaders, responseHeaders } from './headers.ts';
+import type { OpenSockets } from './open-sockets.ts';
+import { hasBody } from './request-body.ts';
 import { createRouteFinder, upstreamPath } from './target.ts';
+import { withoutTokenProtocol, withTokenProtocol } from './token-protocol.ts';
 
-interface UpgradeDeps {
+/** How long a client may keep its connection after a refusal. */
+const lingerMs = 2000;
+/** Silence after which the system asks whether a client is still there: one that lost its network says no goodbye. */
+const keepAliveMs = 60_000;
+
+export interface UpgradeDeps {
   readonly sessions: Sessions;
   readonly refresher: Refresher;
+  readonly outbound: Outbound;
+  readonly openSockets: OpenSockets;
   readonly readAddress: ReturnType<typeof createAddressReader>;
-  readonly newRequestId: () => string;
+  readonly renderFailed: (error: unknown, request: IncomingMessage) => RenderedProblem;
 }
 
-/** Where an upgrade goes, and with what. */
-interface Destination {
-  readonly url: URL;
-  readonly authorization: string | undefined;
-  readonly cookies: readonly string[];
-  readonly timeoutMs: number;
+/** A client that asks for a WebSocket. */
+interface Visitor {
+  readonly request: IncomingMessage;
+  readonly socket: Duplex;
+  /** For whatever is answered but the switch. */
+  readonly response: ServerResponse;
+  /** Frees the socket from the response, for the tunnel. */
+  readonly release: () => void;
 }
 
-export function createUpgrade(config: Config, { sessions, refresher, readAddress, newRequestId }: UpgradeDeps) {
+/** What is asked of an upstream, and how its answer is taken. */
+interface Handshake {
+  readonly pool: Pool;
+  readonly host: string;
+  readonly path: string;
+  readonly limits: UpstreamLimits;
+  readonly live?: LiveSession;
+  readonly tokenPrefix?: string | undefined;
+  readonly newCookies: () => readonly string[];
+  /** Whether a refusal is to be tried again rather than shown. */
+  readonly discards: (status: number, headers: IncomingHttpHeaders) => boolean;
+}
+
+export function createUpgrade(config: Config, deps: UpgradeDeps) {
+  const { sessions, refresher, outbound, openSockets, readAddress, renderFailed } = deps;
   const names = cookieNames(config.secure);
   const findRoute = createRouteFinder(config.api);
   const origin = new URL(config.origin);
@@ -37,111 +68,194 @@ export function createUpgrade(config: Config, { sessions, refresher, readAddress
 
   /** For the server's `upgrade` event. Never throws: a refusal is answered on the socket. */
   return async function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    socket.on('error', () => socket.destroy());
+    const visitor = welcome(request, socket, head);
+    const { response } = visitor;
     try {
-      await tunnel(request, socket, head, await decide(request));
+      await connect(visitor);
     } catch (error) {
-      refuse(socket, renderProblem(asBffError(error), newRequestId()));
+      const failure = renderFailed(error, request);
+      if (response.headersSent) response.destroy();
+      else response.writeHead(failure.status, failure.headers).end(failure.body);
     }
   };
 
-  async function decide(request: IncomingMessage): Promise<Destination> {
-    const { url = '/', headers } = request;
+  async function connect(visitor: Visitor): Promise<void> {
+    const { url = '/', method, headers } = visitor.request;
     if (headers.origin !== config.origin) {
       throw new BffError('request_forbidden', 'WebSockets are opened from the own origin only.');
     }
-    if (headers.upgrade?.toLowerCase() !== 'websocket' || request.method !== 'GET') {
-      throw new BffError('request_invalid', 'The only upgrade is to WebSocket.');
+    if (headers.upgrade?.toLowerCase() !== 'websocket' || method !== 'GET' || hasBody(visitor.request)) {
+      throw new BffError('request_invalid', 'The only upgrade is a GET to WebSocket, without a body.');
     }
     const route = findRoute(url);
-    if (route === undefined) return toDevServer(url);
-    if (!route.websocket) throw new BffError('route_not_found', 'This route takes no WebSockets.');
+    if (route?.websocket === true) await connectToApi(visitor, route);
+    else if (route === undefined) await connectToDevServer(visitor, url);
+    else throw new BffError('route_not_found', 'This route takes no WebSockets.');
+  }
+
+  async function connectToApi(visitor: Visitor, route: ApiRoute): Promise<void> {
+    const { url = '/', headers } = visitor.request;
     const path = upstreamPath(url, route, route.target.pathname.replace(/\/$/, ''));
-    const opened = await sessions.open(headers.cookie);
-    if (opened.state === 'none') throw new BffError('login_required', 'Sign in first.');
-    if (opened.state === 'over') throw new BffError('session_expired', 'The session has ended. Sign in again.');
-    const { live, generation } = opened;
+    const { live, generation } = demandSession(await sessions.open(headers.cookie));
     await refresher.ensureFresh(live);
-    return {
-      url: new URL(path, route.target.origin),
-      authorization: `Bearer ${live.session.tokens.accessToken}`,
-      cookies: generation === live.session.generation ? [] : sessions.setCookies(live, headers.cookie),
-      timeoutMs: route.timeoutSeconds * 1000,
+    const touched = await sessions.touch(live);
+    const newCookies = () => {
+      const current = live.session.generation === generation && !touched;
+      return current || live.ended ? [] : sessions.setCookies(live, headers.cookie);
     };
+    const handshake: Handshake = {
+      // HTTP/2 has no `Upgrade`.
+      pool: outbound.poolOf({ ...route, origin: route.target.origin, http2: false }),
+      host: route.target.host,
+      path,
+      limits: route,
+      live,
+      tokenPrefix: route.websocketTokenProtocol,
+      newCookies,
+      discards: (status, answered) => status === 401 && isAboutAge(answered) && refresher.mayRenew(live, route.path),
+    };
+    try {
+      const { generation: used } = live.session;
+      if ((await shake(visitor, handshake)) !== 'discarded') return;
+      await refresher.renew(live, used);
+      await shake(visitor, { ...handshake, discards: noteRefusal });
+    } catch (error) {
+      // A new session must reach the browser with whatever answer there is.
+      if (!visitor.response.headersSent) visitor.response.setHeader('set-cookie', newCookies());
+      throw error;
+    }
+
+    /** A token that is refused when new is refused for other reasons than its age: no third try. */
+    function noteRefusal(status: number): boolean {
+      if (status === 401) refresher.noteRefusal(live, route.path);
+      return false;
+    }
   }
 
-  function toDevServer(url: string): Destination {
-    if (devServer === undefined) throw new BffError('route_not_found', 'There is no WebSocket here.');
-    return { url: new URL(url, devServer), authorization: undefined, cookies: [], timeoutMs: 10_000 };
+  async function connectToDevServer(visitor: Visitor, url: string): Promise<void> {
+    const own = url === config.basePath || url.startsWith(`${config.basePath}/`);
+    if (devServer === undefined || own || !url.startsWith('/')) {
+      throw new BffError('route_not_found', 'There is no WebSocket here.');
+    }
+    await shake(visitor, {
+      pool: outbound.poolOf(devServerConnection(devServer)),
+      host: devServer.host,
+      path: url,
+      limits: devServerLimits,
+      newCookies: () => [],
+      discards: () => false,
+    });
   }
 
-  function tunnel(request: IncomingMessage, socket: Duplex, head: Buffer, destination: Destination): Promise<void> {
-    const { url, authorization, cookies, timeoutMs } = destination;
+  /** One try. A refusal is shown as it was: scripts can't read one, so wording it anew would help nobody. */
+  function shake(visitor: Visitor, handshake: Handshake): Promise<ForwardOutcome> {
+    const { pool, path, limits, live } = handshake;
+    return forward(
+      pool,
+      {
+        method: 'GET',
+        path,
+        headers: upstreamHeaders(visitor.request, handshake),
+        body: null,
+        limits,
+        onUpgrade(headers, upstream) {
+          const objection = objectionTo(headers, live);
+          if (objection === undefined) open(visitor, upstream, clientHeaders(headers, handshake), live);
+          else upstream.destroy();
+          return objection;
+        },
+      },
+      visitor.response,
+      (status, headers) => (handshake.discards(status, headers) ? undefined : clientHeaders(headers, handshake)),
+    );
+  }
+
+  function upstreamHeaders(request: IncomingMessage, { host, live, tokenPrefix }: Handshake): string[] {
+    const token = live?.session.tokens.accessToken;
     const headers = requestHeaders(request.rawHeaders, request.headers.connection, {
-      host: url.host,
+      host,
       forwardedFor: readAddress(request.socket.remoteAddress, request.headers['x-forwarded-for']).chain,
       forwardedHost: origin.host,
       forwardedProto: origin.protocol.slice(0, -1),
-      authorization,
+      authorization: token === undefined ? undefined : `Bearer ${token}`,
     });
-    headers.push('connection', 'Upgrade', 'upgrade', 'websocket');
-    const policy = { names, authenticated: authorization !== undefined };
-    return new Promise((resolve, reject) => {
-      const outgoing = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, {
-        headers,
-        timeout: timeoutMs,
-        agent: false,
-      });
-      socket.once('close', () => outgoing.destroy());
-      outgoing.once('timeout', () =>
-        outgoing.destroy(new BffError('upstream_timeout', 'The API did not answer in time.')),
-      );
-      outgoing.once('error', (cause) => {
-        reject(
-          cause instanceof BffError
-            ? cause
-            : new BffError('upstream_unavailable', 'The API cannot be reached.', { cause }),
-        );
-      });
-      outgoing.once('upgrade', (answer, upstream, upstreamHead) => {
-        upstream.setTimeout(0);
-        const kept = responseHeaders(answer.headers, policy, cookies);
-        kept.push('connection', 'Upgrade', 'upgrade', 'websocket');
-        socket.write(responseHead(101, 'Switching Protocols', kept));
-        join(socket, head, upstream, upstreamHead);
-        resolve();
-      });
-      // The API's refusal is shown as it was.
-      outgoing.once('response', (answer) => {
-        const kept = responseHeaders(answer.headers, policy, cookies);
-        kept.push('connection', 'close');
-        socket.write(responseHead(answer.statusCode ?? 502, answer.statusMessage ?? '', kept));
-        answer.pipe(socket);
-        resolve();
-      });
-      outgoing.end();
-    });
+    return token === undefined || tokenPrefix === undefined ? headers : withTokenProtocol(headers, tokenPrefix, token);
+  }
+
+  function clientHeaders(headers: IncomingHttpHeaders, { live, tokenPrefix, newCookies }: Handshake): string[] {
+    const shown = tokenPrefix === undefined ? headers : withoutTokenProtocol(headers, tokenPrefix);
+    return responseHeaders(shown, { names, authenticated: live !== undefined }, newCookies());
+  }
+
+  function open(visitor: Visitor, upstream: Duplex, headers: readonly string[], live: LiveSession | undefined): void {
+    const { socket } = visitor;
+    visitor.release();
+    // Before the first await, so that what came along with the switch isn't lost.
+    upstream.allowHalfOpen = true;
+    asSocket(socket).setKeepAlive(true, keepAliveMs);
+    socket.write(switchingProtocols(headers), 'latin1');
+    openSockets.add(socket, upstream, live);
   }
 }
 
-/** Bytes that were read along with the heads go first; when one side ends or breaks, so does the other. */
-function join(client: Duplex, clientHead: Buffer, upstream: Duplex, upstreamHead: Buffer): void {
-  upstream.on('error', () => client.destroy());
-  client.on('error', () => upstream.destroy());
-  client.once('close', () => upstream.destroy());
-  upstream.once('close', () => client.destroy());
-  if (clientHead.length > 0) upstream.write(clientHead);
-  if (upstreamHead.length > 0) client.write(upstreamHead);
-  client.pipe(upstream).pipe(client);
+/** Takes a socket from the server. Answers go through a response, which frames them; the switch doesn't. */
+function welcome(request: IncomingMessage, socket: Duplex, head: Buffer): Visitor {
+  if (head.length > 0) socket.unshift(head);
+  const response = new ServerResponse(request);
+  response.assignSocket(asSocket(socket));
+  response.shouldKeepAlive = false;
+  // Only who looks into the buffer learns that the client has left; the bytes in it stay for the upstream.
+  const look = () => void socket.read(0);
+  const leave = () => socket.destroy();
+  // The server has let the socket go and no longer says this for it.
+  const passDrain = () => response.emit('drain');
+  const free = () => socket.off('readable', look).off('end', leave).off('drain', passDrain);
+  socket.on('error', leave).on('readable', look).on('end', leave).on('drain', passDrain);
+  response.once('finish', () => {
+    free();
+    hangUp(socket);
+  });
+  return {
+    request,
+    socket,
+    response,
+    release() {
+      free();
+      socket.off('error', leave);
+      response.detachSocket(asSocket(socket));
+    },
+  };
 }
 
-function refuse(socket: Duplex, problem: RenderedProblem): void {
-  const headers = [...Object.entries(problem.headers).flat(), 'connection', 'close'];
-  socket.end(responseHead(problem.status, 'Refused', headers) + problem.body);
+/** Reads on for a while: bytes left unread would make the system reset the connection, and the answer might be lost. */
+function hangUp(socket: Duplex): void {
+  socket.end();
+  socket.resume();
+  const timer = setTimeout(() => socket.destroy(), lingerMs).unref();
+  socket.once('close', () => clearTimeout(timer));
 }
 
-function responseHead(status: number, text: string, headers: readonly string[]): string {
-  let head = `HTTP/1.1 ${status} ${text}\r\n`;
+/** `node:http` hands its sockets over as what they are, but types promise less. */
+function asSocket(socket: Duplex): Socket {
+  return socket as Socket;
+}
+
+/** Scope and strength of the sign-in stay what they are when a token is new (RFC 6750 3.1, RFC 9470 3). */
+function isAboutAge(headers: IncomingHttpHeaders): boolean {
+  const challenge = headers['www-authenticate'] ?? '';
+  return !isAboutScope(challenge) && !isStepUp(challenge);
+}
+
+/** Why a connection that was switched isn't wanted. */
+function objectionTo(headers: IncomingHttpHeaders, live: LiveSession | undefined): BffError | undefined {
+  if (headers.upgrade?.toLowerCase() !== 'websocket') {
+    return new BffError('upstream_unavailable', 'The API switched to another protocol than WebSocket.');
+  }
+  return live?.ended === true ? new BffError('session_expired', 'The session has ended. Sign in again.') : undefined;
+}
+
+function switchingProtocols(headers: readonly string[]): string {
+  let head = 'HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n';
   for (let index = 0; index < headers.length; index += 2) head += `${headers[index]}: ${headers[index + 1]}\r\n`;
   return `${head}\r\n`;
 }

@@ -289,6 +289,8 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
 
   return {
     open,
+    /** What calls of the session meet now: the cache may have dropped `live` and opened the session anew. */
+    newest: (live: LiveSession) => lives.get(live.session.id) ?? live,
     begin,
     advance,
     end,
