@@ -82,7 +82,7 @@ export async function buildDockerfile({ context, folder, targets }: BuildOptions
         image.command = parseExecForm(rest);
         return;
       case 'HEALTHCHECK':
-        image.healthcheck = parseExecForm(rest.slice(rest.indexOf('CMD ') + 4));
+        image.healthcheck = parseHealthcheck(rest);
         return;
       case 'EXPOSE':
       case 'ARG':
@@ -126,6 +126,14 @@ export async function buildDockerfile({ context, folder, targets }: BuildOptions
   return images;
 }
 
+/** The command of the HEALTHCHECK. */
+export async function readHealthcheck(context: string): Promise<string[]> {
+  const instructions = parseDockerfile(await readFile(join(context, 'Dockerfile'), 'utf8'));
+  const healthcheck = instructions.find(({ keyword }) => keyword === 'HEALTHCHECK');
+  if (healthcheck === undefined) throw new Error('The Dockerfile has no HEALTHCHECK.');
+  return parseHealthcheck(healthcheck.rest);
+}
+
 function machineEnvironment(): Record<string, string> {
   const entries = Object.entries(process.env).filter(([name]) => name !== 'NODE_ENV' && !name.startsWith('npm_'));
   return Object.fromEntries(entries.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
@@ -166,6 +174,11 @@ function splitStages(instructions: readonly Instruction[]): Map<string, Stage> {
 function parseAssignments(text: string): Record<string, string> {
   const pairs = text.matchAll(/([\w.]+)=(?:"([^"]*)"|(\S+))/g);
   return Object.fromEntries([...pairs].map(([, name = '', quoted, plain = '']) => [name, quoted ?? plain]));
+}
+
+/** What follows the options and `CMD`. */
+function parseHealthcheck(text: string): string[] {
+  return parseExecForm(text.slice(text.indexOf('CMD ') + 4));
 }
 
 function parseExecForm(text: string): string[] {

@@ -31,7 +31,7 @@ beforeAll(async () => {
   await stack.start('sallyport');
   admin = createKeycloakAdmin({ url: stack.keycloakUrl, password: stack.adminPassword });
   browser = await chromium.launch({
-    executablePath: '/usr/bin/chromium',
+    executablePath: process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
   });
 });

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { freePort } from '../support/listener.ts';
 import { projectFolder, readComposeFile, serviceOf, unescapeDollars } from './compose-file.ts';
 import type { ComposeFile } from './compose-file.ts';
+import { readHealthcheck } from './dockerfile.ts';
 import { copyKeycloak } from './keycloak-distribution.ts';
 import { startProcess, succeeds, untilReady } from './processes.ts';
 import type { ServerProcess } from './processes.ts';
@@ -40,6 +41,9 @@ export interface StackOptions {
   extraEnvironment?: Partial<Record<ServiceName, Record<string, string>>>;
 }
 
+/** Redis does where Valkey isn't installed: the file uses nothing in which they differ. */
+const redisServer = process.env['REDIS_SERVER_PATH'] ?? 'redis-server';
+
 type Mapping = ReadonlyMap<string, string>;
 
 /** Prepares the stack; nothing runs until it is started. */
@@ -51,10 +55,11 @@ export async function createStack(options: StackOptions): Promise<Stack> {
   await cp(join(projectFolder, 'deploy/keycloak'), join(keycloakHome, 'data/import'), { recursive: true });
   const ports = await choosePorts();
   const mapping = mappingOf({ ports, folder, keycloakHome, spaFolder: options.spaFolder });
+  const sources = { file, mapping, imageHealthcheck: await readHealthcheck(projectFolder) };
   const running = new Map<ServiceName, ServerProcess>();
 
   async function start(name: ServiceName): Promise<void> {
-    const service = commandOf(file, name, mapping);
+    const service = commandOf(sources, name);
     const machine = machineSettings(ports)[name];
     const env = { ...service.env, ...machine.env, ...options.extraEnvironment?.[name] };
     const [command = '', ...args] = service.command;
@@ -138,8 +143,8 @@ function mappingOf({ ports, folder, keycloakHome, spaFolder }: Places): Mapping 
     ['/run/secrets/', `${folder}/secrets/`],
     ['/opt/keycloak/', `${keycloakHome}/`],
     ['/srv/spa', spaFolder],
-    ['valkey-server', 'redis-server'],
-    ['valkey-cli', 'redis-cli'],
+    ['valkey-server', redisServer],
+    ['valkey-cli', redisServer.replace(/-server$/, '-cli')],
   ]);
 }
 
@@ -148,48 +153,32 @@ function mapText(text: string, mapping: Mapping): string {
   return unescapeDollars(text).replaceAll(new RegExp(names.join('|'), 'g'), (name) => mapping.get(name) ?? name);
 }
 
+interface Sources {
+  file: ComposeFile;
+  /** The Dockerfile's. */
+  imageHealthcheck: string[];
+  mapping: Mapping;
+}
+
 interface ServiceCommand {
   command: string[];
   env: Record<string, string>;
   probe: string[];
 }
 
-function commandOf(file: ComposeFile, name: ServiceName, mapping: Mapping): ServiceCommand {
+function commandOf({ file, imageHealthcheck, mapping }: Sources, name: ServiceName): ServiceCommand {
   const service = serviceOf(file, name);
-  const image = imageDefaults[name];
   const map = (text: string) => mapText(text, mapping);
-  const [kind, ...probe] = service.healthcheck?.test ?? image.healthcheck;
+  // The image's own command and health check, run on the source; dockerfile.test.ts runs them on what is built.
+  const ownCommand = name === 'sallyport' ? ['node', 'src/cli.ts', 'start'] : [];
+  const [kind, ...probe] = service.healthcheck?.test ?? ['CMD', ...imageHealthcheck];
   if (kind !== 'CMD') throw new Error(`The health check of "${name}" is not in the exec form.`);
   return {
-    command: [...(service.entrypoint ?? image.entrypoint), ...(service.command ?? image.command)].map(map),
+    command: [...ownCommand, ...(service.entrypoint ?? []), ...(service.command ?? [])].map(map),
     env: Object.fromEntries(Object.entries(service.environment ?? {}).map(([key, value]) => [key, map(value)])),
     probe: probe.map(map),
   };
 }
-
-interface ImageDefaults {
-  entrypoint: string[];
-  command: string[];
-  healthcheck: string[];
-}
-
-/** What the images bring along. The Dockerfile's own are checked in dockerfile.test.ts; here the source is run. */
-const none: ImageDefaults = { entrypoint: [], command: [], healthcheck: [] };
-const imageDefaults: Readonly<Record<ServiceName, ImageDefaults>> = {
-  sallyport: {
-    entrypoint: [process.execPath, 'src/cli.ts'],
-    command: ['start'],
-    healthcheck: [
-      'CMD',
-      process.execPath,
-      '-e',
-      'fetch(`http://127.0.0.1:${process.env.SALLYPORT_OPS_PORT}/livez`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))',
-    ],
-  },
-  keycloak: none,
-  valkey: none,
-  api: none,
-};
 
 interface MachineSettings {
   env: Record<string, string>;
