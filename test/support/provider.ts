@@ -291,7 +291,7 @@ function createProvider(
   const { settings } = state;
   const provider = new Provider(issuer, {
     adapter: (model) => state.storage.adapter(model),
-    jwks: { keys: keys.map((key) => key.jwk) as NonNullable<Configuration['jwks']>['keys'] },
+    jwks: { keys: keys.map((key) => key.jwk) },
     cookies: { keys: ['the provider signs its own cookies with this'] },
     clients: [
       {
