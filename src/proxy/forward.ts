@@ -202,7 +202,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   static #flushIfEmpty(this: void, exchange: Exchange): void {
-    if (!exchange.#dataCame && !exchange.#response.writableEnded) exchange.#response.flushHeaders();
+    // As flushHeaders(), which however writes header bytes beyond ASCII as UTF-8.
+    if (!exchange.#dataCame && !exchange.#response.writableEnded) exchange.#response.write('', 'latin1');
   }
 
   /**
