@@ -73,13 +73,13 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     // The text as key, and twice as much for the tokens and the newest seal behind it.
     sizeCalculation: (_, text) => 3 * text.length + 512,
     dispose: ({ live }) => {
-      if (--live.references === 0) lives.delete(live.session.id);
+      if (--live.references === 0 && lives.get(live.session.id) === live) lives.delete(live.session.id);
     },
   });
 
   /**
    * Opens what the request carries; at once where nothing has to be unsealed or asked, as with nearly every call.
-   * Rejects with `store_unavailable` when the store must be asked and is down.
+   * A store that is down holds no call up: what is known here decides until the access token has to be renewed.
    */
   function open(header: string | undefined): OpenedSession | Promise<OpenedSession> {
     const text = readSessionCookie(header, names);
@@ -91,7 +91,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   async function openSlowly(text: string, known: CachedCookie | undefined): Promise<OpenedSession> {
     const cookie = known ?? (await openOnce(text));
     if (cookie === undefined) return { state: 'none' };
-    if (store.shared) await synchronise(cookie.live);
+    if (store.shared) await consult(cookie.live);
     return judge(cookie);
   }
 
@@ -111,32 +111,66 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     let live = lives.get(session.id);
     if (live === undefined) {
       live = createLive(session, text);
-      await synchronise(live);
+      if (!store.shared) await synchronise(live);
       // Another call may have brought the same session in the meantime.
       live = lives.get(session.id) ?? live;
     }
     if (session.generation > live.session.generation) adopt(live, session, text);
+    // Another process may have counted calls, and written that into this cookie.
+    live.lastCallAt = Math.max(live.lastCallAt, session.touchedAt);
     return remember(text, live, session.generation);
   }
 
   function remember(text: string, live: LiveSession, generation: number): CachedCookie {
     const cookie = { live, generation };
     live.references++;
-    lives.set(live.session.id, live);
+    if (!live.ended) lives.set(live.session.id, live);
     cookies.set(ownCopy(text), cookie);
     return cookie;
   }
 
-  /** Takes over what other processes, or this one before it forgot, know of the session. */
+  async function consult(live: LiveSession): Promise<void> {
+    try {
+      await synchronise(live);
+    } catch (error) {
+      if (!(error instanceof BffError) || error.code !== 'store_unavailable') throw error;
+    }
+  }
+
+  /** Takes over what other processes, or this one before it forgot, know of the session; tells them what they do not. */
   async function synchronise(live: LiveSession): Promise<void> {
     const { id, generation } = live.session;
     const [latest, successor] = await ask(() => Promise.all([store.get(`latest:${id}`), store.get(`successor:${id}`)]));
     if (latest === 'ended') live.ended = true;
-    if (latest === undefined || live.ended || Number(latest) <= generation) return;
+    if (live.ended) return;
+    const known = Number(latest ?? 0);
+    // The store was down, or has lost what it had: whoever comes with an older cookie would redeem a used token.
+    if (known < generation && store.shared) await ask(() => publish(live.session, live.sealed, successorSeconds(live)));
+    if (known <= generation) return;
     const opened = successor === undefined ? undefined : await sealer.unseal(successor);
-    // Superseded longer ago than the grace period: what the cookie holds is a used refresh token.
-    if (opened === undefined || successor === undefined) live.ended = true;
-    else adopt(live, readSession(opened), successor);
+    if (opened === undefined || successor === undefined) return forgetSuperseded(live);
+    const session = readSession(opened);
+    // A refresh may have overtaken the answer.
+    if (session.generation > live.session.generation) adopt(live, session, successor);
+  }
+
+  /**
+   * Superseded longer ago than the grace period: what these cookies hold is a used refresh token. The session itself is
+   * not over: its newest cookie starts afresh.
+   */
+  function forgetSuperseded(live: LiveSession): void {
+    live.ended = true;
+    if (lives.get(live.session.id) === live) lives.delete(live.session.id);
+  }
+
+  function successorSeconds(live: LiveSession): number {
+    return live.confirmedAt === undefined ? remaining(live.session) : Math.max(1, config.refresh.graceSeconds);
+  }
+
+  /** @returns false if the session has ended or a newer generation exists */
+  async function publish(session: Session, sealed: string, successorTtlSeconds: number): Promise<boolean> {
+    await store.set(`successor:${session.id}`, sealed, successorTtlSeconds);
+    return claimGeneration(session, remaining(session));
   }
 
   function judge({ live, generation }: CachedCookie): OpenedSession {
@@ -155,7 +189,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   function confirm(live: LiveSession, now: number): void {
     live.confirmedAt = now;
     if (live.session.generation === 0) return;
-    const kept = store.set(`successor:${live.session.id}`, live.sealed, Math.max(1, config.refresh.graceSeconds));
+    const kept = store.set(`successor:${live.session.id}`, live.sealed, successorSeconds(live));
     kept.catch((cause: unknown) => events.emit({ type: 'store.failed', cause }));
   }
 
@@ -182,10 +216,8 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
    */
   async function advance(live: LiveSession, next: Session): Promise<boolean> {
     const sealed = await sealer.seal(writeSession(next));
-    const rest = remaining(next);
     try {
-      await store.set(`successor:${next.id}`, sealed, rest);
-      if (!(await claimGeneration(next, rest))) return false;
+      if (!(await publish(next, sealed, remaining(next)))) return false;
     } catch (cause) {
       // The old refresh token is spent: the new one must reach the browser whether the store hears of it or not.
       events.emit({ type: 'store.failed', cause });
@@ -275,6 +307,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     return Math.max(1, endsAt(session, limits) - nowSeconds());
   }
 
+  /** Asks the store. @throws {BffError} `store_unavailable` */
   async function ask<T>(question: () => Promise<T>): Promise<T> {
     try {
       return await question();
@@ -296,6 +329,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     end,
     endById,
     catchUp,
+    ask,
     touch,
     setCookies,
     firstCookies,

@@ -98,7 +98,7 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
       events.emit({ type: 'token.refresh_failed', session: live.label, reason, cause: error });
       throw error;
     } finally {
-      await release(lock, owner);
+      await release(live, lock, owner);
     }
   }
 
@@ -108,7 +108,7 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     const deadline = Date.now() + lockSeconds * 1000;
     while (Date.now() < deadline) {
       if (await sessions.catchUp(live)) return true;
-      if (live.ended || (await store.compareAndSet(lock, undefined, owner, lockSeconds))) {
+      if (live.ended || (await sessions.ask(() => store.compareAndSet(lock, undefined, owner, lockSeconds)))) {
         // Between the look and the lock, the one who had it may have finished.
         return live.ended || (await sessions.catchUp(live));
       }
@@ -119,9 +119,11 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     });
   }
 
-  async function release(lock: string, owner: string): Promise<void> {
+  async function release(live: LiveSession, lock: string, owner: string): Promise<void> {
     if (!store.shared) return;
     try {
+      // Who waits must find the result when the lock is gone, also where the store was down when it was to be written.
+      await sessions.catchUp(live);
       if ((await store.get(lock)) === owner) await store.delete(lock);
     } catch (cause) {
       events.emit({ type: 'store.failed', cause });
