@@ -5,6 +5,7 @@ import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import type { ConfigInput } from '../../src/config.ts';
 import type { BrowserClient } from '../support/browser-client.ts';
 import {
   acceptWebSockets,
@@ -36,6 +37,11 @@ async function startSignedIn(
   const browser = world.client();
   await signIn(browser);
   return Object.assign(world, { browser, sockets: acceptWebSockets(world.api, apiOptions) });
+}
+
+/** A world whose route to the API has these keys, too. */
+function withRoute(keys: Partial<NonNullable<ConfigInput['api']>[number]>): WorldOptions {
+  return { config: (base) => ({ ...base, api: (base.api ?? []).map((route) => Object.assign({}, route, keys)) }) };
 }
 
 function tokenOf(request: IncomingMessage | undefined): string {
@@ -264,31 +270,29 @@ describe('the upgrade', () => {
   });
 
   test.each([
-    ['is down', (world: SocketWorld) => world.api.down(), 502, 'upstream_unavailable'],
+    ['is down', async (world: SocketWorld) => world.api.down(), 502, 'upstream_unavailable'],
     [
       'hangs up',
-      (world: SocketWorld) => world.sockets.handle((_, socket) => (socket.destroy(), 'taken')),
+      async (world: SocketWorld) => world.sockets.handle((_, socket) => (socket.destroy(), 'taken')),
       502,
       'upstream_unavailable',
     ],
-    ['never answers', (world: SocketWorld) => world.sockets.handle(() => 'taken'), 504, 'upstream_timeout'],
+    ['never answers', async (world: SocketWorld) => world.sockets.handle(() => 'taken'), 504, 'upstream_timeout'],
     [
       'speaks no HTTP',
-      (world: SocketWorld) => refuseUpgrades(world.sockets, 'SSH-2.0-x\r\n\r\n'),
+      async (world: SocketWorld) => refuseUpgrades(world.sockets, 'SSH-2.0-x\r\n\r\n'),
       502,
       'upstream_unavailable',
     ],
     [
       'switches to another protocol',
-      (world: SocketWorld) =>
+      async (world: SocketWorld) =>
         refuseUpgrades(world.sockets, 'HTTP/1.1 101 Hi\r\nconnection: Upgrade\r\nupgrade: tls/1.0\r\n\r\n'),
       502,
       'upstream_unavailable',
     ],
   ])('is answered with a problem when the API %s', async (_title, breakIt, status, code) => {
-    const world = await startSignedIn({
-      config: (base) => ({ ...base, api: (base.api ?? []).map((route) => ({ ...route, timeoutSeconds: 0.5 })) }),
-    });
+    const world = await startSignedIn(withRoute({ timeoutSeconds: 0.5 }));
     await breakIt(world);
     const refusal = await refusalOf(beginSocket(world, world.browser));
     expect(refusal.status).toBe(status);
@@ -336,19 +340,13 @@ describe('the upgrade', () => {
 
   test('is dropped at the API, too, when the client goes away meanwhile', async () => {
     const world = await startSignedIn();
-    let atApi: Duplex | undefined;
-    world.sockets.handle((_, socket) => {
-      atApi = socket;
-      return 'taken';
-    });
     for (const leave of [(socket: Socket) => socket.end(), (socket: Socket) => socket.resetAndDestroy()]) {
-      atApi = undefined;
+      const taken = nextUpgrade(world.sockets);
       const client = rawClient(world);
-      await vi.waitFor(() => expect(atApi).toBeDefined());
-      atApi?.resume();
-      const gone = once(atApi as unknown as Duplex, 'close');
+      const toApi = everything(await taken);
       leave(client);
-      await within(3, gone, 'the API still waits');
+      await within(3, toApi.ended, 'the API still waits');
+      expect(toApi.text()).toBe('');
     }
   });
 });
@@ -375,16 +373,31 @@ function rawClient(world: SocketWorld, following: Buffer = Buffer.alloc(0)): Soc
 
 const switched = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
 
-/** Joins a raw client with a raw API. `early` comes from the API in one write with its answer. */
-async function rawPair(world: SocketWorld, following?: Buffer, early = ''): Promise<{ client: Socket; atApi: Duplex }> {
+/** The connection of the next upgrade, unanswered. */
+function nextUpgrade(sockets: SocketApi): Promise<Duplex> {
   const taken = new Promise<Duplex>((resolve) => {
-    world.sockets.handle((_, socket) => {
+    sockets.handle((_, socket) => {
       resolve(socket);
       return 'taken';
     });
   });
+  return within(5, taken, 'the API had no upgrade');
+}
+
+/** Whether the other end of a connection is gone altogether: then it is reset by what is still sent there. */
+async function isCut(socket: Duplex): Promise<boolean> {
+  if (socket.destroyed) return true;
+  const closed = new Promise((resolve) => socket.on('error', () => undefined).once('close', resolve));
+  const writing = setInterval(() => socket.write('x'), 20);
+  await within(2, closed, 'the connection is still there').finally(() => clearInterval(writing));
+  return true;
+}
+
+/** Joins a raw client with a raw API. `early` comes from the API in one write with its answer. */
+async function rawPair(world: SocketWorld, following?: Buffer, early = ''): Promise<{ client: Socket; atApi: Duplex }> {
+  const taken = nextUpgrade(world.sockets);
   const client = rawClient(world, following);
-  const atApi = await within(5, taken, 'the API had no upgrade');
+  const atApi = await taken;
   atApi.write(`${switched}${early}`);
   return { client, atApi };
 }
@@ -525,21 +538,16 @@ describe('when its session ends, a socket is closed with 4401', () => {
 
   test('even while it was still being opened', async () => {
     const world = await startSignedIn();
-    const taken = new Promise<Duplex>((resolve) => {
-      world.sockets.handle((_, socket) => {
-        resolve(socket);
-        return 'taken';
-      });
-    });
+    const taken = nextUpgrade(world.sockets);
     const socket = beginSocket(world, world.browser);
     const refusal = refusalOf(socket);
     const atApi = await taken;
+    const toApi = everything(atApi);
     await world.browser.clone().fetch('/bff/logout', { method: 'POST' });
     atApi.write(switched);
-    atApi.resume();
     expect(JSON.parse((await refusal).body)).toMatchObject({ code: 'session_expired' });
     expect((await refusal).setCookies).toEqual([]);
-    await vi.waitFor(() => expect(atApi.destroyed).toBe(true));
+    await within(3, toApi.ended, 'the API still waits');
   });
 
   test('after the frame that was under way', async () => {
@@ -568,14 +576,13 @@ describe('when its session ends, a socket is closed with 4401', () => {
   test('also where the API never ends the frame, and both ends hold on', { timeout: 15_000 }, async () => {
     const world = await startSignedIn();
     const { client, atApi } = await rawPair(world);
-    const [toClient] = [everything(client), everything(atApi)];
+    const [toClient, toApi] = [everything(client), everything(atApi)];
     atApi.write(Buffer.from([0x82, 126, 0, 200, 1, 2, 3]));
     await vi.waitFor(() => expect(toClient.text()).toContain('\x01\x02\x03'));
-    const closed = Promise.all([once(client, 'close'), once(atApi, 'close')]);
-    atApi.on('error', () => atApi.destroy());
     await world.browser.clone().fetch('/bff/logout', { method: 'POST' });
-    void toClient.ended.then(() => client.end());
-    await within(8, closed, 'the sockets stayed open');
+    await within(1, toApi.ended, 'the API was not told');
+    await within(8, toClient.ended, 'the client was not let go');
+    expect(await Promise.all([isCut(client), isCut(atApi)])).toEqual([true, true]);
   });
 
   test('but gets no second Close frame where it has had one', async () => {
@@ -609,25 +616,18 @@ describe('a server that stops', () => {
     const toClient = everything(client);
     await vi.waitFor(() => expect(toClient.text()).toContain('101'));
     client.pause();
-    const cut = Promise.all([once(client, 'close'), once(atApi, 'close')]);
     atApi.resume();
     await world.server.close();
     client.resume();
-    client.on('end', () => client.end());
-    await within(3, cut, 'sockets are left');
+    expect(await Promise.all([isCut(client), isCut(atApi)])).toEqual([true, true]);
   });
 });
 
 describe('websocketTokenProtocol', () => {
-  const config = (prefix: string): WorldOptions => ({
-    config: (base) => ({
-      ...base,
-      api: (base.api ?? []).map((route) => ({ ...route, websocketTokenProtocol: prefix })),
-    }),
-  });
-
   test('offers the token to the API beside the protocols of the client', async () => {
-    const world = await startSignedIn(config('bearer.'), { handleProtocols: () => 'chat' });
+    const world = await startSignedIn(withRoute({ websocketTokenProtocol: 'bearer.' }), {
+      handleProtocols: () => 'chat',
+    });
     const { socket } = await openSocket(world, world.browser, { protocols: ['chat', 'Bearer.forged'] });
     const { request } = await world.sockets.accepted();
     expect(request.headers['sec-websocket-protocol']).toBe(`chat, bearer.${tokenOf(request)}`);
@@ -637,7 +637,7 @@ describe('websocketTokenProtocol', () => {
 
   test('writes it in base64url where the prefix says so', async () => {
     const prefix = 'base64url.bearer.authorization.k8s.io.';
-    const world = await startSignedIn(config(prefix), { handleProtocols: () => false });
+    const world = await startSignedIn(withRoute({ websocketTokenProtocol: prefix }), { handleProtocols: () => false });
     const { socket } = await openSocket(world, world.browser);
     const { request } = await world.sockets.accepted();
     const offered = request.headers['sec-websocket-protocol'] ?? '';
@@ -647,7 +647,7 @@ describe('websocketTokenProtocol', () => {
   });
 
   test('never shows it to the client, also when the API chooses it or refuses', async () => {
-    const world = await startSignedIn(config('bearer.'), {
+    const world = await startSignedIn(withRoute({ websocketTokenProtocol: 'bearer.' }), {
       handleProtocols: (offered) => [...offered].at(-1) ?? false,
     });
     const { socket, answer } = await openSocket(world, world.browser);
