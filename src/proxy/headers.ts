@@ -176,11 +176,12 @@ function mayPass(setCookie: string, names: CookieNames): boolean {
   );
 }
 
-/** The headers that a Connection header names (RFC 9110 7.6.1); undefined in the usual cases of none. */
-function nominatedBy(connection: string | undefined): ReadonlySet<string> | undefined {
+/** The headers that Connection headers name (RFC 9110 7.6.1); undefined in the usual cases of none. */
+function nominatedBy(connection: string | readonly string[] | undefined): ReadonlySet<string> | undefined {
   if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined;
   return new Set(
-    connection
+    // undici makes a list of a header that stands more than once, whatever the type says.
+    String(connection)
       .toLowerCase()
       .split(',')
       .map((name) => name.trim()),
