@@ -1,0 +1,349 @@
+/**
+ * The attacker's story: "APIs trust their proxy. So I write what the proxy would write: who I am, where I come from,
+ * which token I hold, in every spelling that some server folds into the real name. And if I own an API, or only get a
+ * header into its answers, I go for the browser: I set the session cookie, clear the site's data, open the origin to my
+ * page, or have a cache keep one person's answer for everybody."
+ */
+import { array, assert, asyncProperty, constantFrom, record, string, tuple } from 'fast-check';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { BrowserClient, Exchange } from '../support/browser-client.ts';
+import { sendRaw } from '../support/raw-call.ts';
+import { startRawServer } from '../support/raw.ts';
+import { signIn, startWorld, type World } from '../support/world.ts';
+
+const letter = constantFrom('a', 'e', 'k', 'T', 'x', '9', '-', '_', '!', '~', '.');
+
+let world: World;
+let alice: BrowserClient;
+
+beforeAll(async () => {
+  world = await startWorld({}, { scope: 'manual' });
+  alice = world.client();
+  await signIn(alice);
+});
+
+beforeEach(() => {
+  world.api.requests.length = 0;
+  world.api.answer();
+});
+
+afterAll(() => world.stop());
+
+/** The header lines that the API got, names in lower case. */
+function received(): Array<readonly [name: string, value: string]> {
+  const { rawHeaders } = world.api.last();
+  const pairs: Array<readonly [string, string]> = [];
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    pairs.push([(rawHeaders[at] ?? '').toLowerCase(), rawHeaders[at + 1] ?? '']);
+  }
+  return pairs;
+}
+
+function valuesOf(name: string): string[] {
+  return received()
+    .filter(([given]) => given.replaceAll('_', '-') === name)
+    .map(([, value]) => value);
+}
+
+/** Names by which an API learns from its proxy who calls and from where, what to do, and how to frame. */
+const dropped = `
+  Authorization Proxy-Authorization Cookie2 X-CSRF Forwarded Via X-Forwarded-By X-Forwarded-Server X-Forwarded-Port
+  X-Forwarded-User X-Forwarded-Email X-Forwarded-Groups X-Forwarded-Access-Token X-Forwarded-Client-Cert
+  X-Forwarded-Prefix X-Forwarded-Uri X-Forwarded-Method X-Real-IP X-Client-IP X-Cluster-Client-IP True-Client-IP
+  CF-Connecting-IP Fastly-Client-IP Client-IP X-Original-URL X-Rewrite-URL X-Original-URI X-Original-Host X-Host
+  X-HTTP-Method X-HTTP-Method-Override X-Method-Override Remote-User X-Remote-User X-User X-User-Id X-Username X-Email
+  X-Groups X-Roles X-Auth-Request-User X-Auth-Request-Email X-Auth-Request-Access-Token X-Authenticated-User
+  X-Authenticated-UserId X-Access-Token X-ID-Token X-MS-Client-Principal X-MS-Client-Principal-Id
+  X-Goog-Authenticated-User-Email X-Client-Cert X-SSL-Client-Cert X-SSL-Client-Verify SSL-Client-Verify
+  X-Envoy-External-Address X-Envoy-Original-Path TE Trailer Keep-Alive Proxy-Connection HTTP2-Settings
+`
+  .trim()
+  .split(/\s+/);
+
+/** Ours: they stand there once, with our value. */
+const setByUs = ['authorization', 'host', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto'];
+
+const spellings: ReadonlyArray<(name: string) => string> = [
+  (name) => name,
+  (name) => name.toLowerCase(),
+  (name) => name.toUpperCase(),
+  (name) => name.replaceAll('-', '_'),
+  (name) => name.toUpperCase().replaceAll('-', '_'),
+  (name) => name.replace('-', '_'),
+  (name) => name.replace(/-(?=[^-]*$)/, '_'),
+];
+
+describe('what the client says of itself', () => {
+  test.each(dropped)('%s never passes, however it is spelled', async (name) => {
+    const lines = spellings.map((spell) => `${spell(name)}: forged-canary`);
+    const answer = await sendRaw(world, alice, { target: '/api/me', lines });
+    expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+    expect(received().filter(([, value]) => value.includes('forged-canary'))).toEqual([]);
+    for (const own of setByUs) expect(valuesOf(own)).toHaveLength(1);
+  });
+
+  test.each(['X-Forwarded-For', 'X-Forwarded-Host', 'X-Forwarded-Proto'])('%s is ours alone', async (name) => {
+    const lines = spellings.map((spell) => `${spell(name)}: 6.6.6.6`);
+    await sendRaw(world, alice, { target: '/api/me', lines });
+    const { host } = new URL(world.origin);
+    const own = { 'x-forwarded-for': '127.0.0.1', 'x-forwarded-host': host, 'x-forwarded-proto': 'http' };
+    for (const [header, value] of Object.entries(own)) expect(valuesOf(header)).toEqual([value]);
+  });
+
+  test('Authorization: exactly one arrives, with the session’s token', async () => {
+    const lines = ['Authorization: Bearer forged', 'authorization: Basic Zm9yZ2Vk', 'AUTHORIZATION: x'];
+    await sendRaw(world, alice, { target: '/api/me', lines });
+    const [authorization, ...others] = valuesOf('authorization');
+    expect(others).toEqual([]);
+    expect(world.provider.secrets.get(authorization?.replace(/^Bearer /, '') ?? '')).toBe('accessToken');
+  });
+
+  test('Cookie: none arrives, ours or another’s', async () => {
+    await sendRaw(world, alice, { target: '/api/me', lines: ['Cookie: tracking=1', 'cookie: b=2', 'COOKIE: c=3'] });
+    expect(received().filter(([name]) => /cookie/.test(name))).toEqual([]);
+  });
+
+  test('headers that Connection names stay on the connection, and ours arrive all the same', async () => {
+    const nominated = ['Authorization', 'x-forwarded-for', 'Host', 'X-Hop', 'x-hop-two', 'Content-Length', 'cookie'];
+    const answer = await sendRaw(world, alice, {
+      method: 'POST',
+      target: '/api/me',
+      lines: [`Connection: ${nominated.join(' , ')}`, 'X-Hop: 1', 'X-HOP-TWO: 2', 'X-Kept: 3', 'Content-Length: 2'],
+      body: 'hi',
+    });
+    expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+    expect(received().map(([name]) => name)).toEqual(expect.arrayContaining([...setByUs, 'x-kept', 'content-length']));
+    expect(received().filter(([name]) => name.startsWith('x-hop'))).toEqual([]);
+    expect(world.api.last().body.toString()).toBe('hi');
+  });
+
+  test('any other header arrives as it was sent, and nothing is added but ours', async () => {
+    const name = tuple(
+      constantFrom('X-', 'x-', 'Accept-', 'If-', 'Content-', 'Q'),
+      string({ unit: letter, minLength: 1, maxLength: 12 }),
+    );
+    const value = string({
+      unit: constantFrom('a', 'Z', '0', ' ', ';', '=', '"', ',', '/', ':', '\u00e9', '\t'),
+      maxLength: 30,
+    });
+    const header = record({ name: name.map((parts) => parts.join('')), value: value.map((text) => text.trim()) });
+    await assert(
+      asyncProperty(array(header, { maxLength: 8 }), async (headers) => {
+        const sent = headers.filter((one) => !isOurs(one.name)).map((one) => [one.name.toLowerCase(), one.value]);
+        const lines = headers.map((one) => `${one.name}: ${one.value}`);
+        const answer = await sendRaw(world, alice, { target: '/api/me', lines });
+        expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+        const rest = received().filter(([given]) => ![...setByUs, 'connection', ...ownMetadata].includes(given));
+        expect(rest).toEqual(sent);
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+const ownMetadata = ['sec-fetch-site', 'sec-fetch-mode', 'sec-fetch-dest'];
+
+/** Names that the generator may hit by chance and that are not to pass, or that frame the message. */
+function isOurs(name: string): boolean {
+  const folded = name.toLowerCase().replaceAll('_', '-');
+  return folded === 'x-csrf' || folded === 'content-length' || dropped.some((one) => one.toLowerCase() === folded);
+}
+
+/** The `X-Forwarded-For` that the API gets. */
+async function chainWith(trustedProxies: string[], forwarded: string[]): Promise<string[]> {
+  const own = await startWorld({ config: { trustedProxies } });
+  const browser = own.client();
+  await signIn(browser);
+  const lines = forwarded.map((value) => `X-Forwarded-For: ${value}`);
+  const answer = await sendRaw(own, browser, { target: '/api/me', lines: [...lines, 'X-Forwarded-Host: evil.test'] });
+  expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+  expect(own.api.last().headers).toMatchObject({
+    'x-forwarded-host': new URL(own.origin).host,
+    'x-forwarded-proto': 'http',
+  });
+  return String(own.api.last().headers['x-forwarded-for']).split(', ');
+}
+
+describe('forwarded headers', () => {
+  test('of a peer that isn’t trusted are its own words', async () => {
+    expect(await chainWith([], ['203.0.113.7'])).toEqual(['127.0.0.1']);
+    expect(await chainWith(['10.0.0.0/8', '::1'], ['203.0.113.7, 10.0.0.1'])).toEqual(['127.0.0.1']);
+  });
+
+  test('of a trusted proxy name the client, and what the client claimed before is cut off', async () => {
+    expect(await chainWith(['127.0.0.1'], ['203.0.113.7'])).toEqual(['203.0.113.7', '127.0.0.1']);
+    expect(await chainWith(['127.0.0.0/8', '10.0.0.0/8'], ['6.6.6.6, 203.0.113.7, 10.1.2.3'])).toEqual([
+      '203.0.113.7',
+      '10.1.2.3',
+      '127.0.0.1',
+    ]);
+    expect(await chainWith(['127.0.0.1'], ['6.6.6.6', '203.0.113.7'])).toEqual(['203.0.113.7', '127.0.0.1']);
+    expect(await chainWith(['127.0.0.1'], ['::ffff:203.0.113.7'])).toEqual(['203.0.113.7', '127.0.0.1']);
+    expect(await chainWith(['127.0.0.1', '2001:db8::/32'], ['6.6.6.6, 2001:dead::1, 2001:db8::1'])).toEqual([
+      '2001:dead::1',
+      '2001:db8::1',
+      '127.0.0.1',
+    ]);
+  });
+
+  test('that hold no address bring none in', async () => {
+    for (const forwarded of ['unknown', 'evil.test', '_hidden', '"', "1' OR '1'='1", ',,,', '203.0.113.7:80, <b>']) {
+      expect(await chainWith(['127.0.0.1'], [forwarded])).toEqual(['127.0.0.1']);
+    }
+  });
+});
+
+/** A signed-in call's answer where the API answers with these header lines. */
+async function answerOf(lines: string[]): Promise<Exchange> {
+  const api = await startRawServer((socket) =>
+    socket.end(`HTTP/1.1 200 OK\r\n${lines.join('\r\n')}\r\nContent-Length: 2\r\n\r\nok`),
+  );
+  const own = await startWorld({ config: { api: [{ path: '/api', target: api.url }] } });
+  const browser = own.client();
+  await signIn(browser);
+  const answer = await browser.fetch('/api/me');
+  await api.close();
+  return answer;
+}
+
+describe('what an API says to the browser', () => {
+  const forged = [
+    'session=evil; Path=/',
+    'SESSION=evil',
+    'Session=evil; Max-Age=0; Path=/',
+    ' session=evil',
+    '\tsession=evil',
+    'session =evil',
+    'session.1=evil',
+    'session.4=; Max-Age=0',
+    'login-x=evil',
+    'LOGIN-abc-def=evil',
+    'logout=evil',
+    '=session=evil',
+    ' = session=evil',
+    '==session=evil',
+    'session',
+    '=login-x=evil',
+    '__Host-Http-session=evil; Secure; Path=/',
+    '__host-http-session=evil',
+    '__HOST-HTTP-LOGIN-x=evil',
+    '=__Host-Http-session=evil',
+    '__Host-Http-session.1=; Max-Age=0; Path=/; Secure; HttpOnly',
+    '__Host-Http-logout=evil',
+  ];
+
+  test('sets, changes and clears no cookie of ours', async () => {
+    const before = JSON.stringify(alice.cookies.all());
+    for (const line of forged) {
+      world.api.answer({ headers: { 'set-cookie': [line, 'fine=1; Path=/'] } });
+      const answer = await alice.fetch('/api/me');
+      expect([line, answer.setCookies]).toEqual([line, ['fine=1; Path=/']]);
+    }
+    alice.cookies.remove('fine');
+    expect(JSON.stringify(alice.cookies.all())).toBe(before);
+  });
+
+  test('sets no prefixed cookie of ours on an https origin either, where the plain names are its own', async () => {
+    const secure = await startWorld({
+      origin: 'https://app.example.test',
+      config: (base) => ({ ...base, listen: { ...base.listen, host: '127.0.0.1' } }),
+    });
+    const browser = secure.client();
+    await signIn(browser);
+    const prefixed = forged.filter((line) => /__host/i.test(line));
+    secure.api.answer({ headers: { 'set-cookie': prefixed } });
+    expect((await browser.fetch('/api/me')).setCookies).toEqual([]);
+    expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(true);
+  });
+
+  test('in any spelling of a cookie’s line', async () => {
+    const edge = constantFrom('', ' ', '=', ' =', '= ', '\t', ' = = ');
+    const own = constantFrom(
+      'session',
+      'session.1',
+      'session.3',
+      'login-abc',
+      'logout',
+      '__Host-Http-session',
+      '__Host-Http-login-x',
+    );
+    const tail = constantFrom('=evil', ' =evil', '', '=; Max-Age=0', '=evil; Domain=localhost', '=a=b');
+    const casing = constantFrom(
+      (text: string) => text,
+      (text: string) => text.toUpperCase(),
+      (text: string) => text.toLowerCase(),
+    );
+    await assert(
+      asyncProperty(edge, own, tail, casing, async (before, name, after, spell) => {
+        world.api.answer({ headers: { 'set-cookie': `${before}${spell(name)}${after}` } });
+        expect((await alice.fetch('/api/me')).setCookies).toEqual([]);
+      }),
+      { numRuns: 80 },
+    );
+  });
+
+  test('opens the origin to no other, and clears or moves nothing of it', async () => {
+    world.api.answer({
+      headers: {
+        'access-control-allow-origin': 'https://evil.test',
+        'Access-Control-Allow-Credentials': 'true',
+        'ACCESS-CONTROL-EXPOSE-HEADERS': '*',
+        'access-control-max-age': '600',
+        'access-control-anything-new': 'x',
+        'clear-site-data': '"*"',
+        'alt-svc': 'h3="evil.test:443"',
+        'proxy-authenticate': 'Basic',
+        'keep-alive': 'timeout=999',
+        upgrade: 'h2c',
+        trailer: 'set-cookie, access-control-allow-origin',
+        'x-fine': 'kept',
+      },
+    });
+    const answer = await alice.fetch('/api/me');
+    expect(answer.headers['x-fine']).toBe('kept');
+    const names = Object.keys(answer.headers).filter((name) =>
+      /^access-control|^clear|^alt|^proxy|^upgrade|^trailer/.test(name),
+    );
+    expect(names).toEqual([]);
+    expect(answer.headers['keep-alive']).not.toBe('timeout=999');
+  });
+
+  test('is kept by no cache unless it says so, and never with our cookie in it', async () => {
+    const cached = async () => (await alice.fetch('/api/me')).headers['cache-control'];
+    expect(await cached()).toBe('no-store');
+    world.api.answer({ status: 404, headers: { etag: '"1"', expires: 'Thu, 01 Jan 2099 00:00:00 GMT' } });
+    expect(await cached()).toBe('no-store');
+    world.api.answer({ headers: { 'cache-control': 'public, max-age=60' } });
+    expect(await cached()).toBe('public, max-age=60');
+    world.api.answer((request) =>
+      request.token === spent ? { status: 401 } : { headers: { 'Cache-Control': ['public', 'max-age=60'] } },
+    );
+    const spent = world.api.last().token;
+    const renewed = await alice.fetch('/api/me');
+    expect(renewed.setCookies).toHaveLength(1);
+    expect(renewed.headers['cache-control']).toBe('no-store');
+  });
+
+  test('with headers of its own connection, said once or many times, stays on that connection', async () => {
+    const once = await answerOf([
+      'Connection: close, X-Hop, Cache-Control',
+      'X-Hop: 1',
+      'Cache-Control: public',
+      'X-Fine: 1',
+    ]);
+    expect([once.status, once.text, once.headers['x-hop'], once.headers['x-fine']]).toEqual([
+      200,
+      'ok',
+      undefined,
+      '1',
+    ]);
+    expect(once.headers['cache-control']).toBe('no-store');
+    const twice = await answerOf(['Connection: close', 'Connection: X-Hop', 'X-Hop: 1', 'X-Fine: 1']);
+    expect([twice.status, twice.text, twice.headers['x-hop'], twice.headers['x-fine']]).toEqual([
+      200,
+      'ok',
+      undefined,
+      '1',
+    ]);
+  });
+});
