@@ -1,7 +1,7 @@
 /** How Sallyport connects to others: undici agents with explicit limits, one for the provider, one for the APIs. */
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import { Agent, buildConnector, fetch as undiciFetch, Pool } from 'undici';
+import { Agent, buildConnector, Client, fetch as undiciFetch, Pool, type Dispatcher } from 'undici';
 
 /** Metadata, keys and token responses are small; whatever is larger isn't one. */
 const maximumProviderResponseBytes = 1024 * 1024;
@@ -21,17 +21,51 @@ export interface Connection {
   readonly socketPath: string | undefined;
 }
 
+/**
+ * The connections to one upstream. A taken one carries one call and is given back after it.
+ *
+ * undici's own pool looks through all its connections for a free one at each call, which with thousands of open event
+ * streams costs more than the call; here the free ones are a stack.
+ */
+export interface ConnectionPool {
+  take(): Dispatcher;
+  give(dispatcher: Dispatcher): void;
+  /** Who waits for a first byte; they expire within a quarter of a second of their deadline. */
+  readonly waiting: Set<Waiter>;
+  destroy(): Promise<void>;
+}
+
+/** Somebody who waits for an upstream's first byte. */
+export interface Waiter {
+  /** In milliseconds, by `performance.now()`. */
+  readonly deadline: number;
+  expire(): void;
+}
+
+/** More free connections than this are closed. */
+const maximumFree = 512;
+
+/** Parallel calls to the provider; more wait. */
+const providerConnections = 128;
+
+const waiterCheckMs = 250;
+
 export interface Outbound {
   /** For the provider only: follows no redirect unless asked, bounded in size. */
   readonly providerFetch: typeof fetch;
   /** The connections to an API or a dev server. */
-  poolOf(connection: Connection): Pool;
+  poolOf(connection: Connection): ConnectionPool;
   close(): Promise<void>;
 }
 
 export function createOutbound(): Outbound {
-  const provider = new Agent({ connectTimeout: 5000, maxResponseSize: maximumProviderResponseBytes, allowH2: false });
-  const pools = new Map<string, Pool>();
+  const provider = new Agent({
+    connectTimeout: 5000,
+    connections: providerConnections,
+    maxResponseSize: maximumProviderResponseBytes,
+    allowH2: false,
+  });
+  const pools = new Map<string, ConnectionPool>();
   return {
     // undici's own types name the same classes as the platform's, but not to the compiler.
     providerFetch: ((input: string, init: object) =>
@@ -49,14 +83,59 @@ export function createOutbound(): Outbound {
   };
 }
 
-function createPool(connection: Connection): Pool {
-  return new Pool(connection.origin, {
+function createPool(connection: Connection): ConnectionPool {
+  const options = {
     connect: connectorOf(connection),
     keepAliveTimeout: upstreamKeepAliveMs,
     keepAliveMaxTimeout: upstreamKeepAliveMs,
     maxHeaderSize: 32 * 1024,
-    allowH2: connection.http2,
-  });
+    // A timer of undici's for each call costs 8 us: see `waiting`.
+    headersTimeout: 0,
+  };
+  const waiting = new Set<Waiter>();
+  const checker = setInterval(expireLate, waiterCheckMs, waiting).unref();
+  const connections = connection.http2 ? multiplexed(connection.origin, options) : single(connection.origin, options);
+  return {
+    ...connections,
+    waiting,
+    async destroy() {
+      clearInterval(checker);
+      await connections.destroy();
+    },
+  };
+}
+
+function expireLate(waiting: ReadonlySet<Waiter>): void {
+  const now = performance.now();
+  for (const waiter of waiting) if (waiter.deadline < now) waiter.expire();
+}
+
+/** HTTP/1.1: a connection carries one call at a time. The last one given back is the first one taken: it is alive. */
+function single(origin: string, options: Client.Options): Omit<ConnectionPool, 'waiting'> {
+  const all = new Set<Dispatcher>();
+  const free: Dispatcher[] = [];
+  return {
+    take() {
+      const known = free.pop();
+      if (known !== undefined) return known;
+      const client = new Client(origin, { ...options, allowH2: false });
+      all.add(client);
+      return client;
+    },
+    give(client) {
+      if (free.length < maximumFree) free.push(client);
+      else if (all.delete(client)) void client.close();
+    },
+    async destroy() {
+      await Promise.all([...all].map((client) => client.destroy()));
+    },
+  };
+}
+
+/** HTTP/2: one connection carries many calls, and undici shares them out. */
+function multiplexed(origin: string, options: Pool.Options): Omit<ConnectionPool, 'waiting'> {
+  const pool = new Pool(origin, { ...options, allowH2: true });
+  return { take: () => pool, give() {}, destroy: () => pool.destroy() };
 }
 
 function connectorOf({ origin, connectTimeoutSeconds, http2, caFile, socketPath }: Connection) {

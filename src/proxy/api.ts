@@ -3,11 +3,10 @@
  * both ways. When the API refuses the token, it is refreshed and the call replayed once, where that is safe.
  */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import { Pool } from 'undici';
 import type { ApiRoute, Config } from '../config.ts';
 import { BffError } from '../errors.ts';
 import { demandOwnOrigin, type createAddressReader } from '../inbound.ts';
-import type { Outbound } from '../outbound.ts';
+import type { ConnectionPool, Outbound } from '../outbound.ts';
 import { cookieNames } from '../session/cookies.ts';
 import type { LiveSession, OpenedSession, Sessions } from '../session/sessions.ts';
 import type { Refresher } from '../tokens/refresh.ts';
@@ -26,7 +25,7 @@ export interface ApiProxyDeps {
 /** A route with what is worked out once. */
 export interface Upstream {
   readonly route: ApiRoute;
-  readonly pool: Pool;
+  readonly pool: ConnectionPool;
   readonly host: string;
   /** The target's path, without "/" at its end. */
   readonly path: string;

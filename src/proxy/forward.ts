@@ -9,6 +9,7 @@ import { STATUS_CODES, type IncomingHttpHeaders, type ServerResponse } from 'nod
 import type { Duplex, Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { BffError } from '../errors.ts';
+import type { ConnectionPool, Waiter } from '../outbound.ts';
 import { announcedTrailers, interimHeaders, trailerFields } from './headers.ts';
 
 export interface UpstreamRequest {
@@ -45,11 +46,11 @@ export type Decide = (status: number, headers: IncomingHttpHeaders) => string[] 
 export type ForwardOutcome = 'sent' | 'discarded' | 'upgraded' | 'gone';
 
 /**
- * @param dispatcher the upstream's connections
+ * @param pool the upstream's connections
  * @throws {BffError} `upstream_unavailable` or `upstream_timeout`; if the response had begun, it is broken off by then
  */
 export function forward(
-  dispatcher: Dispatcher,
+  pool: ConnectionPool,
   request: UpstreamRequest,
   response: ServerResponse,
   decide: Decide,
@@ -57,57 +58,59 @@ export function forward(
   return new Promise((resolve, reject) => {
     // Who left while the session was opened or the token refreshed leaves no second time: nothing would end the call.
     if (response.destroyed) resolve('gone');
-    else new Exchange(dispatcher, request, response, decide, resolve, reject).dispatch();
+    else new Exchange(pool, request, response, decide, resolve, reject).dispatch();
   });
 }
 
 /** A discarded response gets this long to end, and its connection to be kept. */
 const discardMs = 1000;
 
-class Exchange implements Dispatcher.DispatchHandler {
-  readonly #dispatcher: Dispatcher;
+class Exchange implements Dispatcher.DispatchHandler, Waiter {
+  deadline = 0;
+  readonly #pool: ConnectionPool;
   readonly #request: UpstreamRequest;
   readonly #response: ServerResponse;
   readonly #decide: Decide;
   readonly #resolve: (outcome: ForwardOutcome) => void;
   readonly #reject: (error: BffError) => void;
+  #connection: Dispatcher | undefined;
   #controller: Dispatcher.DispatchController | undefined;
   #triedAgain = false;
   #discarding = false;
   #dataCame = false;
   #passesTrailers = false;
-  #clientGone = false;
+  #left = false;
 
   constructor(
-    dispatcher: Dispatcher,
+    pool: ConnectionPool,
     request: UpstreamRequest,
     response: ServerResponse,
     decide: Decide,
     resolve: (outcome: ForwardOutcome) => void,
     reject: (error: BffError) => void,
   ) {
-    this.#dispatcher = dispatcher;
+    this.#pool = pool;
     this.#request = request;
     this.#response = response;
     this.#decide = decide;
     this.#resolve = resolve;
     this.#reject = reject;
-    // Never taken off: an abort after the end does nothing, and costs less than the removal.
+    // Never taken off: that would cost more than to come here once more at the end.
     response.on('close', () => {
-      this.#clientGone = true;
-      this.#controller?.abort(new ClientGone());
+      if (this.#connection !== undefined) this.#leave();
     });
   }
 
   dispatch(): void {
     const { method, path, headers, body, limits, onUpgrade } = this.#request;
-    this.#dispatcher.dispatch(
+    this.#connection = this.#pool.take();
+    this.#wait();
+    this.#connection.dispatch(
       {
         method,
         path,
         headers,
         body,
-        headersTimeout: limits.timeoutSeconds * 1000,
         bodyTimeout: limits.idleTimeoutSeconds * 1000,
         upgrade: onUpgrade === undefined ? null : 'websocket',
       },
@@ -117,10 +120,44 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    if (this.#clientGone) controller.abort(new ClientGone());
+    if (this.#left) controller.abort(new Error('nobody waits any more'));
+  }
+
+  /** While a body is on its way, the upstream isn't late. */
+  onBodySent(): void {
+    if (this.deadline !== Infinity) this.#wait();
+  }
+
+  expire(): void {
+    this.#reject(new BffError('upstream_timeout', lateness('UND_ERR_HEADERS_TIMEOUT', this.#request.limits) ?? ''));
+    this.#leave();
+  }
+
+  #wait(): void {
+    this.deadline = performance.now() + this.#request.limits.timeoutSeconds * 1000;
+    this.#pool.waiting.add(this);
+  }
+
+  #stopWaiting(): void {
+    this.deadline = Infinity;
+    this.#pool.waiting.delete(this);
+  }
+
+  /** Nobody waits for the answer any more. */
+  #leave(): void {
+    this.#left = true;
+    this.#controller?.abort(new Error('nobody waits any more'));
+  }
+
+  /** The call is over and its connection free. */
+  #release(): void {
+    this.#stopWaiting();
+    if (this.#connection !== undefined) this.#pool.give(this.#connection);
+    this.#connection = undefined;
   }
 
   onRequestUpgrade(_: Dispatcher.DispatchController, __: number, headers: IncomingHttpHeaders, upstream: Duplex): void {
+    this.#release();
     const refusal = this.#request.onUpgrade?.(headers, upstream);
     if (refusal === undefined) this.#resolve('upgraded');
     else this.#reject(refusal);
@@ -136,6 +173,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       this.#inform(status, headers);
       return;
     }
+    this.#stopWaiting();
     const kept = this.#decide(status, headers);
     if (kept === undefined) {
       this.#discard(controller);
@@ -154,6 +192,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(_: Dispatcher.DispatchController, trailers: IncomingHttpHeaders): void {
+    this.#release();
     if (this.#discarding) return;
     if (this.#passesTrailers) this.#response.addTrailers(trailerFields(trailers));
     this.#response.end();
@@ -161,8 +200,9 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+    this.#release();
     if (this.#discarding) return;
-    if (this.#clientGone || this.#response.destroyed) this.#resolve('gone');
+    if (this.#left || this.#response.destroyed) this.#resolve('gone');
     else if (this.#response.headersSent) {
       // Once more round the loop, so that what came before the break has left by then.
       setImmediate(breakOff, this.#response);
@@ -220,8 +260,6 @@ class Exchange implements Dispatcher.DispatchHandler {
     );
   }
 }
-
-class ClientGone extends Error {}
 
 /** `writeInformation` is missing in older versions of Node, and in the types of this one. */
 type InformingResponse = ServerResponse & { writeInformation?(status: number, headers: readonly string[]): void };

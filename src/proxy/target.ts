@@ -8,7 +8,7 @@ import { BffError } from '../errors.ts';
 /** Characters that a path can't hold, or that parsers disagree about; a fragment has no place on the wire. */
 const odd = /[^\x21-\x7e]|[\\#]|%00/;
 /** `.` and `..` segments, in any spelling, also with the path parameters that some servers cut off. */
-const dotSegment = /\/(?:\.|%2e){1,2}(?:[/;?]|%3b|%2f|%5c|$)/i;
+const dotSegment = /(?:\/|%2f|%5c)(?:\.|%2e){1,2}(?:[/;?]|%3b|%2f|%5c|$)/i;
 const encodedSlash = /%2f|%5c/i;
 
 /** Finds routes by longest prefix on whole segments. */

@@ -5,11 +5,10 @@
 import { ServerResponse, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { Pool } from 'undici';
 import type { ApiRoute, Config } from '../config.ts';
 import { BffError, type RenderedProblem } from '../errors.ts';
 import type { createAddressReader } from '../inbound.ts';
-import type { Outbound } from '../outbound.ts';
+import type { ConnectionPool, Outbound } from '../outbound.ts';
 import { cookieNames } from '../session/cookies.ts';
 import type { LiveSession, Sessions } from '../session/sessions.ts';
 import type { Refresher } from '../tokens/refresh.ts';
@@ -48,7 +47,7 @@ interface Visitor {
 
 /** What is asked of an upstream, and how its answer is taken. */
 interface Handshake {
-  readonly pool: Pool;
+  readonly pool: ConnectionPool;
   readonly host: string;
   readonly path: string;
   readonly limits: UpstreamLimits;
