@@ -251,9 +251,8 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     await ask(() => store.set(`latest:${id}`, 'ended', Math.max(1, expiresAt - nowSeconds())));
   }
 
-  /** Looks for a newer generation that somebody else obtained. @returns whether there is one */
-  async function catchUp(live: LiveSession): Promise<boolean> {
-    const { generation } = live.session;
+  /** Looks for a newer generation than `generation` that somebody else obtained. @returns whether there is one */
+  async function catchUp(live: LiveSession, generation: number): Promise<boolean> {
     await synchronise(live);
     return live.session.generation > generation;
   }
@@ -329,6 +328,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     end,
     endById,
     catchUp,
+    synchronise,
     ask,
     touch,
     setCookies,

@@ -83,7 +83,7 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     await patiently(flight, patience);
     if (live.ended) throw sessionExpired();
     // The flight may have been another object's of the same session, when this one had been dropped from the cache.
-    if (live.session.generation === generation && !(await sessions.catchUp(live))) throw sessionExpired();
+    if (live.session.generation === generation && !(await sessions.catchUp(live, generation))) throw sessionExpired();
   }
 
   /** One redemption of one refresh token. Never depends on the request that began it. */
@@ -105,12 +105,14 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
   /** Takes the lock, or waits for the process that has it. @returns whether that one obtained the result */
   async function takenElsewhere(live: LiveSession, lock: string, owner: string): Promise<boolean> {
     if (!store.shared) return false;
+    // Of the token that this flight is for: another call may take over somebody's result at any moment.
+    const { generation } = live.session;
     const deadline = Date.now() + lockSeconds * 1000;
     while (Date.now() < deadline) {
-      if (await sessions.catchUp(live)) return true;
+      if (await sessions.catchUp(live, generation)) return true;
       if (live.ended || (await sessions.ask(() => store.compareAndSet(lock, undefined, owner, lockSeconds)))) {
         // Between the look and the lock, the one who had it may have finished.
-        return live.ended || (await sessions.catchUp(live));
+        return live.ended || (await sessions.catchUp(live, generation));
       }
       await sleep(pollMs);
     }
@@ -123,7 +125,7 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     if (!store.shared) return;
     try {
       // Who waits must find the result when the lock is gone, also where the store was down when it was to be written.
-      await sessions.catchUp(live);
+      await sessions.synchronise(live);
       if ((await store.get(lock)) === owner) await store.delete(lock);
     } catch (cause) {
       events.emit({ type: 'store.failed', cause });
@@ -135,7 +137,7 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     const answer = await provider.refresh(session.tokens, session.userInfo);
     if (!answer.granted) {
       // A second look: somebody else may have redeemed the token, and theirs is the newest generation.
-      if (await sessions.catchUp(live)) return;
+      if (await sessions.catchUp(live, session.generation)) return;
       events.emit({ type: 'token.refresh_failed', session: live.label, reason: answer.reason, cause: answer.cause });
       await sessions.end(live, answer.reason);
       return;
