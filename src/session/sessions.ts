@@ -68,6 +68,8 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   const touchIntervalSeconds = Math.min(maximumTouchIntervalSeconds, limits.idleSeconds / 20);
   const lives = new Map<string, LiveSession>();
   const opening = new Map<string, Promise<CachedCookie | undefined>>();
+  /** Sessions that ended while the store was down, and when they would have ended anyway. */
+  const untold = new Map<string, number>();
   const cookies = new LRUCache<string, CachedCookie>({
     maxSize: cacheBytes,
     // The text as key, and twice as much for the tokens and the newest seal behind it.
@@ -237,7 +239,10 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     }
   }
 
-  /** Ends the session for good, everywhere. Takes effect here before the store has answered. */
+  /**
+   * Ends the session for good, everywhere. Takes effect here before the store has answered; a store that is down holds
+   * nobody's sign-out up, and hears of it when it answers again.
+   */
   async function end(live: LiveSession, reason: SessionEnd): Promise<void> {
     live.ended = true;
     await endById(live.session.id, endsAt(live.session, limits), reason);
@@ -248,7 +253,17 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     const live = lives.get(id);
     if (live !== undefined) live.ended = true;
     events.emit({ type: 'session.ended', session: label(id), reason });
-    await ask(() => store.set(`latest:${id}`, 'ended', Math.max(1, expiresAt - nowSeconds())));
+    await tellEnding(id, expiresAt);
+  }
+
+  async function tellEnding(id: string, expiresAt: number): Promise<void> {
+    untold.delete(id);
+    try {
+      await store.set(`latest:${id}`, 'ended', Math.max(1, expiresAt - nowSeconds()));
+    } catch (cause) {
+      untold.set(id, expiresAt);
+      events.emit({ type: 'store.failed', cause });
+    }
   }
 
   /** Looks for a newer generation than `generation` that somebody else obtained. @returns whether there is one */
@@ -309,7 +324,9 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   /** Asks the store. @throws {BffError} `store_unavailable` */
   async function ask<T>(question: () => Promise<T>): Promise<T> {
     try {
-      return await question();
+      const answer = await question();
+      for (const [id, expiresAt] of untold) void tellEnding(id, expiresAt);
+      return answer;
     } catch (cause) {
       events.emit({ type: 'store.failed', cause });
       throw new BffError('store_unavailable', 'The session store does not answer. Try again in a moment.', {

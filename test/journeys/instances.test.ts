@@ -1,0 +1,276 @@
+/**
+ * Two instances behind a load balancer that knows no stickiness, with a real Redis between them: they act as one, and
+ * when Redis fails at whatever moment, nobody is signed out and nothing hangs.
+ */
+import { beforeEach, afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import type { BrowserClient, Exchange } from '../support/browser-client.ts';
+import { startRedis, type TestRedis } from '../support/redis.ts';
+import { signIn, startWorld, within, type ConfigOverrides, type RunningServer, type World } from '../support/world.ts';
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** The access token lives for 300 s. */
+const EXPIRED_MS = 301_000;
+
+interface Cluster extends World {
+  readonly redis: TestRedis;
+  readonly other: RunningServer;
+  /** A browser with the same cookies as `browser`, whose calls reach the other instance. */
+  readonly onOther: (browser: BrowserClient) => BrowserClient;
+}
+
+async function startCluster(config: ConfigOverrides = {}): Promise<Cluster> {
+  const redis = await startRedis();
+  onTestFinished(() => redis.close());
+  const world = await startWorld({
+    config: (base) => ({ ...base, redisUrl: redis.url, ...(typeof config === 'function' ? config(base) : config) }),
+  });
+  const other = await world.addInstance();
+  onTestFinished(() => expect(world.provider.reusedRefreshTokens).toBe(0));
+  const onOther = (browser: BrowserClient) => {
+    const clone = browser.clone();
+    clone.routeTo(other.port, world.origin);
+    return clone;
+  };
+  return Object.assign(world, { redis, other, onOther });
+}
+
+async function startSignedIn(
+  config?: ConfigOverrides,
+): Promise<Cluster & { here: BrowserClient; there: BrowserClient }> {
+  const cluster = await startCluster(config);
+  const here = cluster.client();
+  await signIn(here);
+  const there = cluster.onOther(here);
+  expect((await there.fetch('/api/known')).status).toBe(200);
+  return Object.assign(cluster, { here, there });
+}
+
+function statusesOf(answers: readonly Exchange[]): number[] {
+  return [...new Set(answers.map((answer) => answer.status))];
+}
+
+/** Calls until the answer is as wanted: for what comes back by itself. */
+async function eventually(status: number, call: () => Promise<Exchange>): Promise<void> {
+  await vi.waitFor(async () => expect((await call()).status).toBe(status), { timeout: 10_000, interval: 50 });
+}
+
+describe('two instances', () => {
+  test('serve a session that either of them began', async () => {
+    const { there, api } = await startSignedIn();
+    await there.fetch('/api/1');
+    expect(api.last().claims?.sub).toBe('alice');
+    expect((await there.fetch('/bff/session')).json()).toMatchObject({ authenticated: true });
+  });
+
+  test('redeem a refresh token once for 50 parallel calls spread over both', async () => {
+    const { here, there, provider, api } = await startSignedIn();
+    vi.advanceTimersByTime(EXPIRED_MS);
+    const before = api.requests.length;
+    const calls = Array.from({ length: 50 }, (_, index) => (index % 2 === 0 ? here : there).fetch(`/api/${index}`));
+    expect(statusesOf(await Promise.all(calls))).toEqual([200]);
+    expect(provider.calls.refresh).toBe(1);
+    expect(new Set(api.requests.slice(before).map((request) => request.token)).size).toBe(1);
+  });
+
+  test('take turns at refreshing', async () => {
+    const { here, there, provider } = await startSignedIn();
+    for (let turn = 1; turn <= 3; turn += 1) {
+      for (const browser of [here, there]) {
+        vi.advanceTimersByTime(EXPIRED_MS);
+        expect((await browser.fetch('/api/refreshes')).status).toBe(200);
+        expect((await (browser === here ? there : here).fetch('/api/joins')).status).toBe(200);
+      }
+      expect(provider.calls.refresh).toBe(turn * 2);
+    }
+  });
+
+  test('give the newest cookie to whoever comes to the other with the older one', async () => {
+    const { here, there, provider } = await startSignedIn();
+    vi.advanceTimersByTime(EXPIRED_MS);
+    await here.fetch('/api/1');
+    const answer = await there.fetch('/api/2');
+    expect(answer.status).toBe(200);
+    expect(answer.setCookies.join()).toContain('session=');
+    expect(provider.calls.refresh).toBe(1);
+  });
+
+  test('keep the session of the newest cookie when one of long ago comes first', async () => {
+    const { here, there, onOther, redis } = await startSignedIn();
+    vi.advanceTimersByTime(EXPIRED_MS);
+    await here.fetch('/api/refreshes');
+    await here.fetch('/api/shows-the-new-cookie');
+    await forgetSuccessors(redis);
+    expect((await there.fetch('/api/late')).status).toBe(401);
+    expect((await onOther(here).fetch('/api/new')).status).toBe(200);
+    expect((await here.fetch('/api/new')).status).toBe(200);
+  });
+
+  test('count the calls to either against the idle timeout', async () => {
+    const { there, server } = await startSignedIn({ session: { idleSeconds: 100 } });
+    for (let step = 0; step < 4; step += 1) {
+      vi.advanceTimersByTime(60_000);
+      expect((await there.fetch('/api/busy')).status).toBe(200);
+    }
+    there.routeTo(server.port);
+    expect((await there.fetch('/api/back')).status).toBe(200);
+  });
+
+  test('end a session together, whatever cookie of it comes, and at once', async () => {
+    const { here, there, assertNoSecrets } = await startSignedIn();
+    const stolen = there.clone();
+    expect((await here.fetch('/bff/logout', { method: 'POST' })).status).toBe(200);
+    expect((await stolen.fetch('/api/stolen')).at('code')).toBe('session_expired');
+    expect((await there.fetch('/bff/session')).json()).toMatchObject({ authenticated: false });
+    assertNoSecrets();
+  });
+
+  test('let a sign-out at one win over a refresh at the other', async () => {
+    const { here, there, provider } = await startSignedIn();
+    vi.advanceTimersByTime(EXPIRED_MS);
+    const gate = provider.hold('refresh', { after: 'commit' });
+    const refreshing = there.fetch('/api/refreshes');
+    await gate.arrived;
+    expect((await here.fetch('/bff/logout', { method: 'POST' })).status).toBe(200);
+    gate.release();
+    expect((await refreshing).status).toBe(401);
+    expect((await there.fetch('/api/after')).status).toBe(401);
+    expect(provider.calls.revocation).toBe(2);
+  });
+
+  test('end the session that a login at either of them replaces', async () => {
+    const { here, there, other } = await startSignedIn();
+    const earlier = here.clone();
+    here.routeTo(other.port);
+    await signIn(here, 'bob');
+    for (const old of [earlier, there]) expect((await old.fetch('/api/earlier')).at('code')).toBe('session_expired');
+    expect((await here.fetch('/api/later')).status).toBe(200);
+  });
+
+  test('leave nothing in Redis that tells a token', async () => {
+    const { here, there, redis, provider } = await startSignedIn();
+    vi.advanceTimersByTime(EXPIRED_MS);
+    await Promise.all([here.fetch('/api/1'), there.fetch('/api/2')]);
+    const dump = [...(await redis.dump())].flat().join('\n');
+    expect(dump).toContain('sallyport:successor:');
+    for (const secret of provider.secrets) expect(dump).not.toContain(secret);
+  });
+});
+
+describe.each([
+  { state: 'down', fail: (redis: TestRedis) => redis.down(), mend: (redis: TestRedis) => redis.up() },
+  { state: 'hanging', fail: (redis: TestRedis) => redis.freeze(), mend: (redis: TestRedis) => redis.resume() },
+])('while Redis is $state', ({ fail, mend }) => {
+  test('calls go on with an access token that is good, on instances that never saw the session, too', async () => {
+    const cluster = await startSignedIn();
+    await fail(cluster.redis);
+    const newcomer = await within(3, cluster.addInstance(), 'the instance did not start');
+    const elsewhere = cluster.here.clone();
+    elsewhere.routeTo(newcomer.port);
+    const calls = [cluster.here, cluster.there, elsewhere].map((browser) => browser.fetch('/api/1'));
+    const answers = await within(4, Promise.all(calls), 'the calls hung');
+    expect(statusesOf(answers)).toEqual([200]);
+    expect((await cluster.here.fetch('/bff/session')).json()).toMatchObject({ authenticated: true });
+    await mend(cluster.redis);
+  });
+
+  test('a call that needs a refresh gets 503, and its session stays', async () => {
+    const { here, there, redis, provider } = await startSignedIn();
+    vi.advanceTimersByTime(EXPIRED_MS);
+    await fail(redis);
+    const answers = await within(5, Promise.all([here.fetch('/api/1'), there.fetch('/api/2')]), 'the calls hung');
+    for (const answer of answers) {
+      expect(answer.status).toBe(503);
+      expect(answer.at('code')).toBe('store_unavailable');
+      expect(answer.headers['retry-after']).toBe('2');
+      expect(answer.setCookies).toEqual([]);
+    }
+    expect(provider.calls.refresh).toBe(0);
+    await mend(redis);
+    await eventually(200, () => here.fetch('/api/3'));
+    await eventually(200, () => there.fetch('/api/4'));
+    expect(provider.calls.refresh).toBe(1);
+  });
+
+  test('a token that is about to expire is used as it is', async () => {
+    const { here, redis, provider } = await startSignedIn();
+    vi.advanceTimersByTime(295_000);
+    await fail(redis);
+    expect((await within(4, here.fetch('/api/1'), 'the call hung')).status).toBe(200);
+    expect(provider.calls.refresh).toBe(0);
+    await mend(redis);
+  });
+
+  test.each(['before', 'after'] as const)(
+    'a refresh that it failed in the middle of, %s the provider has answered, is not lost',
+    async (moment) => {
+      const { here, there, redis, provider } = await startSignedIn();
+      vi.advanceTimersByTime(EXPIRED_MS);
+      const gate = provider.hold('refresh', moment === 'after' ? { after: 'commit' } : {});
+      const refreshing = here.fetch('/api/refreshes');
+      await gate.arrived;
+      await fail(redis);
+      gate.release();
+      expect((await within(5, refreshing, 'the call hung')).status).toBe(200);
+      expect((await here.fetch('/api/next')).status).toBe(200);
+      await mend(redis);
+      await vi.waitFor(async () => expect(await latestOf(redis, here)).toBe('1'), { timeout: 10_000, interval: 50 });
+      expect((await there.fetch('/api/older-cookie')).status).toBe(200);
+      expect(provider.calls.refresh).toBe(1);
+    },
+  );
+
+  test('a sign-out ends the session here and at the provider, and elsewhere when it is back', async () => {
+    const { here, there, redis, provider } = await startSignedIn();
+    const stolen = here.clone();
+    await fail(redis);
+    const answer = await within(4, here.fetch('/bff/logout', { method: 'POST' }), 'the sign-out hung');
+    expect(answer.status).toBe(200);
+    expect(here.cookies.get('session')).toBeUndefined();
+    expect(provider.calls.revocation).toBe(1);
+    expect((await stolen.fetch('/api/stolen')).status).toBe(401);
+    await mend(redis);
+    await eventually(401, async () => {
+      await stolen.fetch('/api/stolen');
+      return there.fetch('/api/elsewhere');
+    });
+  });
+
+  test('a login replaces a session all the same', async () => {
+    const { here, redis } = await startSignedIn();
+    await fail(redis);
+    await within(10, signIn(here, 'bob'), 'the login hung');
+    expect((await here.fetch('/api/1')).status).toBe(200);
+    await mend(redis);
+  });
+});
+
+test('a Redis that lost everything is told anew by whoever comes with the newest cookie', async () => {
+  const { here, there, onOther, redis, provider } = await startSignedIn();
+  vi.advanceTimersByTime(EXPIRED_MS);
+  await here.fetch('/api/refreshes');
+  const newest = onOther(here);
+  await redis.ask('FLUSHALL');
+  expect((await newest.fetch('/api/newest')).status).toBe(200);
+  expect((await there.fetch('/api/older')).status).toBe(200);
+  expect(provider.calls.refresh).toBe(1);
+});
+
+/** The grace period, which Redis counts by its own clock, is over. */
+async function forgetSuccessors(redis: TestRedis): Promise<void> {
+  const keys = [...(await redis.dump()).keys()].filter((key) => key.startsWith('sallyport:successor:'));
+  expect(keys).toHaveLength(1);
+  for (const key of keys) await redis.ask('DEL', key);
+}
+
+/** Which generation Redis holds for newest, once a call has met it. */
+async function latestOf(redis: TestRedis, browser: BrowserClient): Promise<string | undefined> {
+  await browser.fetch('/api/meets-redis');
+  return [...(await redis.dump())].find(([key]) => key.startsWith('sallyport:latest:'))?.[1];
+}
