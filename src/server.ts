@@ -84,6 +84,13 @@ const startedAt: unique symbol = Symbol('startedAt');
 type TimedResponse = ServerResponse & { [startedAt]?: number };
 
 function publicServer(bff: Bff, log: Log): Server {
+  const handle = log.isLevelEnabled('info')
+    ? (request: IncomingMessage, response: TimedResponse) => {
+        response[startedAt] = performance.now();
+        response.on('close', logRequest);
+        bff.listener(request, response);
+      }
+    : bff.listener;
   const server = createServer(
     {
       maxHeaderSize: maximumHeaderBytes,
@@ -91,20 +98,18 @@ function publicServer(bff: Bff, log: Log): Server {
       requestTimeout: requestTimeoutMs,
       keepAliveTimeout: keepAliveTimeoutMs,
     },
-    log.isLevelEnabled('info')
-      ? (request, response: TimedResponse) => {
-          response[startedAt] = performance.now();
-          response.on('close', logRequest);
-          bff.listener(request, response);
-        }
-      : bff.listener,
+    (request, response) => {
+      if (!refuseAmbiguous(request)) handle(request, response);
+    },
   );
   // A proxied call asks for its body when it is wanted, so that a refused upload isn't sent at all (RFC 9110 10.1.1).
   server.on('checkContinue', (request, response) => {
     if (!bff.isApiCall(request)) response.writeContinue();
     server.emit('request', request, response);
   });
-  server.on('upgrade', (request, socket, head) => void bff.upgrade(request, socket, head));
+  server.on('upgrade', (request, socket, head) => {
+    if (!refuseAmbiguous(request)) void bff.upgrade(request, socket, head);
+  });
   return server;
 
   /** One function for all responses: a closure for each costs the garbage collector more than the look-ups. */
@@ -123,6 +128,21 @@ function publicServer(bff: Bff, log: Log): Server {
       'request',
     );
   }
+}
+
+/**
+ * What others on the way may read differently and Node lets pass: Host said twice (RFC 9112 3.2), a version other than 1.
+ * Nothing more on that connection is answered, for it may be the rest of somebody's smuggled request.
+ */
+function refuseAmbiguous({ rawHeaders, httpVersionMajor, socket }: IncomingMessage): boolean {
+  if (socket.writableEnded) return true;
+  if (httpVersionMajor === 1 && rawHeaders.findIndex(isHost) === rawHeaders.findLastIndex(isHost)) return false;
+  socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n', () => socket.destroy());
+  return true;
+}
+
+function isHost(name: string, index: number): boolean {
+  return index % 2 === 0 && name.length === 4 && name.toLowerCase() === 'host';
 }
 
 /** `/livez`: the process runs. `/readyz`: it can sign people in, and isn't about to stop. */
