@@ -1,0 +1,267 @@
+/**
+ * The attacker's story: "The proxy lets me call what lies under /api, and puts a token on it. I want what lies beside it:
+ * the API's admin pages, its other prefix, another host altogether. Two programs read my path, the proxy and the server
+ * behind it. Wherever one decodes, folds, cuts or merges what the other doesn't, I get in between."
+ *
+ * The API sits under `/v1/`; whatever it gets outside of that, and whatever the canary gets at all, is a way out.
+ */
+import { array, assert, asyncProperty, constantFrom, oneof } from 'fast-check';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { BrowserClient } from '../support/browser-client.ts';
+import { startListener, type Listener } from '../support/listener.ts';
+import { sendRaw } from '../support/raw-call.ts';
+import { rawStatuses } from '../support/raw.ts';
+import { signIn, startWorld, type World } from '../support/world.ts';
+
+let world: World;
+let alice: BrowserClient;
+let canary: Listener;
+const canaryRequests: string[] = [];
+
+beforeAll(async () => {
+  canary = await startListener((request, response) => {
+    canaryRequests.push(request.url ?? '');
+    response.end('CANARY');
+  });
+  world = await startWorld(
+    {
+      config: (base) => ({
+        ...base,
+        api: [
+          { path: '/api', target: `${String(base.api?.[0]?.target)}/v1` },
+          { path: '/bare', target: String(base.api?.[0]?.target) },
+          { path: '/slashes', target: `${String(base.api?.[0]?.target)}/v1`, allowEncodedSlashes: true },
+        ],
+      }),
+    },
+    { scope: 'manual' },
+  );
+  alice = world.client();
+  await signIn(alice);
+});
+
+beforeEach(() => {
+  world.api.requests.length = 0;
+  canaryRequests.length = 0;
+});
+
+afterAll(async () => {
+  await world.stop();
+  await canary.close();
+});
+
+/** The status, and what the API got. */
+async function outcomeOf(target: string, method = 'GET'): Promise<{ status: number | undefined; got: string[] }> {
+  world.api.requests.length = 0;
+  const answer = await sendRaw(world, alice, { method, target });
+  if (/CANARY/.test(answer)) canaryRequests.push(target);
+  return { status: rawStatuses(Buffer.from(answer, 'latin1')).at(-1), got: world.api.requests.map(({ url }) => url) };
+}
+
+describe('is refused with 400, and reaches nobody', () => {
+  test.each([
+    '/api/..',
+    '/api/../',
+    '/api/../admin',
+    '/api/../../admin',
+    '/api/orders/../../admin',
+    '/api/.',
+    '/api/./',
+    '/api/./orders',
+    '/api/orders/.',
+    '/api/orders/..',
+    '/api/..?x',
+    '/api/%2e',
+    '/api/%2e%2e',
+    '/api/%2e%2e/admin',
+    '/api/%2E%2E/admin',
+    '/api/.%2e/admin',
+    '/api/%2e./admin',
+    '/api/%2e%2E/%2e%2e/admin',
+    '/api/..%2fadmin',
+    '/api/..%2Fadmin',
+    '/api/%2e%2e%2fadmin',
+    '/api/..%5cadmin',
+    '/api/..%5Cadmin',
+    '/api/..\\admin',
+    '/api/\\..\\admin',
+    '/api/orders%2f..%2f..%2fadmin',
+    '/api/orders%2fadmin',
+    '/api/orders%5cadmin',
+    '/api/%2fetc/passwd',
+    '/api/%5c%5chost',
+    '/api/..;/admin',
+    '/api/..;x=y/admin',
+    '/api/.;/orders',
+    '/api/;/../admin',
+    '/api/..%3b/admin',
+    '/api/%2e%2e;/admin',
+    '/api/%2e%2e%3Bx/admin',
+    '/api/%00',
+    '/api/orders%00.json',
+    '/api/%00/../admin',
+    '/api/orders#fragment',
+    '/api/#/../admin',
+    '/api/orders?x=1#fragment',
+    '/api/orders?#',
+    '/api/../bff/session',
+    '/bare/../admin',
+    '/bare/..;/admin',
+    '/slashes/../admin',
+    '/slashes/..%2fadmin',
+    '/slashes/%2e%2e%2fadmin',
+    '/slashes/..%5cadmin',
+    '/slashes/a%2f..%2f..%2fadmin',
+    '/slashes/a%2f%2e%2e%2fadmin',
+    '/slashes/a%5c..%5c..%5cadmin',
+    '/slashes/a%2f..',
+  ])('%s', async (target) => {
+    expect(await outcomeOf(target)).toEqual({ status: 400, got: [] });
+  });
+
+  test('any path with a byte that a URL must encode', async () => {
+    const wrong: number[] = [];
+    for (let byte = 0; byte < 256; byte += 1) {
+      // It begins the query.
+      if (byte === 0x3f) continue;
+      const character = String.fromCharCode(byte);
+      const isVisible = byte > 0x20 && byte < 0x7f && !'\\#'.includes(character);
+      const expected = isVisible ? `200 /v1/a${character}b` : '400 ';
+      const { status, got } = await outcomeOf(`/api/a${character}b`);
+      if (`${status} ${got.join()}` !== expected) wrong.push(byte);
+    }
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe('is not taken for an API call at all', () => {
+  test.each([
+    ['//HOST/api', 'a host in front'],
+    ['//HOST/api/orders', 'a host in front'],
+    ['///HOST/api/orders', 'more slashes'],
+    ['//api/orders', 'a doubled slash'],
+    ['/\\HOST/api', 'a backslash'],
+    ['http://HOST/api/orders', 'the absolute form'],
+    ['http://HOST', 'the absolute form without a path'],
+    ['HTTP://HOST/api/orders', 'the absolute form in capitals'],
+    ['https://HOST/api/orders', 'another scheme'],
+    ['http://user@HOST/api/orders', 'with a user name'],
+    ['ws://HOST/api/orders', 'a socket’s scheme'],
+    ['file:///api/orders', 'a file'],
+    ['@HOST/api/orders', 'a host behind an @'],
+    ['HOST/api/orders', 'no slash'],
+    ['api/orders', 'no slash'],
+    ['*', 'the asterisk form'],
+    ['?/api', 'a query only'],
+    ['#/api', 'a fragment only'],
+    ['/apiX', 'the prefix in the middle of a segment'],
+    ['/api.', 'a dot'],
+    ['/api..', 'two dots'],
+    ['/api..;/admin', 'two dots and a parameter'],
+    ['/api;/orders', 'a path parameter'],
+    ['/api;x=y/orders', 'a path parameter'],
+    ['/api@HOST/orders', 'the prefix as a user name'],
+    ['/api:80/orders', 'the prefix as a host'],
+    ['/api%2forders', 'an encoded slash behind the prefix'],
+    ['/api%2f..%2fadmin', 'an encoded slash and dots'],
+    ['/api%5corders', 'an encoded backslash behind the prefix'],
+    ['/api%3fx', 'an encoded question mark'],
+    ['/api%00/orders', 'a NUL'],
+    ['/api%20/orders', 'a space'],
+    ['/API/orders', 'capitals'],
+    ['/%61pi/orders', 'an encoded letter'],
+    ['/%2fapi/orders', 'an encoded slash in front'],
+    ['/./api/orders', 'a dot segment in front'],
+    ['/x/../api/orders', 'dot segments in front'],
+    ['/bff/../api/orders', 'dot segments in front'],
+    ['/%2e%2e/api/orders', 'encoded dot segments in front'],
+    ['/;/api/orders', 'a parameter in front'],
+  ])('%s (%s)', async (pattern) => {
+    for (const method of ['GET', 'POST', 'CONNECT', 'OPTIONS']) {
+      const { status, got } = await outcomeOf(pattern.replace('HOST', `127.0.0.1:${canary.port}`), method);
+      expect(got).toEqual([]);
+      expect([200, 400, 404, 405, undefined]).toContain(status);
+    }
+    expect(canaryRequests).toEqual([]);
+  });
+});
+
+describe('stays on the API’s host and below its path', () => {
+  test.each([
+    ['/api//HOST/x', '/v1//HOST/x'],
+    ['/api///HOST/x', '/v1///HOST/x'],
+    ['/api/@HOST/x', '/v1/@HOST/x'],
+    ['/api/http://HOST/x', '/v1/http://HOST/x'],
+    ['/api/x?to=http://HOST/', '/v1/x?to=http://HOST/'],
+    ['/api?@HOST/', '/v1?@HOST/'],
+    ['/api?/../admin', '/v1?/../admin'],
+    ['/api/x?..%2f..%00\\', '/v1/x?..%2f..%00\\'],
+    ['/bare//HOST/x', '//HOST/x'],
+    ['/bare/@HOST/x', '/@HOST/x'],
+    ['/bare?@HOST', '/?@HOST'],
+    ['/bare//', '//'],
+    ['/slashes/a%2Fb%5cc', '/v1/a%2Fb%5cc'],
+    ['/api/...', '/v1/...'],
+    ['/api/.a/..b/c..', '/v1/.a/..b/c..'],
+    ['/api/a;b=c/d', '/v1/a;b=c/d'],
+    ['/api/%25%32%65', '/v1/%25%32%65'],
+    ['/api/%zz%', '/v1/%zz%'],
+  ])('%s', async (target, expected) => {
+    const host = `127.0.0.1:${canary.port}`;
+    const { status, got } = await outcomeOf(target.replace('HOST', host));
+    expect({ status, got }).toEqual({ status: 200, got: [expected.replace('HOST', host)] });
+    expect(canaryRequests).toEqual([]);
+  });
+
+  test('a WebSocket’s path, too', async () => {
+    for (const target of [
+      `/api//127.0.0.1:${canary.port}/x`,
+      `/bare//127.0.0.1:${canary.port}/x`,
+      '/api/../x',
+      '/bare/@x',
+    ]) {
+      const lines = [
+        `Origin: ${world.origin}`,
+        'Upgrade: websocket',
+        'Connection: Upgrade',
+        'Sec-WebSocket-Version: 13',
+        'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+      ];
+      expect(await sendRaw(world, alice, { target, lines })).not.toContain('CANARY');
+    }
+    expect(canaryRequests).toEqual([]);
+  });
+
+  test('up to 16 kB; beyond what a head may hold it is 431, and never an error of ours', async () => {
+    const long = `/api/${'a'.repeat(16_000)}`;
+    expect(await outcomeOf(long)).toEqual({ status: 200, got: [long.replace('/api', '/v1')] });
+    expect(await outcomeOf(`/api/${'../'.repeat(5000)}admin`)).toEqual({ status: 400, got: [] });
+    expect(await outcomeOf(`/api/${'a'.repeat(40_000)}`)).toEqual({ status: 431, got: [] });
+  });
+});
+
+test('whatever gets through is the target’s path and the bytes behind the prefix', async () => {
+  const piece = oneof(
+    constantFrom('/', '//', '.', '..', '%2e', '%2F', '%5c', '%00', '%25', ';', '@', ':', '?', '#', '&', '=', '\\', '%'),
+    constantFrom('a', 'orders', 'é', '\u00ff', '~', '!', "'", '(', '*', '+', ',', '|', '^', '{', '`', '"', '<'),
+  );
+  const routes = constantFrom(['/api', '/v1'], ['/bare', ''], ['/slashes', '/v1']);
+  let through = 0;
+  await assert(
+    asyncProperty(routes, array(piece, { maxLength: 7 }), async ([prefix = '', target = ''], pieces) => {
+      const rest = pieces.join('');
+      const { status, got } = await outcomeOf(prefix + rest);
+      if (got.length > 0) through += 1;
+      const expected = rest.startsWith('/') ? target + rest : (target === '' ? '/' : target) + rest;
+      expect([[], [expected]]).toContainEqual(got);
+      expect([200, 400, 404]).toContain(status);
+      // Whoever behind us resolves it must stay below the target's path.
+      for (const url of got) {
+        const folded = new URL(`http://api${url.replaceAll(/%2f|%5c/gi, '/')}`).pathname;
+        expect(folded.startsWith(target)).toBe(true);
+      }
+    }),
+    { numRuns: 400 },
+  );
+  expect(through).toBeGreaterThan(40);
+});
