@@ -182,8 +182,10 @@ export function assembleBff(
     try {
       await apis.handle(request, response, upstream);
     } catch (error) {
-      if (response.headersSent) response.destroy();
-      else {
+      if (response.headersSent) {
+        response.destroy();
+        onFailure(asBffError(error), requestIdOf(request));
+      } else {
         const failure = renderFailed(error, request.headers, requestIdOf(request));
         response.writeHead(failure.status, failure.headers).end(failure.body);
       }

@@ -6,7 +6,7 @@
  * values that undici computes anyway, and costs the others a comparison.
  */
 import { STATUS_CODES, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
-import type { Duplex, Readable } from 'node:stream';
+import { Readable, type Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { BffError } from '../errors.ts';
 import type { ConnectionPool, Waiter } from '../outbound.ts';
@@ -129,6 +129,13 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
   }
 
   expire(): void {
+    // A body that flows and doesn't end waits for the client, not for the upstream.
+    const { body } = this.#request;
+    if (body instanceof Readable && body.readableFlowing === true && !body.readableEnded) {
+      this.#wait();
+      return;
+    }
+    this.#stopWaiting();
     this.#reject(new BffError('upstream_timeout', lateness('UND_ERR_HEADERS_TIMEOUT', this.#request.limits) ?? ''));
     this.#leave();
   }
@@ -205,12 +212,17 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
     if (this.#left || this.#response.destroyed) this.#resolve('gone');
     else if (this.#response.headersSent) {
       // Once more round the loop, so that what came before the break has left by then.
-      setImmediate(breakOff, this.#response);
-      this.#reject(upstreamFailure(error, this.#request.limits));
+      setImmediate(() => {
+        breakOff(this.#response);
+        this.#reject(upstreamFailure(error, this.#request.limits));
+      });
     } else if (this.#mayTryAgain(error)) {
       this.#triedAgain = true;
       // Once more round the loop: where one kept connection has ended, others have, and are noticed by then.
-      setImmediate(() => this.dispatch());
+      setImmediate(() => {
+        if (this.#response.destroyed) this.#resolve('gone');
+        else this.dispatch();
+      });
     } else this.#reject(upstreamFailure(error, this.#request.limits));
   }
 

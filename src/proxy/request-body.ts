@@ -46,7 +46,7 @@ export function takeBody(
   if (length !== undefined && length > limits.replayBytes) {
     return { content: new Upload(request, limits), length, replayable: false };
   }
-  return collect(request, limits);
+  return collect(request, limits, length);
 }
 
 /** A body that is streamed in any case; null where none follows. */
@@ -66,11 +66,24 @@ function demandPlainFraming({ headers, httpVersionMinor }: IncomingMessage): voi
   });
 }
 
-/** Reads up to the replay limit; what turns out larger is put back and streamed. */
-function collect(request: IncomingMessage, limits: BodyLimits): Promise<RequestBody | undefined> {
+/** A body of unknown length that isn't whole by then is taken for a stream, whose first bytes the API waits for. */
+const patienceMs = 1000;
+
+/** Reads up to the replay limit; what turns out larger, or to take long, is put back and streamed. */
+function collect(
+  request: IncomingMessage,
+  limits: BodyLimits,
+  length: number | undefined,
+): Promise<RequestBody | undefined> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
+    const stream = () => {
+      settle();
+      request.pause();
+      if (size > 0) request.unshift(Buffer.concat(chunks));
+      resolve({ content: new Upload(request, limits), length, replayable: false });
+    };
     const onData = (chunk: Buffer) => {
       chunks.push(chunk);
       size += chunk.length;
@@ -78,13 +91,7 @@ function collect(request: IncomingMessage, limits: BodyLimits): Promise<RequestB
         settle();
         drain(request);
         reject(tooLarge(limits));
-        return;
-      }
-      if (size <= limits.replayBytes) return;
-      settle();
-      request.pause();
-      request.unshift(Buffer.concat(chunks));
-      resolve({ content: new Upload(request, limits), length: undefined, replayable: false });
+      } else if (size > limits.replayBytes) stream();
     };
     const onEnd = () => {
       settle();
@@ -98,7 +105,11 @@ function collect(request: IncomingMessage, limits: BodyLimits): Promise<RequestB
       settle();
       resolve(undefined);
     };
-    const settle = () => request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
+    const timer = length === undefined ? setTimeout(stream, patienceMs) : undefined;
+    const settle = () => {
+      clearTimeout(timer);
+      request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
+    };
     request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
   });
 }

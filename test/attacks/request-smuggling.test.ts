@@ -147,14 +147,6 @@ test('a body with a GET takes its own bytes and no more', async () => {
   );
 });
 
-test('hosts mean nothing here, and the API gets its own', async () => {
-  const twice = callHead(browser, 'GET', '/api/x').replace(/Host: .*\r\n/, 'Host: evil.test\r\nHost: evil.test:1\r\n');
-  expect(finalOf(await exchange(world.server.port, `${twice}Connection: close\r\n\r\n`)).status).toBe(200);
-  const hosts = world.api.last().rawHeaders.filter((name) => name.toLowerCase() === 'host');
-  expect(hosts).toHaveLength(1);
-  expect(world.api.last().headers.host).toBe(new URL(world.api.url).host);
-});
-
 test('headers that a value tries to add stay a value', async () => {
   const answer = await browser.fetch(`/api/x?${encodeURIComponent('\r\nX-Injected: 1\r\n\r\nGET /api/smuggled')}`);
   expect(answer.status).toBe(200);

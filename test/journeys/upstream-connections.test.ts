@@ -107,14 +107,7 @@ describe('ways to the API', () => {
   test('HTTP/2 over https where the route says so: bodies both ways, and trailers', async () => {
     const certificate = await makeCertificate();
     const server = createSecureServer(certificate);
-    const answer = async (request: Http2ServerRequest, response: Http2ServerResponse) => {
-      const { length } = await readBody(request as unknown as IncomingMessage);
-      response.setHeader('z-twice', ['1', '2']);
-      response.addTrailers({ 'x-checksum': 'abc' });
-      response.write(`${request.httpVersion} ${request.headers[':authority']} `);
-      response.end(`${request.headers['authorization']?.slice(0, 7)} ${length}`);
-    };
-    server.on('request', (request, response) => void answer(request, response));
+    server.on('request', (request, response) => void answerWithTrailers(request, response));
     const { own, started, port } = await startOwn(server, { caFile: certificate.file, http2: true }, 'https');
     for (const length of [10, 2_000_000]) {
       const got = await own.fetch('/api/x', { method: 'POST', body: 'x'.repeat(length) });
@@ -145,6 +138,14 @@ describe('ways to the API', () => {
     expect((await own.fetch('/api/x')).text).toBe('orders /v1/x');
   });
 });
+
+async function answerWithTrailers(request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> {
+  const { length } = await readBody(request as unknown as IncomingMessage);
+  response.setHeader('z-twice', ['1', '2']);
+  response.addTrailers({ 'x-checksum': 'abc' });
+  response.write(`${request.httpVersion} ${request.headers[':authority']} `);
+  response.end(`${request.headers['authorization']?.slice(0, 7)} ${length}`);
+}
 
 /** Answers each connection's first request and hangs up on its second without a word. */
 function forgetful() {
