@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { DestinationStream } from 'pino';
 import { assembleBff, type Bff, type BffOptions } from './bff.ts';
 import type { Config } from './config.ts';
+import { asksForWebSocket } from './proxy/upgrade.ts';
 import { createLog, logEvents, type Log } from './telemetry/log.ts';
 
 /** Four session cookies and what browsers add must fit. */
@@ -91,17 +92,17 @@ function publicServer(bff: Bff, log: Log): Server {
         bff.listener(request, response);
       }
     : bff.listener;
-  const server = createServer(
-    {
-      maxHeaderSize: maximumHeaderBytes,
-      headersTimeout: headersTimeoutMs,
-      requestTimeout: requestTimeoutMs,
-      keepAliveTimeout: keepAliveTimeoutMs,
-    },
-    (request, response) => {
-      if (!refuseAmbiguous(request)) handle(request, response);
-    },
-  );
+  const options = {
+    maxHeaderSize: maximumHeaderBytes,
+    headersTimeout: headersTimeoutMs,
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: keepAliveTimeoutMs,
+    // Since Node 24.9, and newer than the types. Before, a call that offers h2c, as curl and Java may, is refused.
+    shouldUpgradeCallback: asksForWebSocket,
+  };
+  const server = createServer(options, (request, response) => {
+    if (!refuseAmbiguous(request)) handle(request, response);
+  });
   // A proxied call asks for its body when it is wanted, so that a refused upload isn't sent at all (RFC 9110 10.1.1).
   server.on('checkContinue', (request, response) => {
     if (!bff.isApiCall(request)) response.writeContinue();

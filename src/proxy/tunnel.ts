@@ -86,13 +86,13 @@ export class Tunnel {
 
   #attend(side: Duplex, other: Duplex, onClosed: () => void): void {
     side.on('drain', () => other.resume());
-    side.once('end', () => {
+    side.on('end', () => {
       other.end();
       this.#timer ??= setTimeout(() => this.destroy(), halfOpenMs).unref();
     });
     // What broke shows in `close`, which follows, and is nobody's fault here.
     side.on('error', () => side.destroy());
-    side.once('close', () => {
+    side.on('close', () => {
       // What was read before a connection broke is still delivered; what comes now has nowhere to go.
       other.end();
       other.resume();

@@ -26,6 +26,11 @@ const lingerMs = 2000;
 /** Silence after which the system asks whether a client is still there: one that lost its network says no goodbye. */
 const keepAliveMs = 60_000;
 
+/** Whether a request is for the `upgrade` event. Other protocols, which some clients offer with every call, are no reason. */
+export function asksForWebSocket({ headers }: IncomingMessage): boolean {
+  return headers.upgrade?.toLowerCase().includes('websocket') === true;
+}
+
 export interface UpgradeDeps {
   readonly sessions: Sessions;
   readonly refresher: Refresher;
@@ -83,7 +88,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     if (headers.origin !== config.origin) {
       throw new BffError('request_forbidden', 'WebSockets are opened from the own origin only.');
     }
-    if (headers.upgrade?.toLowerCase() !== 'websocket' || method !== 'GET' || hasBody(visitor.request)) {
+    if (!isWebSocket(headers) || method !== 'GET' || hasBody(visitor.request)) {
       throw new BffError('request_invalid', 'The only upgrade is a GET to WebSocket, without a body.');
     }
     const route = findRoute(url);
@@ -245,9 +250,13 @@ function isAboutAge(headers: IncomingHttpHeaders): boolean {
   return !isAboutScope(challenge) && !isStepUp(challenge);
 }
 
+function isWebSocket(headers: IncomingHttpHeaders): boolean {
+  return headers.upgrade?.toLowerCase() === 'websocket';
+}
+
 /** Why a connection that was switched isn't wanted. */
 function objectionTo(headers: IncomingHttpHeaders, live: LiveSession | undefined): BffError | undefined {
-  if (headers.upgrade?.toLowerCase() !== 'websocket') {
+  if (!isWebSocket(headers)) {
     return new BffError('upstream_unavailable', 'The API switched to another protocol than WebSocket.');
   }
   return live?.ended === true ? new BffError('session_expired', 'The session has ended. Sign in again.') : undefined;

@@ -326,6 +326,14 @@ describe('the upgrade', () => {
     expect(world.sockets.requests).toEqual([]);
   });
 
+  test('to another protocol, which some clients offer with every call, is left alone', async () => {
+    const world = await startSignedIn();
+    const headers = { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c', 'http2-settings': 'AAMAAABkAAQAAP__' };
+    const answer = await world.browser.fetch('/api/orders', { headers });
+    expect(answer.status).toBe(200);
+    expect(world.api.last().headers).not.toHaveProperty('upgrade');
+  });
+
   test('counts as a call against the idle timeout', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     const world = await startSignedIn({ config: { session: { idleSeconds: 100 } } });
