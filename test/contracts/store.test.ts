@@ -242,6 +242,42 @@ describe('a store in Redis', () => {
     await vi.waitFor(() => expect(errors).toHaveLength(2), { timeout: 5000 });
   });
 
+  test('tells once of what goes on', async () => {
+    const server = await startRedis({ password: 'another' });
+    onTestFinished(() => server.close());
+    const { errors } = open(`redis://:wrong@127.0.0.1:${server.port}`);
+    const attempts = async () => Number(/cmdstat_auth:calls=(\d+)/.exec(await server.ask('INFO', 'commandstats'))?.[1]);
+    const before = await attempts();
+    // Asking signs in as well: each look counts one.
+    let looks = 0;
+    await vi.waitFor(async () => expect((await attempts()) - before - ++looks).toBeGreaterThan(3), { timeout: 10_000 });
+    expect(errors.map(({ message }) => message.split(' ')[0])).toEqual(['WRONGPASS']);
+  });
+
+  test('fails what is under way at once when its server dies', async () => {
+    const { server, store } = await startOwn();
+    await store.set('a', 'value', 60);
+    server.freeze();
+    const asked = timed(store.get('a'));
+    await server.down();
+    expect(await asked).toBeLessThan(500);
+  });
+
+  test('waits no longer for an answer that comes in drops', async () => {
+    const proxy = await startRawServer((socket) => {
+      socket.write('$20\r\nredis_version:7.0.15\r\n');
+      socket.once('data', () => {
+        socket.write('$100\r\n');
+        const dripping = setInterval(() => socket.write('.'), 100);
+        socket.once('close', () => clearInterval(dripping));
+      });
+    });
+    onTestFinished(() => proxy.close());
+    const { store } = open(`redis://127.0.0.1:${proxy.port}`);
+    expect(await timed(store.get('a'))).toBeLessThan(1500);
+    await expect(store.get('a')).rejects.toThrow(unavailable);
+  });
+
   test('fails at once while its server is down', async () => {
     const { server, store } = await startOwn();
     await store.set('a', 'value', 60);
@@ -255,7 +291,7 @@ describe('a store in Redis', () => {
   test('costs no call an error when a connection is lost and the server is there', async () => {
     const { server, store } = await startOwn();
     await store.set('a', 'value', 60);
-    for (let round = 0; round < 5; round += 1) {
+    for (let round = 0; round < 20; round += 1) {
       await server.ask('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
       await vi.waitFor(async () => expect(await server.ask('CLIENT', 'LIST')).not.toMatch(/cmd=(get|set)/));
       expect(await store.get('a')).toBe('value');

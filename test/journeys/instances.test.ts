@@ -163,9 +163,15 @@ describe('two instances', () => {
   });
 });
 
-describe.each([
-  { state: 'down', fail: (redis: TestRedis) => redis.down(), mend: (redis: TestRedis) => redis.up() },
-  { state: 'hanging', fail: (redis: TestRedis) => redis.freeze(), mend: (redis: TestRedis) => redis.resume() },
+interface Outage {
+  readonly state: string;
+  readonly fail: (redis: TestRedis) => Promise<void>;
+  readonly mend: (redis: TestRedis) => Promise<void>;
+}
+
+describe.each<Outage>([
+  { state: 'down', fail: (redis) => redis.down(), mend: (redis) => redis.up() },
+  { state: 'hanging', fail: async (redis) => redis.freeze(), mend: async (redis) => redis.resume() },
 ])('while Redis is $state', ({ fail, mend }) => {
   test('calls go on with an access token that is good, on instances that never saw the session, too', async () => {
     const cluster = await startSignedIn();
