@@ -82,9 +82,8 @@ async function worldWithTabs(options: WorldOptions): Promise<{ world: World; tab
 }
 
 describe.each(['cookie that fits one', 'cookie in chunks'])('two users, 1,000 interleaved calls, a %s', (kind) => {
-  const provider = {
-    settings: { lifetimes: { accessToken: 60 }, accessTokenPadding: kind.endsWith('chunks') ? 4000 : 0 },
-  };
+  const lifetimes = { accessToken: 60, idToken: 300, refreshToken: 86_400, code: 60, session: 86_400 };
+  const provider = { settings: { lifetimes, accessTokenPadding: kind.endsWith('chunks') ? 4000 : 0 } };
 
   test('with a refresh in every round: never a swapped token', async () => {
     const { world, tabs } = await worldWithTabs({ provider });
