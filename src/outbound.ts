@@ -28,11 +28,19 @@ export interface Connection {
  * streams costs more than the call; here the free ones are a stack.
  */
 export interface ConnectionPool {
-  take(): Dispatcher;
-  give(dispatcher: Dispatcher): void;
-  /** Who waits for a first byte; they expire within a quarter of a second of their deadline. */
-  readonly waiting: Set<Waiter>;
+  take(): Lease;
+  give(lease: Lease): void;
   destroy(): Promise<void>;
+}
+
+/** A connection, taken for one call. */
+export interface Lease {
+  readonly dispatcher: Dispatcher;
+  /**
+   * Who waits for the first byte: expires within a quarter of a second of its deadline. In place of a timer for each
+   * call (8 us), and no `Set` of calls: its outgrown tables keep the calls of seconds alive (13 % of the time in GC).
+   */
+  waiter: Waiter | undefined;
 }
 
 /** Somebody who waits for an upstream's first byte. */
@@ -84,58 +92,47 @@ export function createOutbound(): Outbound {
 }
 
 function createPool(connection: Connection): ConnectionPool {
+  const { origin, http2 } = connection;
   const options = {
     connect: connectorOf(connection),
     keepAliveTimeout: upstreamKeepAliveMs,
     keepAliveMaxTimeout: upstreamKeepAliveMs,
     maxHeaderSize: 32 * 1024,
-    // A timer of undici's for each call costs 8 us: see `waiting`.
     headersTimeout: 0,
   };
-  const waiting = new Set<Waiter>();
-  const checker = setInterval(expireLate, waiterCheckMs, waiting).unref();
-  const connections = connection.http2 ? multiplexed(connection.origin, options) : single(connection.origin, options);
-  return {
-    ...connections,
-    waiting,
-    async destroy() {
-      clearInterval(checker);
-      await connections.destroy();
-    },
-  };
-}
-
-function expireLate(waiting: ReadonlySet<Waiter>): void {
-  const now = performance.now();
-  for (const waiter of waiting) if (waiter.deadline < now) waiter.expire();
-}
-
-/** HTTP/1.1: a connection carries one call at a time. The last one given back is the first one taken: it is alive. */
-function single(origin: string, options: Client.Options): Omit<ConnectionPool, 'waiting'> {
-  const all = new Set<Dispatcher>();
-  const free: Dispatcher[] = [];
+  // HTTP/1.1 carries one call at a time; over HTTP/2 one connection carries many, and undici shares them out.
+  const shared = http2 ? new Pool(origin, { ...options, allowH2: true }) : undefined;
+  const leases = new Set<Lease>();
+  const free: Lease[] = [];
+  const checker = setInterval(expireLate, waiterCheckMs, leases).unref();
   return {
     take() {
+      // The last one given back is the likeliest to be alive.
       const known = free.pop();
       if (known !== undefined) return known;
-      const client = new Client(origin, { ...options, allowH2: false });
-      all.add(client);
-      return client;
+      const lease = { dispatcher: shared ?? new Client(origin, { ...options, allowH2: false }), waiter: undefined };
+      leases.add(lease);
+      return lease;
     },
-    give(client) {
-      if (free.length < maximumFree) free.push(client);
-      else if (all.delete(client)) void client.close();
+    give(lease) {
+      if (free.length < maximumFree) {
+        free.push(lease);
+        return;
+      }
+      leases.delete(lease);
+      if (lease.dispatcher !== shared) void lease.dispatcher.close();
     },
     async destroy() {
-      await Promise.all([...all].map((client) => client.destroy()));
+      clearInterval(checker);
+      await Promise.all([...leases].map(({ dispatcher }) => dispatcher.destroy()));
+      await shared?.destroy();
     },
   };
 }
 
-/** HTTP/2: one connection carries many calls, and undici shares them out. */
-function multiplexed(origin: string, options: Pool.Options): Omit<ConnectionPool, 'waiting'> {
-  const pool = new Pool(origin, { ...options, allowH2: true });
-  return { take: () => pool, give() {}, destroy: () => pool.destroy() };
+function expireLate(leases: ReadonlySet<Lease>): void {
+  const now = performance.now();
+  for (const { waiter } of leases) if (waiter !== undefined && waiter.deadline < now) waiter.expire();
 }
 
 function connectorOf({ origin, connectTimeoutSeconds, http2, caFile, socketPath }: Connection) {

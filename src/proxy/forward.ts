@@ -9,7 +9,7 @@ import { STATUS_CODES, type IncomingHttpHeaders, type ServerResponse } from 'nod
 import { Readable, type Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { BffError } from '../errors.ts';
-import type { ConnectionPool, Waiter } from '../outbound.ts';
+import type { ConnectionPool, Lease, Waiter } from '../outbound.ts';
 import { announcedTrailers, interimHeaders, trailerFields } from './headers.ts';
 
 export interface UpstreamRequest {
@@ -73,7 +73,7 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
   readonly #decide: Decide;
   readonly #resolve: (outcome: ForwardOutcome) => void;
   readonly #reject: (error: BffError) => void;
-  #connection: Dispatcher | undefined;
+  #lease: Lease | undefined;
   #controller: Dispatcher.DispatchController | undefined;
   #triedAgain = false;
   #discarding = false;
@@ -97,15 +97,16 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
     this.#reject = reject;
     // Never taken off: that would cost more than to come here once more at the end.
     response.on('close', () => {
-      if (this.#connection !== undefined) this.#leave();
+      if (this.#lease !== undefined) this.#leave();
     });
   }
 
   dispatch(): void {
     const { method, path, headers, body, limits, onUpgrade } = this.#request;
-    this.#connection = this.#pool.take();
+    const lease = this.#pool.take();
+    this.#lease = lease;
     this.#wait();
-    this.#connection.dispatch(
+    lease.dispatcher.dispatch(
       {
         method,
         path,
@@ -125,7 +126,7 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
 
   /** While a body is on its way, the upstream isn't late. */
   onBodySent(): void {
-    if (this.deadline !== Infinity) this.#wait();
+    if (this.#lease?.waiter === this) this.#wait();
   }
 
   expire(): void {
@@ -142,12 +143,11 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
 
   #wait(): void {
     this.deadline = performance.now() + this.#request.limits.timeoutSeconds * 1000;
-    this.#pool.waiting.add(this);
+    if (this.#lease !== undefined) this.#lease.waiter = this;
   }
 
   #stopWaiting(): void {
-    this.deadline = Infinity;
-    this.#pool.waiting.delete(this);
+    if (this.#lease !== undefined) this.#lease.waiter = undefined;
   }
 
   /** Nobody waits for the answer any more. */
@@ -158,9 +158,11 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
 
   /** The call is over and its connection free. */
   #release(): void {
-    this.#stopWaiting();
-    if (this.#connection !== undefined) this.#pool.give(this.#connection);
-    this.#connection = undefined;
+    const lease = this.#lease;
+    if (lease === undefined) return;
+    this.#lease = undefined;
+    lease.waiter = undefined;
+    this.#pool.give(lease);
   }
 
   onRequestUpgrade(_: Dispatcher.DispatchController, __: number, headers: IncomingHttpHeaders, upstream: Duplex): void {
