@@ -1,5 +1,5 @@
-// Installs what is missing before `npm start`, `npm run serve` and (with --for-tests) `npm test`. It runs before anything
-// is installed, so it is plain JavaScript for any Node from 18 on, without dependencies.
+// Installs what is missing before `npm start`, `npm run serve`, `npm test` (--for-tests) and `npm run test:keycloak`
+// (--for-keycloak). It runs before anything is installed, so it is plain JavaScript for any Node from 18 on, without dependencies.
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
@@ -35,8 +35,29 @@ const SYSTEM_NEEDS = [
   },
 ];
 
+/** What `npm run test:keycloak` needs besides. */
+const KEYCLOAK_NEEDS = [
+  {
+    name: 'Java',
+    variable: 'JAVA_COMMAND',
+    anyOf: ['java'],
+    paths: [],
+    packages: ['default-jre-headless'],
+    remedy: 'install Java 17 or newer',
+  },
+  {
+    name: 'Maven',
+    variable: 'MAVEN_COMMAND',
+    anyOf: ['mvn'],
+    paths: [],
+    packages: ['maven'],
+    remedy: 'install Maven, or set KEYCLOAK_HOME to an unpacked Keycloak',
+  },
+];
+
 installNodePackages();
-if (process.argv.includes('--for-tests')) installSystemPackages();
+if (process.argv.includes('--for-tests')) installSystemPackages(SYSTEM_NEEDS);
+if (process.argv.includes('--for-keycloak')) installSystemPackages(KEYCLOAK_NEEDS);
 
 function installNodePackages() {
   if (!isOutdated()) return;
@@ -76,8 +97,8 @@ function packagesOf(lockFile) {
   return JSON.parse(readFileSync(lockFile, 'utf8')).packages;
 }
 
-function installSystemPackages() {
-  const missing = SYSTEM_NEEDS.filter((need) => !isThere(need));
+function installSystemPackages(needs) {
+  const missing = needs.filter((need) => !isThere(need));
   if (missing.length === 0) return;
   const sudo = rightsToInstall();
   if (sudo === undefined || findCommand('apt-get') === undefined) explain(missing);
