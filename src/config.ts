@@ -396,7 +396,7 @@ function unknownKey(path: readonly string[]): ConfigFault {
 /** Rules that span keys. Each looks only at keys that are valid in themselves. */
 function crossFaults(parsed: Partial<Parsed>, httpIssuerAllowed: boolean): ConfigFault[] {
   const faults: ConfigFault[] = [];
-  const { origin, issuer, spa, session, redisUrl } = parsed;
+  const { origin, issuer, spa, session } = parsed;
   if (origin !== undefined && isPlainHttp(origin) && !isLoopback(new URL(origin).hostname)) {
     faults.push({ path: 'origin', reason: 'must be https: http is only for localhost, 127.0.0.1 and [::1]' });
   }
@@ -407,8 +407,9 @@ function crossFaults(parsed: Partial<Parsed>, httpIssuerAllowed: boolean): Confi
     });
   }
   if (spa !== undefined) faults.push(...spaFaults(spa));
-  if (session?.mode === 'store' && redisUrl === undefined) {
-    faults.push({ path: 'session.mode', reason: '"store" needs a store: set SALLYPORT_REDIS_URL, or use "cookie"' });
+  if (session?.mode === 'store') {
+    const reason = 'store sessions are not available yet; use "cookie", which shares sessions over SALLYPORT_REDIS_URL';
+    faults.push({ path: 'session.mode', reason });
   }
   if (parsed.api !== undefined) faults.push(...routeFaults(parsed.api, parsed.basePath));
   return faults;

@@ -3,6 +3,7 @@
  * when Redis fails at whatever moment, nobody is signed out and nothing hangs.
  */
 import { beforeEach, afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { resolveConfig, type ConfigInput } from '../../src/config.ts';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { signIn, startWorld, within, type ConfigOverrides, type RunningServer, type World } from '../support/world.ts';
@@ -266,6 +267,13 @@ test('a Redis that lost everything is told anew by whoever comes with the newest
   expect((await newest.fetch('/api/newest')).status).toBe(200);
   expect((await there.fetch('/api/older')).status).toBe(200);
   expect(provider.calls.refresh).toBe(1);
+});
+
+test('sessions in the store itself are refused at start-up rather than kept in cookies', () => {
+  const session = { mode: 'store' } as const;
+  expect(() => resolveConfig({ session, redisUrl: 'redis://127.0.0.1:6379' } as ConfigInput)).toThrow(
+    'session.mode: store sessions are not available yet',
+  );
 });
 
 /** The grace period, which Redis counts by its own clock, is over. */
