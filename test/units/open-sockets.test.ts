@@ -1,0 +1,99 @@
+/** The register of open WebSockets: what it knows of a session that the cache forgot, and what it holds on to. */
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { duplexPair, type Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { queryObjects } from 'node:v8';
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
+import { resolveConfig } from '../../src/config.ts';
+import { createEvents } from '../../src/events.ts';
+import { createOpenSockets } from '../../src/proxy/open-sockets.ts';
+import { Tunnel } from '../../src/proxy/tunnel.ts';
+import { createSessions } from '../../src/session/sessions.ts';
+import { createMemoryStore } from '../../src/store/memory.ts';
+import { nowSeconds } from '../../src/token-set.ts';
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+function setUp() {
+  const config = resolveConfig({
+    origin: 'http://localhost:3000',
+    issuer: 'http://localhost:4000',
+    client: { id: 'app', secret: 'not much of one' },
+    secrets: ['a sealing secret of more than 32 characters'],
+    session: { idleSeconds: 100 },
+  });
+  const store = createMemoryStore();
+  onTestFinished(() => store.close());
+  const events = createEvents();
+  const sessions = createSessions(config, { store, events });
+  return { sessions, openSockets: createOpenSockets({ sessions, events }) };
+}
+
+function begin(sessions: ReturnType<typeof setUp>['sessions'], accessToken: string) {
+  const accessTokenExpiresAt = nowSeconds() + 3600;
+  return sessions.begin({ accessToken, idToken: 'id', refreshToken: 'refresh', accessTokenExpiresAt }, undefined);
+}
+
+/** The far ends of a client and an upstream, and the near ones. */
+function ends(): { client: Duplex; upstream: Duplex; nearClient: Duplex; nearUpstream: Duplex } {
+  const [client, nearClient] = duplexPair();
+  const [upstream, nearUpstream] = duplexPair();
+  for (const end of [client, upstream]) end.resume().on('end', () => end.end());
+  return { client, upstream, nearClient, nearUpstream };
+}
+
+test('calls keep a socket open also when the cache has forgotten its session in between', async () => {
+  const { sessions, openSockets } = setUp();
+  const live = await begin(sessions, 'small');
+  const cookie = `session=${live.sealed}`;
+  const { client, nearClient, nearUpstream } = ends();
+  openSockets.add(nearClient, nearUpstream, live);
+  // Sessions that fill the cache.
+  for (let count = 0; count < 150; count++) await begin(sessions, randomBytes(150_000).toString('base64url'));
+  for (let call = 0; call < 3; call++) {
+    vi.advanceTimersByTime(80_000);
+    const opened = await sessions.open(cookie);
+    if (opened.state !== 'live') throw new Error('the session is over');
+    expect(opened.live).not.toBe(live);
+    await sessions.touch(opened.live);
+  }
+  await sleep(1200);
+  expect(client.readableEnded).toBe(false);
+  const ended = once(client, 'end');
+  vi.advanceTimersByTime(101_000);
+  await ended;
+});
+
+/** In a function of its own: what is on the stack counts as held. */
+async function openAndClose(count: number, add: (client: Duplex, upstream: Duplex) => void): Promise<void> {
+  const pairs = Array.from({ length: count }, ends);
+  for (const { nearClient, nearUpstream } of pairs) add(nearClient, nearUpstream);
+  expect(queryObjects(Tunnel, { format: 'count' })).toBeGreaterThanOrEqual(count);
+  for (const { client } of pairs) client.end();
+  await Promise.all(pairs.flatMap(({ client, upstream }) => [once(client, 'close'), once(upstream, 'close')]));
+}
+
+test('nothing is left of sockets that are closed', async () => {
+  const { sessions, openSockets } = setUp();
+  const live = await begin(sessions, 'small');
+  await openAndClose(20, (client, upstream) => openSockets.add(client, upstream, live));
+  await vi.waitFor(() => expect(queryObjects(Tunnel, { format: 'count' })).toBe(0));
+});
+
+test('a socket that opens when the server is stopping is told so at once', async () => {
+  const { openSockets } = setUp();
+  openSockets.drain();
+  const { client, nearClient, nearUpstream } = ends();
+  const chunks: Buffer[] = [];
+  client.on('data', (chunk: Buffer) => chunks.push(chunk));
+  openSockets.add(nearClient, nearUpstream, undefined);
+  await once(client, 'end');
+  expect(Buffer.concat(chunks).toString('latin1')).toBe('\x88\x14\x03\xe9server is stopping');
+});
