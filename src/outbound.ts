@@ -1,7 +1,7 @@
 /** How Sallyport connects to others: undici agents with explicit limits, one for the provider, one for the APIs. */
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import { Agent, buildConnector, Client, fetch as undiciFetch, Pool, type Dispatcher } from 'undici';
+import { Agent, buildConnector, Client, fetch as undiciFetch, Pool, Response, type Dispatcher } from 'undici';
 
 /** Metadata, keys and token responses are small; whatever is larger isn't one. */
 const maximumProviderResponseBytes = 1024 * 1024;
@@ -59,7 +59,7 @@ const providerConnections = 128;
 const waiterCheckMs = 250;
 
 export interface Outbound {
-  /** For the provider only: follows no redirect unless asked, bounded in size. */
+  /** For the provider only: follows no redirect unless asked, bounded in size, also when decompressed. */
   readonly providerFetch: typeof fetch;
   /** The connections to an API or a dev server. */
   poolOf(connection: Connection): ConnectionPool;
@@ -76,8 +76,8 @@ export function createOutbound(): Outbound {
   const pools = new Map<string, ConnectionPool>();
   return {
     // undici's own types name the same classes as the platform's, but not to the compiler.
-    providerFetch: ((input: string, init: object) =>
-      undiciFetch(input, { ...init, dispatcher: provider })) as unknown as typeof fetch,
+    providerFetch: (async (input: string, init: object) =>
+      bounded(await undiciFetch(input, { ...init, dispatcher: provider }))) as unknown as typeof fetch,
     poolOf(connection) {
       const { origin, connectTimeoutSeconds, http2, caFile, socketPath } = connection;
       const key = JSON.stringify([origin, connectTimeoutSeconds, http2, caFile, socketPath]);
@@ -89,6 +89,20 @@ export function createOutbound(): Outbound {
       await Promise.all([provider, ...pools.values()].map((dispatcher) => dispatcher.destroy()));
     },
   };
+}
+
+/** The agent counts the bytes on the wire; compressed, a megabyte of them is a gigabyte here. */
+function bounded(response: Response): Response {
+  if (response.body === null || !response.headers.has('content-encoding')) return response;
+  let size = 0;
+  const limit = new TransformStream<Uint8Array, Uint8Array>({
+    transform(chunk, controller) {
+      size += chunk.length;
+      if (size > maximumProviderResponseBytes) controller.error(new TypeError('The answer is too large.'));
+      else controller.enqueue(chunk);
+    },
+  });
+  return new Response(response.body.pipeThrough(limit), response);
 }
 
 function createPool(connection: Connection): ConnectionPool {
