@@ -339,11 +339,12 @@ function isIdTokenFault(error: unknown): boolean {
 /** Whether a token endpoint's answer has what every grant has (RFC 6749 5.1): else it is no answer, whatever it lacks. */
 async function isTokenResponse(response: Response | undefined): Promise<boolean> {
   if (response?.ok !== true) return false;
-  const body = await response
+  const body: unknown = await response
     .clone()
     .json()
     .catch(() => undefined);
-  return typeof body === 'object' && body !== null && 'access_token' in body && typeof body.access_token === 'string';
+  const required = new Map(Object.entries(body instanceof Object ? body : {}));
+  return typeof required.get('access_token') === 'string' && typeof required.get('token_type') === 'string';
 }
 
 function isInvalidGrant(error: unknown): boolean {
