@@ -188,7 +188,10 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
       this.#discard(controller);
       return;
     }
-    if (headers['content-length'] === undefined) this.#prepareOpenEnd(status, headers, kept);
+    const length = headers['content-length'];
+    if (length === undefined) this.#prepareOpenEnd(status, headers, kept);
+    // A large body comes behind its headers; a small one comes with them, and is spared the look.
+    else if (length.length > 5) process.nextTick(Exchange.#flushIfEmpty, this);
     this.#response.writeHead(status, reasonOf(status, statusText), kept);
   }
 
@@ -213,6 +216,8 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
     if (this.#discarding) return;
     if (this.#left || this.#response.destroyed) this.#resolve('gone');
     else if (this.#response.headersSent) {
+      // The headers alone may not have left, and a client that got nothing at all may call again by itself.
+      Exchange.#flushIfEmpty(this);
       // Once more round the loop, so that what came before the break has left by then.
       setImmediate(() => {
         breakOff(this.#response);
