@@ -23,6 +23,7 @@ export class Tunnel {
   readonly #fromClient = new FrameTracker();
   readonly #fromUpstream = new FrameTracker();
   #goodbye: Goodbye | undefined;
+  #sidesLeft = 2;
   /** Runs from the first end on; ends what is left. */
   #timer: NodeJS.Timeout | undefined;
 
@@ -93,13 +94,15 @@ export class Tunnel {
     // What broke shows in `close`, which follows, and is nobody's fault here.
     side.on('error', () => side.destroy());
     side.on('close', () => {
+      if (--this.#sidesLeft === 0) {
+        clearTimeout(this.#timer);
+        onClosed();
+        return;
+      }
       // What was read before a connection broke is still delivered; what comes now has nowhere to go.
       other.end();
       other.resume();
       this.#hurry();
-      if (!other.closed) return;
-      clearTimeout(this.#timer);
-      onClosed();
     });
     side.resume();
   }

@@ -1,12 +1,15 @@
 /** WebSockets of the app: opened with the session, passed on as they are, closed when the session ends. */
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
+import { createServer } from 'node:https';
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { ConfigInput } from '../../src/config.ts';
 import type { BrowserClient } from '../support/browser-client.ts';
+import { listen } from '../support/listener.ts';
+import { makeCertificate } from '../support/tls.ts';
 import {
   acceptWebSockets,
   beginSocket,
@@ -300,6 +303,17 @@ describe('the upgrade', () => {
     expect(JSON.parse(refusal.body)).toMatchObject({ code, status });
   });
 
+  test('brings the new cookie also with a problem', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    const world = await startSignedIn();
+    vi.advanceTimersByTime(301_000);
+    await world.api.down();
+    const refusal = await refusalOf(beginSocket(world, world.browser));
+    expect(refusal.status).toBe(502);
+    expect(refusal.setCookies.join()).toContain('session=');
+    expect(refusal.headers['cache-control']).toBe('no-store');
+  });
+
   test('is answered 401 with the way to sign in where there is no session', async () => {
     const world = await startSignedIn();
     const stranger = world.client();
@@ -360,7 +374,7 @@ describe('the upgrade', () => {
 });
 
 /** A client that speaks by hand: the upgrade request with the browser's cookies, and what follows it in one write. */
-function rawClient(world: SocketWorld, following: Buffer = Buffer.alloc(0)): Socket {
+function rawClient(world: World & { readonly browser: BrowserClient }, following: Buffer = Buffer.alloc(0)): Socket {
   const { port } = new URL(world.origin);
   const socket = connect({ port: Number(port), host: '127.0.0.1', allowHalfOpen: true });
   onTestFinished(() => void socket.destroy());
@@ -416,6 +430,31 @@ function everything(socket: Duplex): { readonly text: () => string; readonly end
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
   return { text: () => Buffer.concat(chunks).toString('latin1'), ended: once(socket, 'end') };
 }
+
+test('an API behind TLS is reached with the route’s own authority, half-closes included', async () => {
+  const { key, cert, file } = await makeCertificate();
+  const world = await startWorld();
+  const server = createServer({ key, cert, allowHalfOpen: true });
+  const port = await listen(server, 0);
+  onTestFinished(() => void server.close());
+  await world.restart({ api: [{ path: '/api', target: `https://127.0.0.1:${port}`, caFile: file }] });
+  const browser = world.client();
+  await signIn(browser);
+  const taken = once(server, 'upgrade') as Promise<[IncomingMessage, Duplex]>;
+  const client = rawClient(Object.assign(world, { browser }));
+  const toClient = everything(client);
+  const [request, atApi] = await within(5, taken, 'the API had no upgrade');
+  expect(world.provider.secrets.get(tokenOf(request))).toBe('accessToken');
+  const toApi = everything(atApi);
+  atApi.write(`${switched}hello`);
+  await vi.waitFor(() => expect(toClient.text()).toMatch(/hello$/));
+  client.end('last words');
+  await within(3, toApi.ended, 'the end did not come through');
+  expect(toApi.text()).toBe('last words');
+  atApi.end('x'.repeat(300_000));
+  await within(3, toClient.ended, 'the answer did not come through');
+  expect(toClient.text().endsWith('x'.repeat(300_000))).toBe(true);
+});
 
 describe('bytes', () => {
   test('that the client sent along with its request reach the API', async () => {
@@ -544,8 +583,10 @@ describe('when its session ends, a socket is closed with 4401', () => {
     socket.terminate();
   });
 
-  test('even while it was still being opened', async () => {
+  test('even while it was still being opened, and no refresh on the way revives it', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
     const world = await startSignedIn();
+    vi.advanceTimersByTime(301_000);
     const taken = nextUpgrade(world.sockets);
     const socket = beginSocket(world, world.browser);
     const refusal = refusalOf(socket);
@@ -554,6 +595,7 @@ describe('when its session ends, a socket is closed with 4401', () => {
     await world.browser.clone().fetch('/bff/logout', { method: 'POST' });
     atApi.write(switched);
     expect(JSON.parse((await refusal).body)).toMatchObject({ code: 'session_expired' });
+    expect(world.provider.calls.refresh).toBe(1);
     expect((await refusal).setCookies).toEqual([]);
     await within(3, toApi.ended, 'the API still waits');
   });
