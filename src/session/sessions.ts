@@ -313,7 +313,8 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     throw new BffError(
       'internal_error',
       `The session takes ${live.sealed.length} bytes, more than four cookies can hold. ` +
-        'The operator can shorten the tokens, or keep sessions in a store with SALLYPORT_SESSION=store.',
+        'The operator must shorten the tokens (fewer roles and groups): sessions without that limit, ' +
+        'SALLYPORT_SESSION=store, are not available yet.',
     );
   }
 
