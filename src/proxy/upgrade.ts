@@ -208,13 +208,12 @@ function welcome(request: IncomingMessage, socket: Duplex, head: Buffer): Visito
   const response = new ServerResponse(request);
   response.assignSocket(asSocket(socket));
   response.shouldKeepAlive = false;
-  // Only who looks into the buffer learns that the client has left; the bytes in it stay for the upstream.
-  const look = () => void socket.read(0);
+  // Whoever ends its side now has left. Bytes that come early wait in the socket for the upstream.
   const leave = () => socket.destroy();
   // The server has let the socket go and no longer says this for it.
   const passDrain = () => response.emit('drain');
-  const free = () => socket.off('readable', look).off('end', leave).off('drain', passDrain);
-  socket.on('error', leave).on('readable', look).on('end', leave).on('drain', passDrain);
+  const free = () => socket.off('end', leave).off('drain', passDrain);
+  socket.on('error', leave).on('end', leave).on('drain', passDrain);
   response.once('finish', () => {
     free();
     hangUp(socket);
