@@ -69,7 +69,8 @@ export function describeCause(error: unknown, depth = 0): DescribedCause | undef
   const cause = depth < maximumDepth ? describeCause(error.cause, depth + 1) : undefined;
   return {
     name: error.name,
-    message: error.message,
+    // JSON.parse quotes what it could not read, which may be a token.
+    message: error instanceof SyntaxError ? 'not readable' : error.message,
     ...('code' in error && typeof error.code === 'string' ? { code: error.code } : {}),
     // The OAuth error code of a token endpoint (RFC 6749 5.2).
     ...('error' in error && typeof error.error === 'string' ? { error: error.error } : {}),
