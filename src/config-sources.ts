@@ -133,7 +133,9 @@ function parseJson(path: string): unknown {
   try {
     return JSON.parse(readFileSync(path, 'utf8'));
   } catch (cause) {
-    throw new ConfigError([{ path: '--config', reason: `"${path}" is not JSON: ${(cause as Error).message}` }]);
+    // Without the part that quotes the file: it may be a secret.
+    const why = (cause as Error).message.replace(/,? ?(?:\.\.\.)?"[^]*$/, '');
+    throw new ConfigError([{ path: '--config', reason: `"${path}" is not JSON: ${why}` }]);
   }
 }
 
