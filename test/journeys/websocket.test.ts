@@ -673,6 +673,30 @@ describe('a server that stops', () => {
   });
 });
 
+describe('a client that was refused', () => {
+  test('and hangs up is forgotten at once, also when it had sent more', async () => {
+    const world = await startSignedIn({ config: { drainSeconds: 9 } });
+    refuseUpgrades(world.sockets, 'HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno');
+    const client = rawClient(world, Buffer.alloc(300_000));
+    const toClient = everything(client);
+    await within(3, toClient.ended, 'the refusal did not end');
+    expect(toClient.text()).toMatch(/\r\n\r\nno$/);
+    client.end();
+    const startedAt = performance.now();
+    await world.server.close();
+    expect(performance.now() - startedAt).toBeLessThan(1500);
+  });
+
+  test('and holds on is cut', async () => {
+    const world = await startSignedIn();
+    refuseUpgrades(world.sockets, 'HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno');
+    const client = rawClient(world);
+    await within(3, everything(client).ended, 'the refusal did not end');
+    await sleep(2100);
+    expect(await isCut(client)).toBe(true);
+  });
+});
+
 describe('websocketTokenProtocol', () => {
   test('offers the token to the API beside the protocols of the client', async () => {
     const world = await startSignedIn(withRoute({ websocketTokenProtocol: 'bearer.' }), {
