@@ -360,21 +360,25 @@ function parseEachKey(input: ConfigInput): { parsed: Partial<Parsed>; faults: Co
   for (const [key, field] of Object.entries(schema.shape)) {
     const result = field.safeParse(given[key]);
     if (result.success) parsed[key] = result.data;
-    else for (const issue of result.error.issues) faults.push(...faultsOf(issue, key));
+    else for (const issue of result.error.issues) faults.push(...faultsOf(issue, key, given[key]));
   }
   return { parsed, faults };
 }
 
-function faultsOf(issue: z.core.$ZodIssue, key: string): ConfigFault[] {
+function faultsOf(issue: z.core.$ZodIssue, key: string, value: unknown): ConfigFault[] {
   const path = [key, ...issue.path.map(String)];
   if (issue.code === 'unrecognized_keys') return issue.keys.map((name) => unknownKey([...path, name]));
-  const missing = issue.code === 'invalid_type' && issue.input === undefined;
+  const missing = issue.code === 'invalid_type' && valueAt(value, issue.path) === undefined;
   return [
     {
       path: path.join('.'),
       reason: missing ? `is missing: ${remedies[path.join('.')] ?? issue.message}` : issue.message,
     },
   ];
+}
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce((inner, key) => (inner instanceof Object ? Reflect.get(inner, key) : undefined), value);
 }
 
 const remedies: Readonly<Record<string, string>> = {
