@@ -43,6 +43,10 @@ const routes = (value: string) =>
       return equals === -1 ? { path: part } : { path: part.slice(0, equals), target: part.slice(equals + 1) };
     });
 
+/** One of the two in place of whatever a file names. */
+const spaSource = (value: string) =>
+  /^https?:\/\//.test(value) ? { devServer: value, folder: undefined } : { folder: value, devServer: undefined };
+
 function variable(name: string, path: string, parse: (text: string) => unknown = text, secret = false): Variable {
   return { name: `SALLYPORT_${name}`, path, parse, secret };
 }
@@ -62,7 +66,7 @@ export const variables: readonly Variable[] = [
   variable('SCOPE', 'scope'),
   variable('SECRET', 'secrets', list, true),
   variable('API', 'api', routes),
-  variable('SPA', 'spa', (value) => (/^https?:\/\//.test(value) ? { devServer: value } : { folder: value })),
+  variable('SPA', 'spa', spaSource),
   variable('SPA_REQUIRE_LOGIN', 'spa.requireLogin', boolean),
   variable('SESSION', 'session.mode'),
   variable('SESSION_LIFETIME', 'session.lifetimeSeconds', number),
@@ -154,10 +158,14 @@ function overlay(file: ConfigFile, env: Environment) {
     if (value === undefined) continue;
     names.set(path, name);
     const [key = '', child] = path.split('.');
-    if (child === undefined) input[key] = parse(value);
-    else input[key] = { ...(input[key] as object | undefined), [child]: parse(value) };
+    const parsed: unknown = child === undefined ? parse(value) : { [child]: parse(value) };
+    input[key] = isRecord(parsed) ? { ...(input[key] as object | undefined), ...parsed } : parsed;
   }
   return { input: input as unknown as ConfigInput, names, faults };
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** An empty variable counts as unset, as compose files and pipelines write it. */
