@@ -1,0 +1,517 @@
+/** The configuration: what is refused and how it is said, what a variable does, what is only warned of. */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  ConfigError,
+  configJsonSchema,
+  configKeys,
+  dangerouslyAllowHttpIssuer,
+  defineConfig,
+  resolveConfig,
+  type Config,
+  type ConfigInput,
+} from '../../src/config.ts';
+import { loadConfig, variables } from '../../src/config-sources.ts';
+
+const secret = 'q8Zr2mVxT0cLw7yNf4Hs1JkPb6DgEa9u';
+
+const minimal: ConfigInput = {
+  origin: 'https://app.example.com',
+  issuer: 'https://login.example.com',
+  client: { id: 'app', secret: 'client-secret' },
+  secrets: [secret],
+};
+
+const minimalEnv = {
+  SALLYPORT_ORIGIN: 'https://app.example.com',
+  SALLYPORT_ISSUER: 'https://login.example.com',
+  SALLYPORT_CLIENT_ID: 'app',
+  SALLYPORT_CLIENT_SECRET: 'client-secret',
+  SALLYPORT_SECRET: secret,
+};
+
+let folder: string;
+let startedIn: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sallyport-config-'));
+  await mkdir(join(folder, 'spa'));
+  await mkdir(join(folder, 'empty'));
+  await writeFile(join(folder, 'spa/index.html'), '<!doctype html>');
+  startedIn = process.cwd();
+  // Here no default file lies about.
+  process.chdir(folder);
+});
+
+afterAll(async () => {
+  process.chdir(startedIn);
+  await rm(folder, { recursive: true });
+});
+
+/** The faults of a configuration, as `path: reason`. */
+function faultsOf(input: unknown): string[] {
+  try {
+    resolveConfig(input as ConfigInput);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return error.faults.map(({ path, reason }) => `${path}: ${reason}`);
+  }
+  return [];
+}
+
+async function messageOf(env: Record<string, string>, file?: string): Promise<string> {
+  const error: unknown = await loadConfig(file, env).catch((thrown: unknown) => thrown);
+  if (error instanceof ConfigError) return error.message;
+  throw new Error(`no ConfigError but ${String(error)}`);
+}
+
+async function loaded(env: Record<string, string>, file?: string): Promise<Config> {
+  return (await loadConfig(file, env)).config;
+}
+
+async function fileOf(name: string, content: string): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, content);
+  return path;
+}
+
+const refusals: ReadonlyArray<readonly [story: string, change: Record<string, unknown>, fault: RegExp]> = [
+  ['an unknown key', { colour: 'red' }, /^colour: is not a known key/],
+  ['an unknown key inside', { client: { ...minimal.client, sceret: 'x' } }, /^client\.sceret: is not a known key/],
+  [
+    'an unknown key of a route',
+    { api: [{ path: '/api', target: 'http://localhost:1', url: 'x' }] },
+    /^api\.0\.url: is not/,
+  ],
+  ['no origin', { origin: undefined }, /^origin: is missing: .*SALLYPORT_ORIGIN=/],
+  ['no issuer', { issuer: undefined }, /^issuer: is missing: .*SALLYPORT_ISSUER=/],
+  ['no client', { client: undefined }, /^client: is missing: .*SALLYPORT_CLIENT_ID/],
+  ['no client secret', { client: { id: 'x' } }, /^client\.secret: is missing: .*SALLYPORT_CLIENT_SECRET_FILE/],
+  ['no sealing secret', { secrets: undefined }, /^secrets: is missing: .*sallyport keygen/],
+  ['an empty list of sealing secrets', { secrets: [] }, /^secrets: must hold a sealing secret/],
+  [
+    'a short sealing secret',
+    { secrets: ['short-but-otherwise-fine-secret'] },
+    /^secrets\.0: is too short: at least 32/,
+  ],
+  ['a short second one', { secrets: [secret, 'x1y2z3'] }, /^secrets\.1: is too short/],
+  ['a placeholder', { secrets: ['change-me-change-me-change-me-change-me'] }, /^secrets\.0: looks like a placeholder/],
+  [
+    'another placeholder',
+    { secrets: ['your-own-secret-goes-here-at-least-32'] },
+    /^secrets\.0: looks like a placeholder/,
+  ],
+  ['one character over and over', { secrets: ['a'.repeat(40)] }, /^secrets\.0: looks like a placeholder/],
+  [
+    'an http origin that isn’t loopback',
+    { origin: 'http://app.example.com' },
+    /^origin: must be https: http is only for/,
+  ],
+  ['an http origin that looks like loopback', { origin: 'http://localhost.example.com' }, /^origin: must be https/],
+  ['an http origin of a local network', { origin: 'http://192.168.1.2:3000' }, /^origin: must be https/],
+  [
+    'an origin with a path',
+    { origin: 'https://app.example.com/shop' },
+    /^origin: must be a bare origin: write "https:\/\/app\.example\.com"/,
+  ],
+  ['an origin with a slash', { origin: 'https://app.example.com/' }, /^origin: must be a bare origin/],
+  ['an origin with its default port', { origin: 'https://app.example.com:443' }, /^origin: must be a bare origin/],
+  ['an origin in capitals', { origin: 'https://App.example.com' }, /^origin: must be a bare origin/],
+  ['an origin without scheme', { origin: 'app.example.com' }, /^origin: must be an origin such as/],
+  ['an origin of another scheme', { origin: 'ftp://app.example.com' }, /^origin: must be an origin such as/],
+  ['an http issuer that isn’t loopback', { issuer: 'http://login.example.com' }, /^issuer: must be https: over http/],
+  ['an issuer with a user name', { issuer: 'https://me:pw@login.example.com' }, /^issuer: must not hold a user name/],
+  ['an issuer with a query', { issuer: 'https://login.example.com?realm=x' }, /^issuer: must not hold a query/],
+  ['a scope without openid', { scope: 'profile email' }, /^scope: must contain "openid"/],
+  [
+    'an unknown way to authenticate',
+    { client: { ...minimal.client, authMethod: 'none' } },
+    /^client\.authMethod: must be "client_secret_basic"/,
+  ],
+  [
+    'a route that is the base path',
+    { api: [{ path: '/bff', target: 'http://localhost:1' }] },
+    /^api\.0\.path: .*overlaps the base path "\/bff"/,
+  ],
+  [
+    'a route below the base path',
+    { api: [{ path: '/BFF/api', target: 'http://localhost:1' }] },
+    /^api\.0\.path: .*overlaps the base path/,
+  ],
+  [
+    'a base path below a route',
+    { basePath: '/api/bff', api: [{ path: '/api', target: 'http://localhost:1' }] },
+    /^api\.0\.path: .*overlaps the base path "\/api\/bff"/,
+  ],
+  [
+    'a route twice',
+    {
+      api: [
+        { path: '/api', target: 'http://localhost:1' },
+        { path: '/api', target: 'http://localhost:2' },
+      ],
+    },
+    /^api\.1\.path: "\/api" stands twice \(also api\.0\.path\)/,
+  ],
+  [
+    'a route twice but for capitals',
+    {
+      api: [
+        { path: '/api', target: 'http://localhost:1' },
+        { path: '/API', target: 'http://localhost:2' },
+      ],
+    },
+    /^api\.1\.path: "\/API" stands twice/,
+  ],
+  [
+    'a route that ends in a slash',
+    { api: [{ path: '/api/', target: 'http://localhost:1' }] },
+    /^api\.0\.path: must be a path such as "\/api"/,
+  ],
+  [
+    'a route for everything',
+    { api: [{ path: '/', target: 'http://localhost:1' }] },
+    /^api\.0\.path: must be a path such as/,
+  ],
+  ['a route with dots', { api: [{ path: '/api/..', target: 'http://localhost:1' }] }, /^api\.0\.path: must not hold/],
+  [
+    'a route without target',
+    { api: [{ path: '/api' }] },
+    /^api\.0\.target: is missing: must be the address of the API/,
+  ],
+  [
+    'a target of another scheme',
+    { api: [{ path: '/api', target: 'file:///etc' }] },
+    /^api\.0\.target: must be the address of the API/,
+  ],
+  [
+    'a target with a query',
+    { api: [{ path: '/api', target: 'http://localhost:1/?x' }] },
+    /^api\.0\.target: must not hold a query/,
+  ],
+  [
+    'a method in small letters',
+    { api: [{ path: '/api', target: 'http://localhost:1', methods: ['get'] }] },
+    /^api\.0\.methods\.0: must be a method in capital/,
+  ],
+  [
+    'a missing SPA folder',
+    { spa: { folder: '/nowhere/dist' } },
+    /^spa\.folder: the folder "\/nowhere\/dist" does not exist; build your SPA first/,
+  ],
+  ['an SPA folder without a document', { spa: { folder: 'empty' } }, /^spa\.folder: .*holds no index\.html/],
+  [
+    'two sources of the SPA',
+    { spa: { folder: 'spa', devServer: 'http://localhost:5173' } },
+    /^spa: has both a folder and a dev server/,
+  ],
+  ['sessions in a store', { session: { mode: 'store' } }, /^session\.mode: /],
+  [
+    'a lifetime of nothing',
+    { session: { lifetimeSeconds: 0 } },
+    /^session\.lifetimeSeconds: must be at least 1 seconds/,
+  ],
+  ['a lifetime for ever', { session: { lifetimeSeconds: 1e12 } }, /^session\.lifetimeSeconds: must be at most/],
+  [
+    'a lifetime in words',
+    { session: { lifetimeSeconds: '8h' } },
+    /^session\.lifetimeSeconds: must be a number of seconds/,
+  ],
+  ['a port that is none', { listen: { port: 65_536 } }, /^listen\.port: must be 0 to 65535/],
+  [
+    'a proxy that is no address',
+    { trustedProxies: ['proxy.local'] },
+    /^trustedProxies\.0: must be an IP address or a network/,
+  ],
+  [
+    'a network that is none',
+    { trustedProxies: ['10.0.0.0/33'] },
+    /^trustedProxies\.0: must be an IP address or a network/,
+  ],
+  ['a Redis of another scheme', { redisUrl: 'http://localhost:6379' }, /^redisUrl: must be a URL such as "redis:/],
+  ['a base path without a slash', { basePath: 'bff' }, /^basePath: must be a path such as "\/bff"/],
+  [
+    'a sign-out that leads elsewhere',
+    { logout: { returnTo: '//evil.test' } },
+    /^logout\.returnTo: must be a path on the own origin/,
+  ],
+  ['a log level that is none', { logLevel: 'verbose' }, /^logLevel: must be debug, info/],
+  ['a truth that is none', { csrf: { requireHeader: 'yes' } }, /^csrf\.requireHeader: must be true or false/],
+];
+
+describe('is refused:', () => {
+  test.each(refusals)('%s', (_story, change, fault) => {
+    expect(faultsOf({ ...minimal, ...change })).toEqual([expect.stringMatching(fault)]);
+  });
+
+  test('all faults at once, each once', () => {
+    const independent = refusals.filter(([, change]) => Object.keys(change).length === 1);
+    const merged: Record<string, unknown> = {};
+    const expected: RegExp[] = [];
+    for (const [, change, fault] of independent) {
+      const [[key, value] = ['', undefined]] = Object.entries(change);
+      if (key in merged) continue;
+      merged[key] = value;
+      expected.push(fault);
+    }
+    const faults = faultsOf({ ...minimal, ...merged });
+    expect(expected.length).toBeGreaterThan(15);
+    expect(faults).toHaveLength(expected.length);
+    for (const fault of expected) expect(faults).toContainEqual(expect.stringMatching(fault));
+  });
+
+  test('whatever isn’t what it should be, with a fault for every required key and never another error', () => {
+    for (const value of [null, 1, true, 'text', [], {}, Number.NaN, () => undefined]) {
+      const keys = configKeys().map(({ path }) => path.split(/[.[]/)[0] ?? '');
+      for (const key of new Set(keys)) {
+        const faults = faultsOf({ ...minimal, [key]: value });
+        expect(faults.every((fault) => fault.startsWith(key))).toBe(true);
+      }
+    }
+    expect(faultsOf({})).toHaveLength(4);
+  });
+
+  test('in words that hold no secret', async () => {
+    const canaries = {
+      ...minimalEnv,
+      SALLYPORT_SECRET: 'canary-short,change-me-canary-change-me-canary-x',
+      SALLYPORT_ISSUER: 'https://user:canary@login.example.com',
+      SALLYPORT_API: '/api=http://user:canary@localhost /bff=http://localhost:1',
+      SALLYPORT_REDIS_URL: 'http://:canary@localhost',
+    };
+    const message = await messageOf(canaries);
+    expect(message.split('\n').length).toBeGreaterThan(5);
+    expect(message).not.toContain('canary');
+  });
+});
+
+describe('is accepted:', () => {
+  test('the least there can be, with every default', () => {
+    const config = resolveConfig(minimal);
+    expect(config).toMatchObject({
+      secure: true,
+      listen: { host: '0.0.0.0', port: 3000, opsPort: undefined },
+      scope: 'openid profile email offline_access',
+      session: { mode: 'cookie', lifetimeSeconds: 28_800, idleSeconds: 0 },
+      refresh: { beforeSeconds: 30, graceSeconds: 60 },
+      upstream: { timeoutSeconds: 60, maxBodyBytes: 0, replayBytes: 65_536 },
+      csrf: { requireHeader: false },
+      basePath: '/bff',
+      drainSeconds: 25,
+      logLevel: 'info',
+      trustedProxies: [],
+      api: [],
+      spa: undefined,
+    });
+  });
+
+  test.each([
+    ['http://localhost:8080', '127.0.0.1', 8080],
+    ['http://127.0.0.1:8080', '127.0.0.1', 8080],
+    ['http://[::1]:8080', '127.0.0.1', 8080],
+    ['http://localhost', '127.0.0.1', 80],
+    ['https://localhost', '127.0.0.1', 443],
+    ['https://app.example.com:8443', '0.0.0.0', 3000],
+  ])('the origin %s, which listens on %s:%i', (origin, host, port) => {
+    expect(resolveConfig({ ...minimal, origin }).listen).toMatchObject({ host, port });
+  });
+
+  test('an http issuer on loopback, and elsewhere only by a symbol that no file and no variable can spell', async () => {
+    const issuer = 'http://login.example.com';
+    expect(faultsOf({ ...minimal, issuer: 'http://localhost:8080/realms/x' })).toEqual([]);
+    expect(resolveConfig({ ...minimal, issuer, [dangerouslyAllowHttpIssuer]: true }).issuer).toBe(issuer);
+    expect(faultsOf({ ...minimal, issuer, [dangerouslyAllowHttpIssuer]: 'yes' })).toHaveLength(1);
+    const names = ['dangerouslyAllowHttpIssuer', 'Symbol(dangerouslyAllowHttpIssuer)', '@@dangerouslyAllowHttpIssuer'];
+    for (const name of names) {
+      expect(faultsOf({ ...minimal, issuer, [name]: true })).toHaveLength(2);
+      const file = await fileOf('dangerous.json', JSON.stringify({ ...minimal, issuer, [name]: true }));
+      expect(await messageOf({}, file)).toContain('issuer: must be https');
+    }
+    const env = { ...minimalEnv, SALLYPORT_ISSUER: issuer, SALLYPORT_DANGEROUSLY_ALLOW_HTTP_ISSUER: 'true' };
+    expect(await messageOf(env)).toContain('must be https');
+    const source = new URL('../../src/config.ts', import.meta.url).href;
+    const code = `import { dangerouslyAllowHttpIssuer } from '${source}';
+      export default { ...${JSON.stringify({ ...minimal, issuer })}, [dangerouslyAllowHttpIssuer]: true };`;
+    expect((await loaded({}, await fileOf('dangerous.config.ts', code))).issuer).toBe(issuer);
+  });
+
+  test('routes inside one another: the longest is asked first', () => {
+    const paths = ['/api', '/api/admin/users', '/apis', '/api/admin'];
+    const config = resolveConfig({ ...minimal, api: paths.map((path) => ({ path, target: 'http://localhost:1' })) });
+    expect(config.api.map(({ path }) => path)).toEqual(['/api/admin/users', '/api/admin', '/apis', '/api']);
+  });
+});
+
+describe('variables', () => {
+  test('alone are enough', async () => {
+    const config = await loaded({
+      ...minimalEnv,
+      SALLYPORT_API: ' /api=http://127.0.0.1:9100/v1\n/files=https://files.example.com/?'.replace('?', ''),
+      SALLYPORT_SPA: 'spa',
+      SALLYPORT_TRUSTED_PROXIES: '10.0.0.0/8, ::1',
+      SALLYPORT_SECRET: `${secret}, ${secret}2`,
+      SALLYPORT_LOGIN_PARAMS: 'audience=https%3A%2F%2Fapi&prompt=login',
+      SALLYPORT_CSRF_REQUIRE_HEADER: 'true',
+      SALLYPORT_UPSTREAM_TIMEOUT: '2.5',
+    });
+    expect(config).toMatchObject({
+      client: { id: 'app', secret: 'client-secret' },
+      secrets: [secret, `${secret}2`],
+      spa: { folder: 'spa' },
+      trustedProxies: ['10.0.0.0/8', '::1'],
+      login: { params: { audience: 'https://api', prompt: 'login' } },
+      csrf: { requireHeader: true },
+      upstream: { timeoutSeconds: 2.5 },
+    });
+    expect(config.api.map(({ path, target }) => [path, target.href])).toEqual([
+      ['/files', 'https://files.example.com/'],
+      ['/api', 'http://127.0.0.1:9100/v1'],
+    ]);
+  });
+
+  test('stand over the file, and the rest of the file stays', async () => {
+    const file = await fileOf(
+      'over.json',
+      JSON.stringify({
+        ...minimal,
+        session: { lifetimeSeconds: 60, idleSeconds: 30 },
+        spa: { devServer: 'http://localhost:5173', requireLogin: true, headers: { 'x-frame-options': false } },
+      }),
+    );
+    const config = await loaded(
+      { SALLYPORT_SESSION_LIFETIME: '120', SALLYPORT_CLIENT_ID: 'other', SALLYPORT_SPA: 'spa' },
+      file,
+    );
+    expect(config.session).toMatchObject({ lifetimeSeconds: 120, idleSeconds: 30 });
+    expect(config.client).toMatchObject({ id: 'other', secret: 'client-secret' });
+    expect(config.spa).toMatchObject({ folder: 'spa', requireLogin: true, headers: { 'x-frame-options': false } });
+    expect(config.spa?.devServer).toBeUndefined();
+  });
+
+  test('that are empty count as unset', async () => {
+    const empty = Object.fromEntries(variables.map(({ name }) => [name, '']));
+    expect(await loaded({ ...empty, ...minimalEnv })).toEqual(await loaded(minimalEnv));
+  });
+
+  test('each have a key of the schema, and each scalar of the schema has a variable', () => {
+    const keys = configKeys();
+    const known = new Set([...keys.map(({ path }) => path), 'spa']);
+    expect(variables.filter(({ path }) => !known.has(path)).map(({ name }) => name)).toEqual([]);
+    expect(new Set(variables.map(({ name }) => name)).size).toBe(variables.length);
+    const given = new Set(variables.map(({ path }) => path));
+    // In the file only: what is about one route, and the finer points of hosting the SPA (whose source is one variable).
+    const withoutVariable = keys.map(({ path }) => path).filter((path) => !given.has(path) && !path.includes('[]'));
+    expect(withoutVariable).toEqual(expect.arrayContaining(['spa.folder', 'spa.devServer', 'spa.headers']));
+    expect(withoutVariable.filter((path) => !path.startsWith('spa.') && !path.startsWith('upstream.'))).toEqual([]);
+  });
+
+  test('name themselves in a fault', async () => {
+    const message = await messageOf({ ...minimalEnv, SALLYPORT_PORT: 'eighty', SALLYPORT_SECRET: 'short' });
+    expect(message).toContain('SALLYPORT_PORT (listen.port): must be a port number');
+    expect(message).toContain('SALLYPORT_SECRET (secrets.0): is too short');
+    expect(message).toMatch(/^The configuration has 2 faults:\n {2}- /);
+  });
+
+  test('that are secret come from a file as well: trimmed, one of the two, and readable', async () => {
+    const file = await fileOf('secret', ` ${secret}\n`);
+    const { SALLYPORT_SECRET: _, ...others } = minimalEnv;
+    expect((await loaded({ ...others, SALLYPORT_SECRET_FILE: file })).secrets).toEqual([secret]);
+    for (const { name } of variables.filter((variable) => variable.secret)) {
+      const both = await messageOf({ ...minimalEnv, [name]: secret, [`${name}_FILE`]: file });
+      expect(both).toContain(`${name} and ${name}_FILE are both set; keep one`);
+    }
+    const missing = await messageOf({ ...others, SALLYPORT_SECRET_FILE: '/nowhere/secret' });
+    expect(missing).toContain('SALLYPORT_SECRET_FILE names "/nowhere/secret", which cannot be read');
+    const names = variables.filter((variable) => variable.secret).map(({ name }) => name);
+    expect(names).toEqual(['SALLYPORT_CLIENT_SECRET', 'SALLYPORT_SECRET', 'SALLYPORT_REDIS_URL']);
+  });
+
+  test('that nobody knows are warned of with the nearest known one, not their value', async () => {
+    const { warnings } = await loadConfig(undefined, {
+      ...minimalEnv,
+      SALLYPORT_SESION_LIFETIME: 'canary',
+      SALLYPORT_CLIENT_SECRETS: 'canary',
+      SALLYPORT_API_URL: 'canary',
+      OTHER: 'x',
+    });
+    expect(warnings).toEqual([
+      'SALLYPORT_SESION_LIFETIME is not a known variable and was ignored; did you mean SALLYPORT_SESSION_LIFETIME?',
+      'SALLYPORT_CLIENT_SECRETS is not a known variable and was ignored; did you mean SALLYPORT_CLIENT_SECRET?',
+      expect.stringMatching(/^SALLYPORT_API_URL is not a known variable/),
+    ]);
+  });
+
+  test('that Kubernetes makes for a service called sallyport are ignored', async () => {
+    const kubernetes = {
+      SALLYPORT_PORT: 'tcp://10.0.0.7:3000',
+      SALLYPORT_SERVICE_HOST: '10.0.0.7',
+      SALLYPORT_SERVICE_PORT: '3000',
+      SALLYPORT_SERVICE_PORT_HTTP: '3000',
+      SALLYPORT_PORT_3000_TCP: 'tcp://10.0.0.7:3000',
+      SALLYPORT_PORT_3000_TCP_PROTO: 'tcp',
+      SALLYPORT_PORT_3000_TCP_PORT: '3000',
+      SALLYPORT_PORT_3000_TCP_ADDR: '10.0.0.7',
+      SALLYPORT_PORT_53_UDP: 'udp://10.0.0.7:53',
+    };
+    const { config, warnings } = await loadConfig(undefined, { ...minimalEnv, ...kubernetes });
+    expect([config.listen.port, warnings]).toEqual([3000, []]);
+  });
+
+  test('that send tokens over plain http off loopback are warned of', async () => {
+    const api = '/api=http://orders.internal/v1 /local=http://127.0.0.1:9100 /safe=https://api.example.com';
+    const { warnings } = await loadConfig(undefined, { ...minimalEnv, SALLYPORT_API: api });
+    expect(warnings).toEqual([
+      expect.stringMatching(/^The route \/api sends access tokens over plain http to orders\.internal/),
+    ]);
+  });
+});
+
+describe('files', () => {
+  test('in TypeScript, JavaScript and JSON say the same', async () => {
+    const code = `export default ${JSON.stringify(minimal)}`;
+    const paths = [
+      await fileOf('a.config.ts', `${code} as { origin: string };`),
+      await fileOf('a.config.mjs', `${code};`),
+      await fileOf('a.config.json', JSON.stringify(minimal)),
+    ];
+    for (const path of paths) expect(await loaded({}, path)).toEqual(resolveConfig(minimal));
+    expect(defineConfig(minimal)).toBe(minimal);
+  });
+
+  test('are found by their name in the working directory', async () => {
+    await writeFile('sallyport.config.json', JSON.stringify({ ...minimal, basePath: '/found' }));
+    expect((await loaded({})).basePath).toBe('/found');
+    await rm('sallyport.config.json');
+  });
+
+  test.each([
+    ['that isn’t there', 'nowhere.json', undefined, /the file ".*nowhere\.json" does not exist/],
+    ['that isn’t JSON', 'broken.json', '{"origin":', /broken\.json" is not JSON: Unexpected end of JSON input/],
+    ['that holds a list', 'list.json', '[]', /must hold one object/],
+    ['that holds null', 'null.json', 'null', /must hold one object/],
+    [
+      'without a default export',
+      'named.mjs',
+      'export const config = {};',
+      /must hold one object; in code: export default/,
+    ],
+  ])('%s: said so', async (_story, name, content, message) => {
+    const path = content === undefined ? join(folder, name) : await fileOf(name, content);
+    expect(await messageOf(minimalEnv, path)).toMatch(message);
+  });
+
+  test('can’t put keys where none are looked for', async () => {
+    const content = JSON.stringify(minimal).replace('{', '{"__proto__":{"basePath":"/evil"},');
+    expect(await messageOf({}, await fileOf('proto.json', content))).toContain('__proto__: is not a known key');
+  });
+});
+
+test('the JSON Schema describes every key', () => {
+  const schema = JSON.stringify(configJsonSchema());
+  for (const { path, description } of configKeys()) {
+    expect(schema).toContain(JSON.stringify(path.split('.').at(-1)?.replace('[]', '')));
+    expect(description.length).toBeGreaterThan(10);
+  }
+});
