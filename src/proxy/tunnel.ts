@@ -49,7 +49,6 @@ export class Tunnel {
     if (this.#fromUpstream.isBetweenFrames) this.#dismissClient(goodbye);
     this.#hurry();
     this.#client.resume();
-    this.#upstream.resume();
   }
 
   /** Cuts both connections. */

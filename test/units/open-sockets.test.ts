@@ -33,7 +33,7 @@ function setUp() {
   onTestFinished(() => store.close());
   const events = createEvents();
   const sessions = createSessions(config, { store, events });
-  return { sessions, openSockets: createOpenSockets({ sessions, events }) };
+  return { sessions, events, openSockets: createOpenSockets({ sessions, events }) };
 }
 
 function begin(sessions: ReturnType<typeof setUp>['sessions'], accessToken: string) {
@@ -96,4 +96,27 @@ test('a socket that opens when the server is stopping is told so at once', async
   openSockets.add(nearClient, nearUpstream, undefined);
   await once(client, 'end');
   expect(Buffer.concat(chunks).toString('latin1')).toBe('\x88\x14\x03\xe9server is stopping');
+});
+
+test('the end of a session closes its sockets at once, and no others', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval'] });
+  const { sessions, events, openSockets } = setUp();
+  const [ours, theirs] = [await begin(sessions, 'ours'), await begin(sessions, 'theirs')];
+  const [closed, kept] = [ends(), ends()];
+  openSockets.add(closed.nearClient, closed.nearUpstream, ours);
+  openSockets.add(kept.nearClient, kept.nearUpstream, theirs);
+  events.emit({ type: 'session.ended', session: ours.label, reason: 'logout' });
+  await Promise.all([once(closed.client, 'close'), once(closed.upstream, 'close')]);
+  expect([kept.client.readableEnded, kept.upstream.readableEnded]).toEqual([false, false]);
+});
+
+test('a session that turns out to have ended elsewhere closes its sockets soon', async () => {
+  const { sessions, openSockets } = setUp();
+  const live = await begin(sessions, 'small');
+  const { client, nearClient, nearUpstream } = ends();
+  openSockets.add(nearClient, nearUpstream, live);
+  const ended = once(client, 'end');
+  live.ended = true;
+  await ended;
+  expect(client.readableEnded).toBe(true);
 });
