@@ -262,7 +262,8 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
 
   static #flushIfEmpty(this: void, exchange: Exchange): void {
     // As flushHeaders(), which however writes header bytes beyond ASCII as UTF-8.
-    if (!exchange.#dataCame && !exchange.#response.writableEnded) exchange.#response.write('', 'latin1');
+    const response = exchange.#response;
+    if (!exchange.#dataCame && response.headersSent && !response.writableEnded) response.write('', 'latin1');
   }
 
   /**

@@ -107,6 +107,22 @@ describe('events', () => {
   });
 });
 
+test('the head of a large answer does not wait for its body', async () => {
+  const world = await startSignedIn();
+  const call = nextCall(world);
+  const wire = openWire(world);
+  wire.write(`${callHead(world.browser, 'GET', '/api/large')}\r\n`);
+  const { response } = await call;
+  response.writeHead(200, { 'content-length': '1000000' }).flushHeaders();
+  await within(
+    5,
+    wire.until(({ responses }) => responses.length === 1),
+    'the head did not come',
+  );
+  expect(wire.responses[0]).toMatchObject({ status: 200, complete: false });
+  response.destroy();
+});
+
 test('a small answer of unknown length leaves in one packet', async () => {
   const world = await startSignedIn();
   world.api.handleRaw((_, response) => {
