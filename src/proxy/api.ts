@@ -111,7 +111,7 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
     let challenge: string | undefined;
     const outcome = await forward(upstream.pool, upstreamRequest(call), response, (status, headers) => {
       if (status === 401) {
-        challenge = headers['www-authenticate'] ?? '';
+        challenge = String(headers['www-authenticate'] ?? '');
         if (isStepUp(challenge) || (refresher.mayRenew(live, upstream.route.path) && !isAboutScope(challenge)))
           return undefined;
       }

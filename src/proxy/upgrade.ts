@@ -245,7 +245,7 @@ function asSocket(socket: Duplex): Socket {
 
 /** Scope and strength of the sign-in stay what they are when a token is new (RFC 6750 3.1, RFC 9470 3). */
 function isAboutAge(headers: IncomingHttpHeaders): boolean {
-  const challenge = headers['www-authenticate'] ?? '';
+  const challenge = String(headers['www-authenticate'] ?? '');
   return !isAboutScope(challenge) && !isStepUp(challenge);
 }
 

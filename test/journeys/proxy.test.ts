@@ -339,6 +339,17 @@ describe('when the API refuses the token', () => {
     expect(Object.fromEntries(login.searchParams)).toMatchObject({ acr_values: 'urn:test:gold', max_age: '60' });
     expect(provider.calls.refresh).toBe(0);
   });
+
+  test('for want of a stronger sign-in, also where the API offers several schemes', async () => {
+    const { browser, api, provider } = await startSignedIn();
+    api.answer({
+      status: 401,
+      headers: { 'www-authenticate': ['Basic realm="x"', 'Bearer error="insufficient_user_authentication"'] },
+    });
+    const answer = await browser.fetch('/api/transfer');
+    expect(answer.json()).toMatchObject({ code: 'step_up_required' });
+    expect(provider.calls.refresh).toBe(0);
+  });
 });
 
 interface RawAnswer {
