@@ -77,7 +77,6 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
   #controller: Dispatcher.DispatchController | undefined;
   #triedAgain = false;
   #discarding = false;
-  #dataCame = false;
   #passesTrailers = false;
   #left = false;
 
@@ -189,15 +188,15 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
       return;
     }
     const length = headers['content-length'];
-    if (length === undefined) this.#prepareOpenEnd(status, headers, kept);
-    // A large body comes behind its headers; a small one comes with them, and is spared the look.
-    else if (length.length > 5) process.nextTick(Exchange.#flushIfEmpty, this);
+    if (length === undefined) this.#prepareTrailers(status, headers, kept);
     this.#response.writeHead(status, reasonOf(status, statusText), kept);
+    // The first event may be minutes away, and the client waits for the headers. A small body of known length comes
+    // along with them.
+    if (length === undefined || length.length > 5) sendHead(this.#response);
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#discarding) return;
-    this.#dataCame = true;
     if (this.#response.write(chunk)) return;
     controller.pause();
     this.#response.once('drain', () => controller.resume());
@@ -217,7 +216,7 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
     if (this.#left || this.#response.destroyed) this.#resolve('gone');
     else if (this.#response.headersSent) {
       // The headers alone may not have left, and a client that got nothing at all may call again by itself.
-      Exchange.#flushIfEmpty(this);
+      sendHead(this.#response);
       // Once more round the loop, so that what came before the break has left by then.
       setImmediate(() => {
         breakOff(this.#response);
@@ -246,24 +245,13 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
     this.#resolve('discarded');
   }
 
-  /** For a body whose end isn't known: chunks, perhaps a stream of events, perhaps with trailers. */
-  #prepareOpenEnd(status: number, headers: IncomingHttpHeaders, kept: string[]): void {
+  /** Trailers come with chunks only, and to those who were told of them or asked for them (RFC 9110 6.5.1). */
+  #prepareTrailers(status: number, headers: IncomingHttpHeaders, kept: string[]): void {
     const { req } = this.#response;
-    const chunked = req.httpVersionMinor > 0 && req.method !== 'HEAD' && status !== 204 && status !== 304;
-    if (chunked) {
-      const announced = headers.trailer === undefined ? undefined : announcedTrailers(headers.trailer);
-      if (announced !== undefined) kept.push('trailer', announced);
-      this.#passesTrailers = announced !== undefined || req.headers.te?.includes('trailers') === true;
-    }
-    // The first event may be minutes away, and the client waits for the headers; but a small body that came along with
-    // them has been written by then, and leaves in one packet with them.
-    process.nextTick(Exchange.#flushIfEmpty, this);
-  }
-
-  static #flushIfEmpty(this: void, exchange: Exchange): void {
-    // As flushHeaders(), which however writes header bytes beyond ASCII as UTF-8.
-    const response = exchange.#response;
-    if (!exchange.#dataCame && response.headersSent && !response.writableEnded) response.write('', 'latin1');
+    if (req.httpVersionMinor === 0 || req.method === 'HEAD' || status === 204 || status === 304) return;
+    const announced = headers.trailer === undefined ? undefined : announcedTrailers(headers.trailer);
+    if (announced !== undefined) kept.push('trailer', announced);
+    this.#passesTrailers = announced !== undefined || req.headers.te?.includes('trailers') === true;
   }
 
   /**
@@ -287,6 +275,14 @@ type InformingResponse = ServerResponse & { writeInformation?(status: number, he
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH']);
 
 const connectionEnded = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
+
+/**
+ * As `flushHeaders()`, which however writes header bytes beyond ASCII as UTF-8, and a packet of its own; this one waits
+ * for the end of the tick, and a body that came along with the headers leaves with them.
+ */
+function sendHead(response: ServerResponse): void {
+  response.write('', 'latin1');
+}
 
 /** The client must see a break. Without chunks the end of the connection ends the body: there only a reset tells. */
 function breakOff(response: ServerResponse): void {
