@@ -123,6 +123,21 @@ describe('the size of a body', () => {
     );
   });
 
+  test.each([
+    ['told too large', 'Content-Length: 10000000', ''],
+    ['found too large', 'Transfer-Encoding: chunked', `${(200_000).toString(16)}\r\n${'x'.repeat(200_000)}\r\n`],
+  ])('that is %s is not read for ever', async (_, framing, body) => {
+    const { browser, server } = await startLimited({ maxBodyBytes });
+    const wait = globalThis.setTimeout;
+    vi.spyOn(globalThis, 'setTimeout').mockImplementation((callback: () => void, milliseconds?: number) =>
+      wait(callback, milliseconds === 30_000 ? 100 : milliseconds),
+    );
+    const wire = new Wire(server.port, 'POST');
+    wire.write(`${callHead(browser, 'POST', '/api/x')}${framing}\r\n\r\n${body}`);
+    const got = await within(5, wire.ended(), 'the connection stayed open');
+    expect(got.responses.map(({ status }) => status)).toEqual([413]);
+  });
+
   test('does not concern other routes', async () => {
     const { browser } = await startLimited({ maxBodyBytes: 10 });
     expect((await browser.fetch('/free/x', { method: 'POST', body: 'x'.repeat(11) })).status).toBe(200);

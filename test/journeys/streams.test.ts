@@ -381,6 +381,24 @@ describe('an upload', () => {
     expect(world.api.last().url).toBe('/next');
   });
 
+  test('that the API answers without having read it: the answer arrives, and the connection serves the next call', async () => {
+    const world = await startSignedIn();
+    const call = nextCall(world);
+    const wire = openWire(world, 'POST');
+    wire.write(`${callHead(world.browser, 'POST', '/api/x')}Content-Length: ${sent}\r\n\r\n`);
+    wire.write(Buffer.alloc(sent));
+    const { response } = await call;
+    await untilStill(() => wire.socket.bytesWritten - wire.socket.writableLength);
+    response.writeHead(422).end('seen enough');
+    wire.write(`${callHead(world.browser, 'GET', '/api/next')}\r\n`);
+    await within(
+      10,
+      wire.until(({ responses }) => responses.length === 2),
+      'the next call was not answered',
+    );
+    expect(wire.responses.map(({ status }) => status)).toEqual([422, 200]);
+  });
+
   test('too large to be kept whose token is refused ends in 401, the renewed session, and the advice to repeat', async () => {
     const world = await startSignedIn();
     world.api.rejectTokens(1);
