@@ -9,7 +9,7 @@ import { STATUS_CODES, type IncomingHttpHeaders, type ServerResponse } from 'nod
 import { Readable, type Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { BffError } from '../errors.ts';
-import type { ConnectionPool, Lease, Waiter } from '../outbound.ts';
+import type { ConnectionPool, Lease, Taker } from '../outbound.ts';
 import { announcedTrailers, interimHeaders, trailerFields } from './headers.ts';
 
 export interface UpstreamRequest {
@@ -56,17 +56,17 @@ export function forward(
   decide: Decide,
 ): Promise<ForwardOutcome> {
   return new Promise((resolve, reject) => {
-    // Who left while the session was opened or the token refreshed leaves no second time: nothing would end the call.
-    if (response.destroyed) resolve('gone');
-    else new Exchange(pool, request, response, decide, resolve, reject).dispatch();
+    new Exchange(pool, request, response, decide, resolve, reject).dispatch();
   });
 }
 
 /** A discarded response gets this long to end, and its connection to be kept. */
 const discardMs = 1000;
 
-class Exchange implements Dispatcher.DispatchHandler, Waiter {
+class Exchange implements Dispatcher.DispatchHandler, Taker {
   deadline = 0;
+  /** Nobody waits for the answer any more. */
+  left = false;
   readonly #pool: ConnectionPool;
   readonly #request: UpstreamRequest;
   readonly #response: ServerResponse;
@@ -78,7 +78,7 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
   #triedAgain = false;
   #discarding = false;
   #passesTrailers = false;
-  #left = false;
+  #over = false;
 
   constructor(
     pool: ConnectionPool,
@@ -96,11 +96,16 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
     this.#reject = reject;
     // Never taken off: that would cost more than to come here once more at the end.
     response.on('close', () => {
-      if (this.#lease !== undefined) this.#leave();
+      if (!this.#over) this.#leave();
     });
   }
 
   dispatch(): void {
+    // Who left before (while the token was refreshed, say) leaves no second time: nothing would end the call.
+    if (this.#response.destroyed) {
+      this.#resolve('gone');
+      return;
+    }
     const { method, path, headers, body, limits, onUpgrade } = this.#request;
     const lease = this.#pool.take();
     this.#lease = lease;
@@ -120,7 +125,8 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    if (this.#left) controller.abort(new Error('nobody waits any more'));
+    if (this.#lease?.connecting === true) this.#pool.established(this.#lease);
+    if (this.left) controller.abort(new Error('nobody waits any more'));
   }
 
   /** While a body is on its way, the upstream isn't late. */
@@ -135,8 +141,8 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
       this.#wait();
       return;
     }
-    this.#stopWaiting();
-    this.#reject(new BffError('upstream_timeout', lateness('UND_ERR_HEADERS_TIMEOUT', this.#request.limits) ?? ''));
+    const code = this.#lease === undefined ? 'UND_ERR_CONNECT_TIMEOUT' : 'UND_ERR_HEADERS_TIMEOUT';
+    this.#reject(new BffError('upstream_timeout', lateness(code, this.#request.limits) ?? ''));
     this.#leave();
   }
 
@@ -149,14 +155,17 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
     if (this.#lease !== undefined) this.#lease.waiter = undefined;
   }
 
-  /** Nobody waits for the answer any more. */
   #leave(): void {
-    this.#left = true;
-    this.#controller?.abort(new Error('nobody waits any more'));
+    this.left = true;
+    this.#stopWaiting();
+    // In the queue for a connection there is nothing to break off.
+    if (this.#lease === undefined) this.#resolve('gone');
+    else this.#controller?.abort(new Error('nobody waits any more'));
   }
 
   /** The call is over and its connection free. */
   #release(): void {
+    this.#over = true;
     const lease = this.#lease;
     if (lease === undefined) return;
     this.#lease = undefined;
@@ -213,7 +222,7 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
     this.#release();
     if (this.#discarding) return;
-    if (this.#left || this.#response.destroyed) this.#resolve('gone');
+    if (this.left || this.#response.destroyed) this.#resolve('gone');
     else if (this.#response.headersSent) {
       // The headers alone may not have left, and a client that got nothing at all may call again by itself.
       sendHead(this.#response);
@@ -224,11 +233,9 @@ class Exchange implements Dispatcher.DispatchHandler, Waiter {
       });
     } else if (this.#mayTryAgain(error)) {
       this.#triedAgain = true;
+      this.#over = false;
       // Once more round the loop: where one kept connection has ended, others have, and are noticed by then.
-      setImmediate(() => {
-        if (this.#response.destroyed) this.#resolve('gone');
-        else this.dispatch();
-      });
+      setImmediate(() => this.dispatch());
     } else this.#reject(upstreamFailure(error, this.#request.limits));
   }
 
