@@ -28,7 +28,10 @@ export interface Connection {
  * streams costs more than the call; here the free ones are a stack.
  */
 export interface ConnectionPool {
-  take(): Lease;
+  /** Hands `taker` a connection: at once where one is free or may be opened, else when one is. */
+  take(taker: Taker): void;
+  /** The connection of `lease` stands, and its call is on its way. */
+  established(lease: Lease): void;
   give(lease: Lease): void;
   destroy(): Promise<void>;
 }
@@ -41,14 +44,29 @@ export interface Lease {
    * call (8 us), and no `Set` of calls: its outgrown tables keep the calls of seconds alive (13 % of the time in GC).
    */
   waiter: Waiter | undefined;
+  /** Newly opened, and not known to stand yet. */
+  connecting: boolean;
 }
 
-/** Somebody who waits for an upstream's first byte. */
+/** Somebody who waits for an upstream. */
 export interface Waiter {
   /** In milliseconds, by `performance.now()`. */
   readonly deadline: number;
   expire(): void;
 }
+
+/** Somebody who waits for a connection. */
+export interface Taker extends Waiter {
+  /** Wants none any more. */
+  readonly left: boolean;
+  begin(lease: Lease): void;
+}
+
+/**
+ * New connections that may be under way at once: a burst of thousands of calls is served over a few hundred
+ * connections, which is faster than to open thousands, and kinder to the API.
+ */
+const maximumConnecting = 128;
 
 /** More free connections than this are closed. */
 const maximumFree = 512;
@@ -118,23 +136,65 @@ function createPool(connection: Connection): ConnectionPool {
   const shared = http2 ? new Pool(origin, { ...options, allowH2: true }) : undefined;
   const leases = new Set<Lease>();
   const free: Lease[] = [];
-  const checker = setInterval(expireLate, waiterCheckMs, leases).unref();
+  const queue: Taker[] = [];
+  let connecting = 0;
+  const checker = setInterval(expireLate, waiterCheckMs).unref();
+
+  function open(taker: Taker): void {
+    const lease: Lease = {
+      dispatcher: shared ?? new Client(origin, { ...options, allowH2: false }),
+      waiter: undefined,
+      connecting: shared === undefined,
+    };
+    if (lease.connecting) connecting++;
+    leases.add(lease);
+    taker.begin(lease);
+  }
+
+  function nextTaker(): Taker | undefined {
+    let taker = queue.shift();
+    while (taker?.left === true) taker = queue.shift();
+    return taker;
+  }
+
+  function close(lease: Lease): void {
+    leases.delete(lease);
+    if (lease.dispatcher !== shared) void lease.dispatcher.close();
+  }
+
+  function established(lease: Lease): void {
+    if (!lease.connecting) return;
+    lease.connecting = false;
+    connecting--;
+    const taker = nextTaker();
+    if (taker !== undefined) open(taker);
+  }
+
+  function expireLate(): void {
+    const now = performance.now();
+    for (const { waiter } of leases) if (waiter !== undefined && waiter.deadline < now) waiter.expire();
+    for (const taker of queue) if (!taker.left && taker.deadline < now) taker.expire();
+  }
+
   return {
-    take() {
+    established,
+    take(taker) {
       // The last one given back is the likeliest to be alive.
       const known = free.pop();
-      if (known !== undefined) return known;
-      const lease = { dispatcher: shared ?? new Client(origin, { ...options, allowH2: false }), waiter: undefined };
-      leases.add(lease);
-      return lease;
+      if (known !== undefined) taker.begin(known);
+      else if (connecting < maximumConnecting) open(taker);
+      else queue.push(taker);
     },
     give(lease) {
-      if (free.length < maximumFree) {
-        free.push(lease);
+      if (lease.connecting) {
+        close(lease);
+        established(lease);
         return;
       }
-      leases.delete(lease);
-      if (lease.dispatcher !== shared) void lease.dispatcher.close();
+      const taker = nextTaker();
+      if (taker !== undefined) taker.begin(lease);
+      else if (free.length < maximumFree) free.push(lease);
+      else close(lease);
     },
     async destroy() {
       clearInterval(checker);
@@ -142,11 +202,6 @@ function createPool(connection: Connection): ConnectionPool {
       await shared?.destroy();
     },
   };
-}
-
-function expireLate(leases: ReadonlySet<Lease>): void {
-  const now = performance.now();
-  for (const { waiter } of leases) if (waiter !== undefined && waiter.deadline < now) waiter.expire();
 }
 
 function connectorOf({ origin, connectTimeoutSeconds, http2, caFile, socketPath }: Connection) {

@@ -111,7 +111,7 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
     let challenge: string | undefined;
     const outcome = await forward(upstream.pool, upstreamRequest(call), response, (status, headers) => {
       if (status === 401) {
-        challenge = String(headers['www-authenticate'] ?? '');
+        challenge = challengeOf(headers);
         if (isStepUp(challenge) || (refresher.mayRenew(live, upstream.route.path) && !isAboutScope(challenge)))
           return undefined;
       }
@@ -187,6 +187,11 @@ function refuseMethod(method: string, route: ApiRoute, response: ServerResponse)
     throw new BffError('method_not_allowed', `This route takes ${allow}.`, { headers: { allow } });
   }
   response.writeHead(204, { allow, 'cache-control': 'no-store' }).end();
+}
+
+/** What a 401 asks for. undici gives a list where the header is repeated, whatever its types say. */
+export function challengeOf(headers: IncomingHttpHeaders): string {
+  return [headers['www-authenticate'] ?? ''].flat().join(', ');
 }
 
 /** A token with too little scope stays so when it is new (RFC 6750 3.1). */

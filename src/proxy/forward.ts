@@ -106,8 +106,12 @@ class Exchange implements Dispatcher.DispatchHandler, Taker {
       this.#resolve('gone');
       return;
     }
+    this.deadline = performance.now() + this.#request.limits.connectTimeoutSeconds * 1000;
+    this.#pool.take(this);
+  }
+
+  begin(lease: Lease): void {
     const { method, path, headers, body, limits, onUpgrade } = this.#request;
-    const lease = this.#pool.take();
     this.#lease = lease;
     this.#wait();
     lease.dispatcher.dispatch(

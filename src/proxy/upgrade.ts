@@ -12,7 +12,7 @@ import type { ConnectionPool, Outbound } from '../outbound.ts';
 import { cookieNames } from '../session/cookies.ts';
 import type { LiveSession, Sessions } from '../session/sessions.ts';
 import type { Refresher } from '../tokens/refresh.ts';
-import { demandSession, isAboutScope, isStepUp } from './api.ts';
+import { challengeOf, demandSession, isAboutScope, isStepUp } from './api.ts';
 import { devServerConnection, devServerLimits } from './dev-server.ts';
 import { forward, type ForwardOutcome, type UpstreamLimits } from './forward.ts';
 import { requestHeaders, responseHeaders } from './headers.ts';
@@ -245,7 +245,7 @@ function asSocket(socket: Duplex): Socket {
 
 /** Scope and strength of the sign-in stay what they are when a token is new (RFC 6750 3.1, RFC 9470 3). */
 function isAboutAge(headers: IncomingHttpHeaders): boolean {
-  const challenge = String(headers['www-authenticate'] ?? '');
+  const challenge = challengeOf(headers);
   return !isAboutScope(challenge) && !isStepUp(challenge);
 }
 

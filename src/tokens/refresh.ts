@@ -201,19 +201,18 @@ function flightKey(live: LiveSession): string {
     .digest('base64url')}.${generation}`;
 }
 
-async function patiently(flight: Promise<void>, ms: number): Promise<void> {
-  const patience = new AbortController();
-  const impatient = sleep(ms, undefined, { signal: patience.signal, ref: false }).then(() => {
-    throw new BffError('provider_unavailable', 'The identity provider takes too long. Try again in a moment.', {
-      headers: { 'retry-after': '2' },
-    });
+/** Waits for the flight, but not for ever. */
+function patiently(flight: Promise<void>, ms: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(
+        new BffError('provider_unavailable', 'The identity provider takes too long. Try again in a moment.', {
+          headers: { 'retry-after': '2' },
+        }),
+      );
+    }, ms).unref();
+    flight.then(resolve, reject).finally(() => clearTimeout(timer));
   });
-  try {
-    await Promise.race([flight, impatient]);
-  } finally {
-    impatient.catch(() => undefined);
-    patience.abort();
-  }
 }
 
 /** Whether a failure may be over in a moment. */
