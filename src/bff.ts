@@ -49,7 +49,7 @@ export interface Bff {
   /** Whether a call goes to an API: those answer `Expect: 100-continue` themselves. */
   readonly isApiCall: (request: IncomingMessage) => boolean;
   /** For the server's `upgrade` event. */
-  readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => Promise<void>;
+  readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => Promise<number | undefined>;
   readonly events: Events;
   /** The id under which a request stands in problems and in the log. */
   readonly requestIdOf: (request: IncomingMessage) => string;
@@ -83,7 +83,7 @@ export function assembleBff(
   const outbound = createOutbound();
   const provider = createProvider(config, { outbound, events });
   const sessions = createSessions(config, { store, events });
-  const transactions = createLoginTransactions(config);
+  const transactions = createLoginTransactions(config, { store, events });
   const refresher = createRefresher(config, { provider, sessions, store, events });
   const readAddress = createAddressReader(config.trustedProxies);
   const newRequestId = createRequestIds();
@@ -130,8 +130,6 @@ export function assembleBff(
       c.header('cache-control', 'no-store');
       c.header('x-content-type-options', 'nosniff');
       c.header('referrer-policy', 'no-referrer');
-      // Hono answers HEAD by running GET: here that would sign people in or out.
-      if (c.req.method === 'HEAD') throw notAllowed('GET');
       await next();
     });
     endpoint(`${base}/login`, { GET: login });
@@ -145,9 +143,11 @@ export function assembleBff(
   }
 
   function endpoint(path: string, methods: Readonly<Record<string, (c: BffContext) => Promise<Response>>>): void {
-    for (const [method, handler] of Object.entries(methods)) app.on(method, path, handler);
-    app.all(path, () => {
-      throw notAllowed(Object.keys(methods).join(', '));
+    app.all(path, (c) => {
+      // Not by Hono's own matching, which answers HEAD by running GET: here that would sign people in or out.
+      const handler = Object.hasOwn(methods, c.req.method) ? methods[c.req.method] : undefined;
+      if (handler === undefined) throw notAllowed(Object.keys(methods).join(', '));
+      return handler(c);
     });
   }
 

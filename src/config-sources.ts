@@ -116,7 +116,7 @@ export async function loadConfig(file: string | undefined, env: Environment): Pr
     return { config, warnings: [...unknownVariables(env), ...risks(config)] };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    throw new ConfigError([...new Set([...faults, ...error.faults])], nameOf);
+    throw new ConfigError([...faults, ...error.faults], nameOf);
   }
 }
 

@@ -151,7 +151,8 @@ const schema = z.strictObject({
   session: z
     .strictObject({
       mode: z.enum(['cookie', 'store'], 'must be "cookie" or "store"').default('cookie').meta({
-        description: '`cookie`: the tokens travel in the sealed cookie. `store`: the cookie holds an id and a key.',
+        description:
+          '`cookie`: the tokens travel in the sealed cookie. `store`, where they stay in the store, is not available yet.',
       }),
       lifetimeSeconds: seconds(1, maximumLifetimeSeconds)
         .default(28_800)
@@ -173,14 +174,11 @@ const schema = z.strictObject({
     .prefault({}),
   login: z
     .strictObject({
-      allowParams: z
-        .array(z.string().regex(/^[A-Za-z0-9_.:-]+$/, 'must be a parameter name'))
-        .default([])
-        .meta({
-          description: 'Further authorization parameters that the SPA may pass to the login, e.g. `kc_idp_hint`.',
-        }),
+      allowParams: z.array(parameterName()).default([]).meta({
+        description: 'Further authorization parameters that the SPA may pass to the login, e.g. `kc_idp_hint`.',
+      }),
       params: z
-        .record(z.string().regex(/^[A-Za-z0-9_.:-]+$/, 'must be a parameter name'), z.string())
+        .record(parameterName(), z.string())
         .default({})
         .meta({ description: 'Authorization parameters sent with every login, e.g. `audience`.' }),
       userInfo: z
@@ -534,6 +532,24 @@ function originText() {
       });
     }
   });
+}
+
+/** What Sallyport itself says to the provider: said by others, it would undo what protects the login. */
+const ownParameters = new Set(
+  (
+    'client_id redirect_uri response_type response_mode scope state nonce ' +
+    'code_challenge code_challenge_method request request_uri'
+  ).split(' '),
+);
+
+function parameterName() {
+  return z
+    .string()
+    .regex(/^[A-Za-z0-9_.:-]+$/, 'must be a parameter name')
+    .refine(
+      (name) => !ownParameters.has(name),
+      "is a parameter that Sallyport sets itself; there is a key for what may be chosen ('scope', 'client')",
+    );
 }
 
 const placeholder =

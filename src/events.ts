@@ -35,7 +35,14 @@ export function createEvents(): Events {
   const listeners = new Set<(event: BffEvent) => void>();
   return {
     emit(event) {
-      for (const listener of listeners) listener(event);
+      for (const listener of listeners) {
+        try {
+          listener(event);
+        } catch (error) {
+          // A listener's fault must not undo what happened.
+          process.emitWarning(error instanceof Error ? error : String(error));
+        }
+      }
     },
     subscribe(listener) {
       listeners.add(listener);

@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Config } from './config.ts';
 import { BffError, renderProblem, type ErrorCode, type RenderedProblem } from './errors.ts';
-import { wantsPage } from './inbound.ts';
+import { isNavigation } from './inbound.ts';
 import { errorPage, type PageLink } from './pages.ts';
 
 /** After these, the way on is to sign in (again). */
@@ -18,7 +18,7 @@ export function renderFailure(
   config: Config,
 ): RenderedProblem {
   const loginUrl = String(error.extensions['loginUrl'] ?? `${config.basePath}/login`);
-  if (!wantsPage(request.headers)) {
+  if (!isNavigation(request.headers)) {
     const told = error.status === 401 ? withExtension(error, { loginUrl }) : error;
     return renderProblem(told, request.id);
   }

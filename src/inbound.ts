@@ -19,7 +19,7 @@ export function demandOwnOrigin(method: string, headers: IncomingHttpHeaders, co
     throw forbidden('The call comes from another origin.');
   }
   const csrfHeader = headers['x-csrf'] === '1';
-  if (site === undefined || !knownSites.has(site)) {
+  if (site === undefined) {
     // Not a browser of today, or not a browser: the header is what a foreign page can't send.
     if (!csrfHeader) throw forbidden('Send the header "X-CSRF: 1", or use a browser that sends Sec-Fetch-Site.');
     return;
@@ -29,9 +29,6 @@ export function demandOwnOrigin(method: string, headers: IncomingHttpHeaders, co
   }
   if (config.csrf.requireHeader && !csrfHeader) throw forbidden('Send the header "X-CSRF: 1" with every call.');
 }
-
-/** Fetch Metadata 2.3: values that the specification doesn't know are to be ignored. */
-const knownSites = new Set<string | string[]>(['same-origin', 'same-site', 'cross-site', 'none']);
 
 function forbidden(detail: string): BffError {
   return new BffError('request_forbidden', detail);
@@ -44,13 +41,6 @@ export function isNavigation(headers: IncomingHttpHeaders): boolean {
   if (mode === undefined) return headers.accept?.includes('text/html') === true;
   const destination = headers['sec-fetch-dest'];
   return mode === 'navigate' && (destination === undefined || destination === 'document');
-}
-
-/** Whether a failure is to be shown to a person rather than to a program. */
-export function wantsPage(headers: IncomingHttpHeaders): boolean {
-  return headers['sec-fetch-mode'] === undefined
-    ? headers.accept?.includes('text/html') === true
-    : headers['sec-fetch-mode'] === 'navigate';
 }
 
 const maximumReturnToLength = 2048;

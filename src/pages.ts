@@ -8,7 +8,8 @@ a,button{display:inline-block;margin:1rem .75rem 0 0;padding:.6rem 1.1rem;border
 a.plain{background:none;color:inherit;text-decoration:underline;padding-inline:0}
 small{display:block;margin-top:2rem;opacity:.7}code{font-family:ui-monospace,monospace}`;
 const submitScript = 'document.forms[0].submit()';
-const reloadScript = 'location.replace(location.href)';
+// With a fragment, the same address would be no navigation: hence the detour over another query.
+const reloadScript = "const u=location.href;history.replaceState(null,'','?'+Date.now());location.replace(u)";
 
 /** The policy of these pages: nothing but their own style and, where needed, their one script. */
 const policy = (...sources: string[]) =>

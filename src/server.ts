@@ -58,8 +58,8 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
   const { port } = server.address() as AddressInfo;
   log.info({ origin: config.origin, host: config.listen.host, port }, 'listening');
 
-  async function close(): Promise<void> {
-    if (draining) return;
+  let closing: Promise<void> | undefined;
+  async function stop(): Promise<void> {
     draining = true;
     bff.drain();
     await drain(server, config.drainSeconds);
@@ -69,6 +69,8 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     log.info('stopped');
     flush();
   }
+  /** Whoever asks once more waits for the same end. */
+  const close = () => (closing ??= stop());
 
   return {
     origin: config.origin,
@@ -109,22 +111,29 @@ function publicServer(bff: Bff, log: Log): Server {
     server.emit('request', request, response);
   });
   server.on('upgrade', (request, socket, head) => {
-    if (!refuseAmbiguous(request)) void bff.upgrade(request, socket, head);
+    if (refuseAmbiguous(request)) return;
+    const since = performance.now();
+    void bff.upgrade(request, socket, head).then((status) => logLine(request, status, since, status === undefined));
   });
   return server;
 
   /** One function for all responses: a closure for each costs the garbage collector more than the look-ups. */
   function logRequest(this: TimedResponse): void {
-    const { url = '', method } = this.req;
+    logLine(this.req, this.statusCode, this[startedAt] ?? 0, !this.writableFinished);
+  }
+
+  /** @param status undefined where the client left before there was one */
+  function logLine(request: IncomingMessage, status: number | undefined, since: number, aborted: boolean): void {
+    const { url = '', method } = request;
     const query = url.indexOf('?');
     log.info(
       {
-        requestId: bff.requestIdOf(this.req),
+        requestId: bff.requestIdOf(request),
         method,
         path: query === -1 ? url : url.slice(0, query),
-        status: this.statusCode,
-        ms: Math.round((performance.now() - (this[startedAt] ?? 0)) * 10) / 10,
-        ...(this.writableFinished ? undefined : { aborted: true }),
+        status,
+        ms: Math.round((performance.now() - since) * 10) / 10,
+        ...(aborted ? { aborted } : undefined),
       },
       'request',
     );

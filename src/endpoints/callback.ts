@@ -6,6 +6,7 @@
 import { BffError } from '../errors.ts';
 import { isNavigation } from '../inbound.ts';
 import { repostPage, samesiteRedirectPage } from '../pages.ts';
+import type { LiveSession } from '../session/sessions.ts';
 import type { LoginTransaction } from '../session/transactions.ts';
 import { appendCookies, headersOf, sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
 
@@ -72,11 +73,25 @@ export function createCallback({ config, events, provider, sessions, transaction
     if (error !== null) return refused(c, error, transaction);
     if (!parameters.get('code')) throw invalid('The answer carries no code.');
     const { tokens, userInfo, subject } = await redeem(parameters, transaction);
-    await endEarlierSession(c, transaction);
     const live = await sessions.begin(tokens, userInfo);
-    appendCookies(c, sessions.firstCookies(live));
+    appendCookies(c, await firstCookies(live));
+    await endEarlierSession(c, transaction);
     events.emit({ type: 'login.succeeded', session: live.label, subject });
     return sendBack(c, transaction.returnTo);
+  }
+
+  /** A session that no cookie can hold is none: its tokens must not stay good, and the earlier session stays. */
+  async function firstCookies(live: LiveSession): Promise<string[]> {
+    try {
+      return sessions.firstCookies(live);
+    } catch (error) {
+      const { refreshToken } = live.session.tokens;
+      const revocation = refreshToken === undefined ? undefined : provider.revoke(refreshToken, 'refresh_token');
+      await revocation?.catch((cause: unknown) =>
+        events.emit({ type: 'logout.revocation_failed', session: live.label, cause }),
+      );
+      throw error;
+    }
   }
 
   async function redeem(parameters: URLSearchParams, transaction: LoginTransaction) {
@@ -116,7 +131,9 @@ export function createCallback({ config, events, provider, sessions, transaction
     const code = /^[a-z_]{1,40}$/.test(error) ? error : 'unknown error';
     events.emit({ type: 'login.failed', reason: code });
     if (error === 'server_error' || error === 'temporarily_unavailable') {
-      throw new BffError('provider_unavailable', `The identity provider could not sign you in now (${code}).`);
+      throw new BffError('provider_unavailable', `The identity provider could not sign you in now (${code}).`, {
+        headers: { 'retry-after': '2' },
+      });
     }
     throw new BffError('authorization_failed', `The identity provider did not sign you in (${code}).`);
   }

@@ -14,11 +14,10 @@ export function createLogin({ config, events, provider, sessions, transactions }
     const parameters = new URL(c.req.url).searchParams;
     if (!isNavigation(headers)) throw navigationRequired(parameters);
     const returnTo = readReturnTo(parameters);
-    const { url, checks } = await provider.beginLogin(readPassedOn(parameters));
+    const { url, checks, silent } = await provider.beginLogin(readPassedOn(parameters));
     const opened = await sessions.open(headers.cookie);
     const replaces =
       opened.state === 'live' ? { id: opened.live.session.id, expiresAt: sessions.endsAt(opened.live) } : undefined;
-    const silent = parameters.get('prompt') === 'none';
     appendCookies(c, await transactions.begin({ ...checks, returnTo, silent, replaces }, headers.cookie));
     events.emit({ type: 'login.started' });
     return c.redirect(url.href, 302);

@@ -5,9 +5,9 @@
 import { timingSafeEqual } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BffError } from '../errors.ts';
-import { demandOwnOrigin } from '../inbound.ts';
+import { demandOwnOrigin, isNavigation } from '../inbound.ts';
 import { samesiteRedirectPage } from '../pages.ts';
-import { cookieNames, cookiePairs } from '../session/cookies.ts';
+import { cookieNames, cookiePairs, maximumCookieBytes } from '../session/cookies.ts';
 import type { LiveSession } from '../session/sessions.ts';
 import { createSealer } from '../session/seal.ts';
 import { pack, unpack } from '../session/packing.ts';
@@ -25,6 +25,11 @@ const ticketSeconds = 60;
  */
 const pausing = 'pause';
 
+/** A session that ended here, and is to be ended at the provider. */
+interface Ticket {
+  readonly idToken: string | undefined;
+}
+
 export function createLogout({ config, events, provider, sessions }: EndpointDeps) {
   const names = cookieNames(config.secure);
   const ticketAttributes = `; Path=/; HttpOnly${config.secure ? '; Secure' : ''}; SameSite=Strict`;
@@ -33,6 +38,10 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
   /** A navigation. */
   async function get(c: BffContext): Promise<Response> {
     const headers = headersOf(c);
+    // A browser that fetches links ahead must not sign anybody out.
+    if (headers['sec-purpose'] !== undefined || (headers['sec-fetch-mode'] !== undefined && !isNavigation(headers))) {
+      throw new BffError('request_invalid', 'Sign-out by a link is a navigation of the browser.');
+    }
     if (new URL(c.req.url).searchParams.has(pausing)) {
       return sendPage(c, samesiteRedirectPage('Signing out', `${config.basePath}/logout`));
     }
@@ -43,8 +52,8 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
     }
     // Only what this very request showed is deleted: a link on another site comes without cookies and must not clear any.
     appendCookies(c, sessions.clearCookies(headers.cookie));
-    const idToken = opened.state === 'live' ? opened.live.session.tokens.idToken : await takeTicket(c);
-    return c.redirect(await wayOut(idToken), 302);
+    const ticket = opened.state === 'live' ? { idToken: opened.live.session.tokens.idToken } : await takeTicket(c);
+    return c.redirect(await wayOut(ticket), 302);
   }
 
   /** A fetch, answered with where to navigate; or a form, sent there. */
@@ -72,8 +81,8 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
   }
 
   /** Without a session there is nothing to end at the provider either: straight to the end. */
-  async function wayOut(idToken: string | undefined): Promise<string> {
-    const end = idToken === undefined ? undefined : await provider.endSessionUrl(idToken);
+  async function wayOut(ticket: Ticket | undefined): Promise<string> {
+    const end = ticket === undefined ? undefined : await provider.endSessionUrl(ticket.idToken);
     return end ?? config.logout.returnTo;
   }
 
@@ -82,12 +91,18 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
    * and the ID token waits in a sealed cookie.
    */
   async function giveTicket(c: BffContext, idToken: string): Promise<string> {
-    const ticket = await sealer.seal(pack({ fields: nowSeconds(), tokens: [idToken] }));
-    appendCookies(c, [`${names.logout}=${ticket}; Max-Age=${ticketSeconds}${ticketAttributes}`]);
+    const line = await ticketCookie(idToken);
+    // Without the hint the provider may ask the person; a cookie that the browser drops would leave them signed in there.
+    appendCookies(c, [line.length <= maximumCookieBytes ? line : await ticketCookie(undefined)]);
     return `${config.basePath}/logout`;
   }
 
-  async function takeTicket(c: BffContext): Promise<string | undefined> {
+  async function ticketCookie(idToken: string | undefined): Promise<string> {
+    const ticket = await sealer.seal(pack({ fields: nowSeconds(), tokens: [idToken] }));
+    return `${names.logout}=${ticket}; Max-Age=${ticketSeconds}${ticketAttributes}`;
+  }
+
+  async function takeTicket(c: BffContext): Promise<Ticket | undefined> {
     const tickets = [...cookiePairs(headersOf(c).cookie ?? '')].filter(([name]) => name === names.logout);
     const [ticket] = tickets;
     if (ticket === undefined) return undefined;
@@ -95,7 +110,7 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
     const opened = await sealer.unseal(ticket[1]);
     if (opened === undefined || tickets.length > 1) return undefined;
     const { fields, tokens } = unpack(opened);
-    return Number(fields) + ticketSeconds < nowSeconds() ? undefined : tokens[0];
+    return Number(fields) + ticketSeconds < nowSeconds() ? undefined : { idToken: tokens[0] };
   }
 
   return { get, post };

@@ -1,4 +1,5 @@
 /** `GET /bff/session` and `POST /bff/refresh`: what the SPA may know of its session. Never a token. */
+import { BffError } from '../errors.ts';
 import { demandOwnOrigin } from '../inbound.ts';
 import type { LiveSession, OpenedSession } from '../session/sessions.ts';
 import { idTokenClaims, nowSeconds, type Claims } from '../token-set.ts';
@@ -52,10 +53,19 @@ export function createSessionEndpoints({ config, sessions, refresher, sessionVie
     demandOwnOrigin(c.req.method, headers, config);
     const opened = await sessions.open(headers.cookie);
     if (opened.state === 'live') {
-      await refresher.refreshOnRequest(opened.live);
+      await refreshOrEnd(opened.live);
       if (await sessions.touch(opened.live)) appendCookies(c, sessions.setCookies(opened.live, headers.cookie));
     }
     return answer(c, opened);
+  }
+
+  /** A refresh that ends the session is told as that: by the answer that there is none. */
+  async function refreshOrEnd(live: LiveSession): Promise<void> {
+    try {
+      await refresher.refreshOnRequest(live);
+    } catch (error) {
+      if (!(error instanceof BffError) || error.code !== 'session_expired') throw error;
+    }
   }
 
   function answer(c: BffContext, opened: OpenedSession): Response {

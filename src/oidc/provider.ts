@@ -50,6 +50,7 @@ export type RefreshAnswer =
 
 export type Provider = ReturnType<typeof createProvider>;
 
+type KeySet = Parameters<typeof client.setJwksCache>[1];
 type Fetch = (url: string, options: client.CustomFetchOptions) => Promise<Response>;
 type TokenResponse = Awaited<ReturnType<typeof client.refreshTokenGrant>>;
 
@@ -67,11 +68,15 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
       : client.ClientSecretBasic(config.client.secret);
   const unverified = new LRUCache<string, Response>({ max: 1000, ttl: unverifiedMs });
   const keyRefetches: number[] = [];
-  let keys: ReturnType<typeof client.getJwksCache>;
+  let keys: KeySet | undefined;
+  let renewal: Promise<void> | undefined;
 
   /** The URL that starts the code flow with PKCE (RFC 7636), and what must be remembered until the answer comes. */
-  async function beginLogin(extra: Readonly<Record<string, string>>): Promise<{ url: URL; checks: LoginChecks }> {
-    const maxAge = extra['max_age'] === undefined ? undefined : Number(extra['max_age']);
+  async function beginLogin(
+    extra: Readonly<Record<string, string>>,
+  ): Promise<{ url: URL; checks: LoginChecks; silent: boolean }> {
+    const asked = { ...config.login.params, ...extra };
+    const maxAge = asked['max_age'] === undefined ? undefined : Number(asked['max_age']);
     const checks = {
       state: client.randomState(),
       nonce: client.randomNonce(),
@@ -79,8 +84,7 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
       maxAge,
     };
     const url = client.buildAuthorizationUrl(await configuration(fetchOnce), {
-      ...config.login.params,
-      ...extra,
+      ...asked,
       response_type: 'code',
       redirect_uri: redirectUri,
       scope: config.scope,
@@ -90,7 +94,7 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
       code_challenge_method: 'S256',
       ...(config.client.responseMode === 'form_post' ? { response_mode: 'form_post' } : {}),
     });
-    return { url, checks };
+    return { url, checks, silent: asked['prompt'] === 'none' };
   }
 
   /** Whether an authorization response names this provider (RFC 9207 2.4). */
@@ -167,12 +171,12 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
   }
 
   /** The provider's end-session URL (RP-Initiated Logout 2), undefined where it has none or isn't known yet. */
-  async function endSessionUrl(idToken: string): Promise<string | undefined> {
+  async function endSessionUrl(idToken: string | undefined): Promise<string | undefined> {
     const metadata = discovery.known();
     if (metadata?.end_session_endpoint === undefined) return undefined;
     return client.buildEndSessionUrl(await configuration(fetchOnce), {
       post_logout_redirect_uri: `${config.origin}${config.logout.returnTo}`,
-      id_token_hint: idToken,
+      ...(idToken === undefined ? {} : { id_token_hint: idToken }),
     }).href;
   }
 
@@ -224,28 +228,42 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
     grant: (configuration: client.Configuration) => Promise<T>,
   ): Promise<T> {
     const first = await configuration(fetch, timeoutSeconds);
+    const known = keys;
     try {
       return await grant(first);
     } catch (error) {
-      if (codeOf(error) !== 'OAUTH_KEY_SELECTION_FAILED' || !mayRefetchKeys()) throw error;
-      keys = undefined;
-      const second = await configuration(fetch, timeoutSeconds);
-      try {
-        return await grant(second);
-      } finally {
-        keys = client.getJwksCache(second);
-      }
+      if (codeOf(error) !== 'OAUTH_KEY_SELECTION_FAILED') throw error;
+      // Unless somebody has renewed them since: then these are the keys to look among.
+      if (keys === known) await (renewal ??= renewKeys().finally(() => (renewal = undefined)));
+      return await grant(await configuration(fetch, timeoutSeconds));
     } finally {
-      keys ??= client.getJwksCache(first);
+      // openid-client fetches keys by itself when it has none, or old ones.
+      const used = client.getJwksCache(first);
+      if ((used?.uat ?? 0) > (keys?.uat ?? 0)) keys = used;
     }
   }
 
-  function mayRefetchKeys(): boolean {
+  /** @throws {BffError} `provider_unavailable`: where nobody could look for the key, the answer is open */
+  async function renewKeys(): Promise<void> {
     const now = Date.now();
     while (keyRefetches[0] !== undefined && keyRefetches[0] < now - 60_000) keyRefetches.shift();
-    if (keyRefetches.length >= keyRefetchesPerMinute) return false;
+    if (keyRefetches.length >= keyRefetchesPerMinute) {
+      throw unavailable(new Error("The provider's signing keys were fetched too often in the last minute."));
+    }
     keyRefetches.push(now);
-    return true;
+    const { jwks_uri: address = '' } = await discovery.metadata();
+    try {
+      const response = await outbound.providerFetch(address, {
+        headers: { accept: 'application/json' },
+        redirect: 'manual',
+        signal: AbortSignal.timeout(callTimeoutSeconds * 1000),
+      });
+      const jwks = (await response.json()) as KeySet['jwks'];
+      if (!response.ok || !Array.isArray(jwks.keys)) throw new Error(`${address} answers with no key set.`);
+      keys = { jwks, uat: nowSeconds() };
+    } catch (error) {
+      throw unavailable(error);
+    }
   }
 
   /** A configuration of openid-client for one operation, for its fetch and its keys are that operation's. */

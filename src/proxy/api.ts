@@ -12,7 +12,7 @@ import type { LiveSession, OpenedSession, Sessions } from '../session/sessions.t
 import type { Refresher } from '../tokens/refresh.ts';
 import { forward, type UpstreamRequest } from './forward.ts';
 import { requestHeaders, responseHeaders, type OwnHeaders } from './headers.ts';
-import { takeBody, type RequestBody } from './request-body.ts';
+import { discardBody, takeBody, type RequestBody } from './request-body.ts';
 import { createRouteFinder, upstreamPath } from './target.ts';
 
 export interface ApiProxyDeps {
@@ -90,14 +90,15 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
     const taking = takeBody(request, response, upstream.route);
     const body = taking instanceof Promise ? await taking : taking;
     if (body === undefined) return;
-    const refreshing = refresher.ensureFresh(live);
-    if (refreshing !== undefined) await refreshing;
-    const touching = sessions.touch(live);
-    const touched = touching instanceof Promise ? await touching : touching;
-    const call = { request, response, upstream, live, cookieGeneration: generation, path, body, touched };
+    const call = { request, response, upstream, live, cookieGeneration: generation, path, body, touched: false };
     try {
+      const refreshing = refresher.ensureFresh(live);
+      if (refreshing !== undefined) await refreshing;
+      const touching = sessions.touch(live);
+      call.touched = touching instanceof Promise ? await touching : touching;
       await send(call);
     } catch (error) {
+      discardBody(body);
       if (response.headersSent) throw error;
       // A new session must reach the browser with whatever answer there is.
       for (const cookie of newCookies(call)) response.appendHeader('set-cookie', cookie);

@@ -1,6 +1,7 @@
 /** The SPA's dev server behind Sallyport: everything that is neither ours nor an API's passes, without cookies or token. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Config } from '../config.ts';
+import { BffError } from '../errors.ts';
 import type { Connection, Outbound } from '../outbound.ts';
 import { cookieNames } from '../session/cookies.ts';
 import { forward, type UpstreamLimits } from './forward.ts';
@@ -26,6 +27,11 @@ export function createDevServerProxy(config: Config, target: URL, outbound: Outb
 
   /** @throws {BffError} when the dev server can't be reached; nothing was sent then */
   return async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // The dev server sees its own address as Host, and so can't tell a foreign page that rebound its name to this
+    // machine's address (DNS rebinding) from the app.
+    if (request.headers.host !== origin.host) {
+      throw new BffError('request_invalid', `The dev server's files are served as ${config.origin} only.`);
+    }
     const headers = requestHeaders(request.rawHeaders, request.headers.connection, {
       host: target.host,
       forwardedFor: request.socket.remoteAddress ?? '',
@@ -34,11 +40,14 @@ export function createDevServerProxy(config: Config, target: URL, outbound: Outb
       authorization: undefined,
     });
     const { method = 'GET', url = '/' } = request;
-    await forward(
-      pool,
-      { method, path: url, headers, body: streamBody(request), limits: devServerLimits },
-      response,
-      (_, answered) => responseHeaders(answered, policy, []),
-    );
+    const body = streamBody(request);
+    try {
+      await forward(pool, { method, path: url, headers, body, limits: devServerLimits }, response, (_, answered) =>
+        responseHeaders(answered, policy, []),
+      );
+    } catch (error) {
+      body?.destroy();
+      throw error;
+    }
   };
 }

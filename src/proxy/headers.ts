@@ -39,6 +39,7 @@ const responseDropped = new Set([
 /** Verdicts by name as spelled; bounded, for clients choose the names. Saves a lower-casing per header and call. */
 const verdicts = new Map<string, boolean>();
 const maximumVerdicts = 2000;
+const maximumKeptName = 64;
 
 function passesUpstream(name: string): boolean {
   const known = verdicts.get(name);
@@ -46,7 +47,7 @@ function passesUpstream(name: string): boolean {
   // Some servers read "_" as "-" (CGI variables), so X_Forwarded_For would be taken for X-Forwarded-For.
   const folded = name.toLowerCase().replaceAll('_', '-');
   const verdict = !requestDropped.has(folded) && !identityPrefixes.some((prefix) => folded.startsWith(prefix));
-  if (verdicts.size < maximumVerdicts) verdicts.set(name, verdict);
+  if (verdicts.size < maximumVerdicts && name.length <= maximumKeptName) verdicts.set(name, verdict);
   return verdict;
 }
 
@@ -158,11 +159,16 @@ function mayStandAlone(name: string): boolean {
   return !responseDropped.has(name) && name !== 'set-cookie' && !name.startsWith('access-control-');
 }
 
+/** `Cache-Control`, its targeted forms (RFC 9213), and what CDNs take for it. */
+function isCachePolicy(name: string): boolean {
+  return name.endsWith('cache-control') || name === 'surrogate-control' || name === 'x-accel-expires';
+}
+
 /** A response that sets our session must be kept by nobody, whatever the API says. */
 function withNoStore(headers: string[]): string[] {
   const out: string[] = [];
   for (let index = 0; index < headers.length; index += 2) {
-    if (headers[index] !== 'cache-control') out.push(headers[index] as string, headers[index + 1] as string);
+    if (!isCachePolicy(headers[index] as string)) out.push(headers[index] as string, headers[index + 1] as string);
   }
   out.push('cache-control', 'no-store');
   return out;

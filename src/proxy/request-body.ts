@@ -66,6 +66,11 @@ function demandPlainFraming({ headers, httpVersionMinor }: IncomingMessage): voi
   });
 }
 
+/** For a call that is answered without its body: what is left of it is read and forgotten. */
+export function discardBody({ content }: RequestBody): void {
+  if (content instanceof Readable) content.destroy();
+}
+
 /** A body of unknown length that isn't whole by then is taken for a stream, whose first bytes the API waits for. */
 const patienceMs = 1000;
 

@@ -70,20 +70,25 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
   const origin = new URL(config.origin);
   const devServer = config.spa?.devServer === undefined ? undefined : new URL(config.spa.devServer);
 
-  /** For the server's `upgrade` event. Never throws: a refusal is answered on the socket. */
-  return async function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+  /**
+   * For the server's `upgrade` event. Never throws: a refusal is answered on the socket.
+   * @returns the status that was answered, undefined where the client left before
+   */
+  return async function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<number | undefined> {
     const visitor = welcome(request, socket, head);
     const { response } = visitor;
     try {
-      await connect(visitor);
+      const outcome = await connect(visitor);
+      if (outcome === 'upgraded') return 101;
     } catch (error) {
       const failure = renderFailed(error, request);
       if (response.headersSent) response.destroy();
       else response.writeHead(failure.status, failure.headers).end(failure.body);
     }
+    return response.headersSent ? response.statusCode : undefined;
   };
 
-  async function connect(visitor: Visitor): Promise<void> {
+  async function connect(visitor: Visitor): Promise<ForwardOutcome> {
     const { url = '/', method, headers } = visitor.request;
     if (headers.origin !== config.origin) {
       throw new BffError('request_forbidden', 'WebSockets are opened from the own origin only.');
@@ -92,12 +97,12 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
       throw new BffError('request_invalid', 'The only upgrade is a GET to WebSocket, without a body.');
     }
     const route = findRoute(url);
-    if (route?.websocket === true) await connectToApi(visitor, route);
-    else if (route === undefined) await connectToDevServer(visitor, url);
-    else throw new BffError('route_not_found', 'This route takes no WebSockets.');
+    if (route?.websocket === true) return connectToApi(visitor, route);
+    if (route === undefined) return connectToDevServer(visitor, url);
+    throw new BffError('route_not_found', 'This route takes no WebSockets.');
   }
 
-  async function connectToApi(visitor: Visitor, route: ApiRoute): Promise<void> {
+  async function connectToApi(visitor: Visitor, route: ApiRoute): Promise<ForwardOutcome> {
     const { url = '/', headers } = visitor.request;
     const path = upstreamPath(url, route, route.target.pathname.replace(/\/$/, ''));
     const { live, generation } = demandSession(await sessions.open(headers.cookie));
@@ -120,9 +125,10 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     };
     try {
       const { generation: used } = live.session;
-      if ((await shake(visitor, handshake)) !== 'discarded') return;
+      const outcome = await shake(visitor, handshake);
+      if (outcome !== 'discarded') return outcome;
       await refresher.renew(live, used);
-      await shake(visitor, { ...handshake, discards: noteRefusal });
+      return await shake(visitor, { ...handshake, discards: noteRefusal });
     } catch (error) {
       // A new session must reach the browser with whatever answer there is.
       if (!visitor.response.headersSent) visitor.response.setHeader('set-cookie', newCookies());
@@ -136,12 +142,12 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     }
   }
 
-  async function connectToDevServer(visitor: Visitor, url: string): Promise<void> {
+  async function connectToDevServer(visitor: Visitor, url: string): Promise<ForwardOutcome> {
     const own = url === config.basePath || url.startsWith(`${config.basePath}/`);
     if (devServer === undefined || own || !url.startsWith('/')) {
       throw new BffError('route_not_found', 'There is no WebSocket here.');
     }
-    await shake(visitor, {
+    return shake(visitor, {
       pool: outbound.poolOf(devServerConnection(devServer)),
       host: devServer.host,
       path: url,

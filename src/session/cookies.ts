@@ -4,7 +4,7 @@
  */
 
 /** Browsers drop what is larger; the attributes are counted too, for some do. */
-const maximumCookieBytes = 4096;
+export const maximumCookieBytes = 4096;
 const maximumChunks = 4;
 
 /** In place of a Cookie header where the browser may withhold cookies that it has. */

@@ -226,7 +226,10 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     }
     if (live.ended) return false;
     adopt(live, next, sealed);
-    remember(sealed, live, next.generation);
+    // The cache may have dropped this one meanwhile, and calls have made another of the same session.
+    const twin = lives.get(next.id) ?? live;
+    if (twin !== live) adopt(twin, next, sealed);
+    remember(sealed, twin, next.generation);
     return true;
   }
 
@@ -252,8 +255,9 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   async function endById(id: string, expiresAt: number, reason: SessionEnd): Promise<void> {
     const live = lives.get(id);
     if (live !== undefined) live.ended = true;
+    const told = tellEnding(id, expiresAt);
     events.emit({ type: 'session.ended', session: label(id), reason });
-    await tellEnding(id, expiresAt);
+    await told;
   }
 
   async function tellEnding(id: string, expiresAt: number): Promise<void> {

@@ -5,6 +5,8 @@
  */
 import { createHash } from 'node:crypto';
 import type { Config } from '../config.ts';
+import type { Events } from '../events.ts';
+import type { Store } from '../store/store.ts';
 import { nowSeconds } from '../token-set.ts';
 import { cookieNames, cookiePairs, loginCookie } from './cookies.ts';
 import { createSealer } from './seal.ts';
@@ -27,13 +29,29 @@ export interface LoginTransaction {
 
 export type LoginTransactions = ReturnType<typeof createLoginTransactions>;
 
-export function createLoginTransactions(config: Config) {
+export function createLoginTransactions(
+  config: Config,
+  { store, events }: { readonly store: Store; readonly events: Events },
+) {
   const names = cookieNames(config.secure);
   const sealer = createSealer(config.secrets, 'login transaction');
 
   /** The cookie's name starts with its time, so that the oldest can be told without opening any. */
   function nameOf(state: string, startedAt: number): string {
     return `${names.loginPrefix}${startedAt.toString(36)}-${stateHash(state)}`;
+  }
+
+  /**
+   * The cookie's deletion may be lost with the answer, and a repeated request would show the provider a used code, for
+   * which it may revoke the session's tokens (RFC 6749 4.1.2). A store that is down holds no login up.
+   */
+  async function isFirst(state: string): Promise<boolean> {
+    try {
+      return await store.compareAndSet(`login:${stateHash(state)}`, undefined, 'used', lifetimeSeconds);
+    } catch (cause) {
+      events.emit({ type: 'store.failed', cause });
+      return true;
+    }
   }
 
   function namesIn(header: string | undefined): string[] {
@@ -78,6 +96,7 @@ export function createLoginTransactions(config: Config) {
         const current = nowSeconds() < candidate.startedAt + lifetimeSeconds;
         if (candidate.state === state && current) transaction = candidate;
       }
+      if (transaction !== undefined && !(await isFirst(state))) transaction = undefined;
       return { transaction, cookies: [...cookies] };
     },
   };

@@ -1,7 +1,7 @@
 /**
  * The contract of what several processes must agree on: which sessions have ended, which generation of a session is the
  * newest, who is refreshing. Four operations on texts that expire, so that one process's memory, Redis and Valkey serve
- * alike. Values hold sealed text only; a store never sees a token in clear.
+ * alike. A store never sees a token in clear: what it holds of a session is sealed.
  */
 export interface Store {
   /** True when other processes may change what is in it, so that a local copy may be stale. */

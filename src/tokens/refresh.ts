@@ -19,7 +19,7 @@ const patienceMs = 10_000;
 /** The same where the token at hand is still good. */
 const shortPatienceMs = 1000;
 /** Longer than the provider's call may take, so that the lock outlives what it guards. */
-const lockSeconds = 45;
+const lockSeconds = 120;
 const pollMs = 50;
 /** After a failure, a token that is still good is used for so long without another try. */
 const retryAfterFailureSeconds = 5;
@@ -104,9 +104,10 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
 
   /** Takes the lock, or waits for the process that has it. @returns whether that one obtained the result */
   async function takenElsewhere(live: LiveSession, lock: string, owner: string): Promise<boolean> {
-    if (!store.shared) return false;
     // Of the token that this flight is for: another call may take over somebody's result at any moment.
     const { generation } = live.session;
+    // The cookie may be older than what this process obtained for it, and dropped from its cache.
+    if (!store.shared) return sessions.catchUp(live, generation);
     const deadline = Date.now() + lockSeconds * 1000;
     while (Date.now() < deadline) {
       if (await sessions.catchUp(live, generation)) return true;
@@ -148,8 +149,15 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
       events.emit({ type: 'token.refreshed', session: live.label, generation: next.generation });
       return;
     }
+    // Somebody was faster, and where the provider doesn't rotate, theirs is the same token.
+    if (!live.ended && (await sessions.catchUp(live, session.generation))) return;
     // Signed out in the meantime: what came too late must not stay good at the provider either.
-    if (tokens.refreshToken !== undefined) await provider.revoke(tokens.refreshToken, 'refresh_token');
+    if (tokens.refreshToken === undefined) return;
+    try {
+      await provider.revoke(tokens.refreshToken, 'refresh_token');
+    } catch (cause) {
+      events.emit({ type: 'logout.revocation_failed', session: live.label, cause });
+    }
   }
 
   /** Refreshes because the app asks for it; within a short cooldown of the last refresh, that one's result is the answer. */
