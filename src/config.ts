@@ -365,6 +365,9 @@ function parseEachKey(input: ConfigInput): { parsed: Partial<Parsed>; faults: Co
 
 function faultsOf(issue: z.core.$ZodIssue, key: string, value: unknown): ConfigFault[] {
   const path = [key, ...issue.path.map(String)];
+  if (issue.code === 'invalid_key') {
+    return issue.issues.map(({ message }) => ({ path: path.join('.'), reason: message }));
+  }
   if (issue.code === 'unrecognized_keys') return issue.keys.map((name) => unknownKey([...path, name]));
   const missing = issue.code === 'invalid_type' && valueAt(value, issue.path) === undefined;
   return [
@@ -546,10 +549,7 @@ function parameterName() {
   return z
     .string()
     .regex(/^[A-Za-z0-9_.:-]+$/, 'must be a parameter name')
-    .refine(
-      (name) => !ownParameters.has(name),
-      "is a parameter that Sallyport sets itself; there is a key for what may be chosen ('scope', 'client')",
-    );
+    .refine((name) => !ownParameters.has(name), 'is a parameter that Sallyport sets itself; remove it');
 }
 
 const placeholder =

@@ -56,12 +56,16 @@ export function samesiteRedirectPage(title: string, path: string): Page {
   );
 }
 
-/** Loads the same address once more, now from this site: for a deep link that came from another one. */
-export function samesiteReloadPage(): Page {
+/**
+ * Loads the same address once more, now from this site: for a deep link that came from another one.
+ * @param path of the address; its fragment, which only the script knows, is lost where scripts are off
+ */
+export function samesiteReloadPage(path: string): Page {
   return page(
     'One moment …',
-    `<p>Opening the app …</p><script>${reloadScript}</script><noscript><p>Please reload this page.</p></noscript>`,
+    `<p>Opening the app …</p><script>${reloadScript}</script>`,
     policy(`script-src '${hashSource(reloadScript)}'`, "form-action 'none'"),
+    `<noscript><meta http-equiv="refresh" content="0;url=${escape(path)}"></noscript>`,
   );
 }
 

@@ -11,8 +11,8 @@ export function createLoginGate({ config, sessions }: EndpointDeps) {
     const opened = await sessions.open(headers.cookie);
     if (opened.state === 'live') return undefined;
     // A link on another site comes without the Strict cookie; it would start a login for somebody who is signed in.
-    if (headers['sec-fetch-site'] === 'cross-site') return sendPage(c, samesiteReloadPage());
     const { pathname, search } = new URL(c.req.url);
+    if (headers['sec-fetch-site'] === 'cross-site') return sendPage(c, samesiteReloadPage(pathname + search));
     return c.redirect(`${loginPath(config)}?returnTo=${encodeURIComponent(pathname + search)}`, 302);
   };
 }
