@@ -41,6 +41,10 @@ const forgeries: ReadonlyArray<readonly [story: string, headers: Headers]> = [
   ['an empty Sec-Fetch-Site', { 'sec-fetch-site': '' }],
   ['Sec-Fetch-Site in capitals', { 'sec-fetch-site': 'SAME-ORIGIN' }],
   ['two values of Sec-Fetch-Site', { 'sec-fetch-site': 'same-origin, cross-site' }],
+  ['an unknown Sec-Fetch-Site and X-CSRF', { 'sec-fetch-site': 'foo', 'x-csrf': '1' }],
+  ['an empty Sec-Fetch-Site and X-CSRF', { 'sec-fetch-site': '', 'x-csrf': '1' }],
+  ['Sec-Fetch-Site in capitals and X-CSRF', { 'sec-fetch-site': 'SAME-ORIGIN', 'x-csrf': '1' }],
+  ['two values of Sec-Fetch-Site and X-CSRF', { 'sec-fetch-site': 'same-origin, same-origin', 'x-csrf': '1' }],
   ['another value of X-CSRF', { 'sec-fetch-site': null, 'x-csrf': '0' }],
   ['an empty X-CSRF', { 'sec-fetch-site': null, 'x-csrf': '' }],
   ['two values of X-CSRF', { 'sec-fetch-site': null, 'x-csrf': '1, 1' }],
@@ -189,7 +193,6 @@ describe('what comes from the own origin', () => {
   test.each([
     ['a browser’s metadata', {}],
     ['X-CSRF, where there is no metadata', { 'sec-fetch-site': null, 'x-csrf': '1' }],
-    ['X-CSRF, where the metadata’s value is unknown', { 'sec-fetch-site': 'foo', 'x-csrf': '1' }],
     ['metadata without Origin', { origin: null }],
   ])('is believed by %s', async (_story, headers: Headers) => {
     for (const method of ['GET', 'POST', 'PUT', 'DELETE']) {
@@ -311,13 +314,23 @@ describe('login CSRF: the victim is to work in the attacker’s session', () => 
     const theirs = await leadToCallback(attacker, '/bff/login?login_hint=bob');
     const clean = own.client();
     const mine = await leadToCallback(clean, '/bff/login?login_hint=alice');
+    expect((await clean.navigate(theirs.href, { initiator: evil, follow: false })).status).toBe(400);
+    await clean.navigate(mine.href, { initiator: own.provider.issuer });
+    expect((await clean.fetch('/bff/session')).at('user.name')).toBe('Alice Adams');
+  });
+
+  test('nor does the attacker’s code with the victim’s own state, which ends that sign-in', async () => {
+    const own = await startWorld();
+    const theirs = await leadToCallback(own.client(), '/bff/login?login_hint=bob');
+    const clean = own.client();
+    const mine = await leadToCallback(clean, '/bff/login?login_hint=alice');
     const mixed = new URL(mine);
     mixed.searchParams.set('code', theirs.searchParams.get('code') ?? '');
-    expect((await clean.clone().navigate(theirs.href, { initiator: evil, follow: false })).status).toBe(400);
     const injected = await clean.clone().navigate(mixed.href, { initiator: evil, follow: false });
     // PKCE: another transaction's code doesn't fit this one's verifier.
     expect([injected.status, injected.setCookies.filter((line) => line.startsWith('session'))]).toEqual([403, []]);
-    await clean.navigate(mine.href, { initiator: own.provider.issuer });
+    expect((await clean.navigate(mine.href, { initiator: own.provider.issuer })).status).toBe(400);
+    await signIn(clean);
     expect((await clean.fetch('/bff/session')).at('user.name')).toBe('Alice Adams');
   });
 });

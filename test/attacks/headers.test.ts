@@ -324,6 +324,26 @@ describe('what an API says to the browser', () => {
     expect(renewed.headers['cache-control']).toBe('no-store');
   });
 
+  test('is kept by no CDN either when our cookie is in it, whatever it says to CDNs in particular', async () => {
+    const forCdns = {
+      'CDN-Cache-Control': 'public, max-age=600',
+      'Cloudflare-CDN-Cache-Control': 'max-age=600',
+      'Surrogate-Control': 'max-age=600',
+      'X-Accel-Expires': '600',
+    };
+    const toldTo = (answer: Exchange) =>
+      Object.keys(forCdns).filter((name) => answer.headers[name.toLowerCase()] !== undefined);
+    world.api.answer({ headers: { ...forCdns, 'cache-control': 'public' } });
+    expect(toldTo(await alice.fetch('/api/me'))).toEqual(Object.keys(forCdns));
+    const spent = world.api.last().token;
+    world.api.rejectTokens((token) => token === spent);
+    const renewed = await alice.fetch('/api/me');
+    expect(renewed.status).toBe(200);
+    expect(renewed.setCookies).toHaveLength(1);
+    expect(renewed.headers['cache-control']).toBe('no-store');
+    expect(toldTo(renewed)).toEqual([]);
+  });
+
   test('with headers of its own connection, said once or many times, stays on that connection', async () => {
     const once = await answerOf([
       'Connection: close, X-Hop, Cache-Control',

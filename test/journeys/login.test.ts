@@ -194,6 +194,32 @@ describe('an answer that belongs to no login of this browser is refused without 
     expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(true);
   });
 
+  test('one that comes a second time with the cookie of its login put back, and the session lives on', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    const world = await startWorld();
+    const browser = world.client();
+    const callback = await leadToCallback(browser);
+    const copies = [browser.clone(), browser.clone()];
+    await browser.navigate(callback.href, { initiator: world.provider.issuer });
+    for (const copy of copies) expect(await answerTo(world, copy, callback.href)).toEqual(REFUSED);
+    // A provider that had seen the code again would have revoked the first session's tokens (RFC 6749 4.1.2).
+    vi.advanceTimersByTime(301_000);
+    expect((await browser.fetch('/api/me')).status).toBe(200);
+    expect(world.provider.calls).toMatchObject({ code: 1, refresh: 1 });
+  });
+
+  test('all but one of those that come at the same moment', async () => {
+    const { client, provider } = await startWorld();
+    const browser = client();
+    const callback = await leadToCallback(browser);
+    const copies = Array.from({ length: 5 }, () => browser.clone());
+    const pages = await Promise.all(
+      copies.map((copy) => copy.navigate(callback.href, { initiator: provider.issuer, follow: false })),
+    );
+    expect(pages.map(({ status }) => status).toSorted((one, two) => one - two)).toEqual([302, 400, 400, 400, 400]);
+    expect(provider.calls.code).toBe(1);
+  });
+
   test('one in a browser that began no login', async () => {
     const world = await startWorld();
     const callback = await leadToCallback(world.client());
@@ -261,6 +287,7 @@ describe('when the provider says no', () => {
     expect(page.status).toBe(status);
     expect(page.headers['content-type']).toMatch(/^text\/html/);
     expect(page.text).toContain(code);
+    expect(/^\d+$/.test(page.headers['retry-after'] ?? '')).toBe(status === 503);
     expect(page.text).not.toContain('onerror');
     expect(provider.calls.token).toBe(0);
     expect(loginCookies(browser)).toEqual([]);
@@ -292,6 +319,17 @@ describe('when the provider says no', () => {
     expect(page.status).toBe(200);
     expect(page.url).toBe(`${browser.origin}/orders?page=2&login=required#top`);
     expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(false);
+  });
+
+  test('prompt=none from login.params comes back to the page as well, unless the app asks for another prompt', async () => {
+    const { client } = await startWorld({ config: { login: { params: { prompt: 'none' } } } });
+    const browser = client();
+    const page = await browser.navigate('/bff/login?returnTo=/orders', { initiator: browser.origin });
+    expect(page.status).toBe(200);
+    expect(page.url).toBe(`${browser.origin}/orders?login=required`);
+    const asked = await browser.navigate('/bff/login?returnTo=/orders&prompt=login', { initiator: browser.origin });
+    expect(asked.url).toBe(`${browser.origin}/orders`);
+    expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(true);
   });
 
   test('prompt=none signs in silently where the provider knows the person', async () => {
@@ -396,11 +434,12 @@ describe('a login that is no navigation', () => {
       (browser: BrowserClient) => browser.navigate('/bff/login', { prefetch: true, initiator: browser.origin }),
     ],
     ['an image', (browser: BrowserClient) => browser.fetch('/bff/login', { mode: 'no-cors', destination: 'image' })],
-  ])('%s gets a 401 and no transaction', async (_title, request) => {
+  ])('%s gets a 401 problem and no transaction', async (_title, request) => {
     const { client, provider } = await startWorld();
     const answer = await request(client());
     expect(answer.status).toBe(401);
-    expect(answer.text).toContain('navigation_required');
+    expect(answer.headers['content-type']).toBe('application/problem+json');
+    expect(answer.json()).toMatchObject({ code: 'navigation_required', loginUrl: '/bff/login' });
     expect(answer.setCookies).toEqual([]);
     expect(provider.calls.authorization).toBe(0);
   });
@@ -455,15 +494,23 @@ describe('an ID token is believed only when every claim and its signature fit:',
     assertNoSecrets();
   });
 
-  test.each([
-    ['is older than max_age asked for', (claims: Record<string, unknown>) => ({ ...claims, auth_time: now() - 3600 })],
-    ['is not told', (claims: Record<string, unknown>) => without(claims, 'auth_time')],
-  ])('not when the time of the sign-in %s', async (_title, change) => {
-    const { client, provider } = await startWorld();
-    provider.mutateIdToken((claims) => ({ claims: change(claims) }));
-    const page = await client().navigate('/bff/login?max_age=60');
-    expect(page.status).toBe(403);
-    expect(page.text).toContain('authorization_failed');
+  describe.each([
+    ['by the app', '/bff/login?max_age=60', {}],
+    ['by login.params', '/bff/login', { max_age: '60' }],
+    ['by the app, more strictly than by login.params', '/bff/login?max_age=60', { max_age: '7200' }],
+  ])('with max_age asked for %s', (_story, path, params) => {
+    test.each([
+      ['is too long ago', (claims: Record<string, unknown>) => ({ ...claims, auth_time: now() - 3600 })],
+      ['is not told', (claims: Record<string, unknown>) => without(claims, 'auth_time')],
+    ])('not when the time of the sign-in %s', async (_title, change) => {
+      const { client, provider } = await startWorld({ config: { login: { params } } });
+      const undo = provider.mutateIdToken((claims) => ({ claims: change(claims) }));
+      const page = await client().navigate(path);
+      expect(page.status).toBe(403);
+      expect(page.text).toContain('authorization_failed');
+      undo();
+      expect((await client().navigate(path)).status).toBe(200);
+    });
   });
 
   test('not where there is none', async () => {
@@ -484,6 +531,17 @@ describe('an ID token is believed only when every claim and its signature fit:',
     expect(provider.calls.code).toBe(2);
     await signIn(client());
     expect(provider.calls.jwks).toBe(before + 1);
+  });
+
+  test('with keys that were last seen more than five minutes ago, looked at once for all that follow', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    const { client, provider } = await startWorld();
+    await signIn(client());
+    await signIn(client());
+    const before = provider.calls.jwks;
+    vi.advanceTimersByTime(301_000);
+    for (let login = 0; login < 5; login += 1) await signIn(client());
+    expect(provider.calls.jwks - before).toBeLessThanOrEqual(1);
   });
 
   test('and a flood of unknown keys is no flood of look-ups', async () => {
@@ -510,6 +568,28 @@ describe('when something is out of order', () => {
     expect(page.text).toMatch(/\d{5} bytes/);
     expect(page.text).toContain('SALLYPORT_SESSION=store');
     expect(browser.cookies.for(browser.origin)).toEqual([]);
+  });
+
+  test('a session too large for four cookies leaves the earlier one alive and its own refresh token revoked', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    const { client, provider } = await startWorld();
+    const browser = client();
+    await signIn(browser, 'alice');
+    const earlier = browser.cookies.get('session')?.value;
+    provider.settings.accessTokenPadding = 20_000;
+    const page = await browser.navigate('/bff/login?prompt=login&login_hint=bob', { initiator: browser.origin });
+    expect(page.status).toBe(500);
+    expect(browser.cookies.get('session')?.value).toBe(earlier);
+    expect((await browser.fetch('/bff/session')).at('user.sub')).toBe('alice');
+    expect((await browser.fetch('/api/me')).status).toBe(200);
+
+    await vi.waitFor(() => expect(provider.calls.revocation).toBe(1));
+    const revocation = provider.requests.find((request) => request.endpoints.includes('revocation'));
+    expect(provider.secrets.get(revocation?.form['token'] ?? '')).toBe('refreshToken');
+    provider.settings.accessTokenPadding = 0;
+    vi.advanceTimersByTime(301_000);
+    expect((await browser.fetch('/api/me')).status).toBe(200);
+    expect(provider.calls.refresh).toBe(1);
   });
 
   test('a wrong client secret is named as the operator’s fault', async () => {

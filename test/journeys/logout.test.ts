@@ -1,6 +1,7 @@
 /** Signing out: here, at the provider, in every tab, and also when the provider can't or won't help. */
+import { randomUUID } from 'node:crypto';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import type { BrowserClient } from '../support/browser-client.ts';
+import type { BrowserClient, NavigateOptions } from '../support/browser-client.ts';
 import { signIn, startWorld, type World } from '../support/world.ts';
 
 afterEach(() => {
@@ -62,6 +63,25 @@ describe('the sign-out link', () => {
     expect(page.text).toContain('logout_sid_invalid');
     expect(provider.calls).toMatchObject({ revocation: 0, endSession: 0 });
     expect((await browser.fetch('/api/me')).status).toBe(200);
+  });
+
+  test.each<[string, NavigateOptions]>([
+    ['fetched ahead of a click', { prefetch: true }],
+    ['in a frame', { destination: 'iframe' }],
+    ['in an object', { destination: 'object' }],
+  ])('%s ends nothing: nobody has clicked it', async (_title, options) => {
+    const { client, provider } = await startWorld();
+    const browser = client();
+    await signIn(browser);
+    const link = await logoutUrl(browser);
+    const answer = await browser.navigate(link, { initiator: browser.origin, ...options });
+    expect(answer.status).toBeGreaterThanOrEqual(400);
+    expect(answer.chain).toHaveLength(1);
+    expect(answer.setCookies).toEqual([]);
+    expect(provider.calls).toMatchObject({ revocation: 0, endSession: 0 });
+    expect((await browser.fetch('/api/me')).status).toBe(200);
+    await browser.navigate(link, { initiator: browser.origin });
+    expect(await anySessionLeft(browser)).toBe(false);
   });
 
   test('of another person changes nothing', async () => {
@@ -158,6 +178,28 @@ describe('POST /bff/logout', () => {
     const page = await browser.navigate(String(answer.at('location')), { initiator: browser.origin });
     expect(page.url).toBe(`${browser.origin}/`);
     expect(world.provider.calls.endSession).toBe(1);
+    const silent = await browser.navigate('/bff/login?prompt=none');
+    expect(silent.url).toBe(`${browser.origin}/?login=required`);
+  });
+
+  test('leads out of the provider, too, where the ID token is larger than a cookie', async () => {
+    const world = await startWorld();
+    const groups = Array.from({ length: 150 }, () => randomUUID());
+    world.provider.mutateIdToken((claims) => ({ claims: { ...claims, groups } }));
+    const browser = world.client();
+    await signIn(browser);
+    const answer = await browser.fetch('/bff/logout', { method: 'POST' });
+    expect(answer.status).toBe(200);
+    for (const line of answer.setCookies) expect(Buffer.byteLength(line)).toBeLessThanOrEqual(4096);
+    expect(answer.refusedCookies).toEqual([]);
+
+    const page = await browser.navigate(String(answer.at('location')), { initiator: browser.origin });
+    expect(page.url).toBe(`${browser.origin}/`);
+    expect(endSessionRequest(world)).toMatchObject({
+      client_id: 'sallyport',
+      post_logout_redirect_uri: `${browser.origin}/`,
+    });
+    expect(browser.cookies.for(browser.origin)).toEqual([]);
     const silent = await browser.navigate('/bff/login?prompt=none');
     expect(silent.url).toBe(`${browser.origin}/?login=required`);
   });

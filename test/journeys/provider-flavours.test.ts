@@ -51,18 +51,6 @@ describe('a provider that wants further authorization parameters (Auth0: audienc
     expect(authorizationQuery(world)).toMatchObject({ audience: 'https://api.example', access_type: 'offline' });
   });
 
-  test('never gets them in place of what protects the login', async () => {
-    const params = {
-      state: 'fixed',
-      nonce: 'fixed',
-      code_challenge_method: 'plain',
-      redirect_uri: 'https://evil.example',
-    };
-    await expect(startWorld({ config: { login: { params } } })).rejects.toThrow(
-      /4 faults[^]*login\.params\.state: is a parameter that Sallyport sets itself/,
-    );
-  });
-
   test('gives a refresh token once it gets prompt=consent', async () => {
     const asked = await startWithProvider(
       (provider) => {

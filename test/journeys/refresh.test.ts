@@ -44,6 +44,22 @@ function sessionCookie(browser: BrowserClient): string | undefined {
   return browser.cookies.get('session')?.value;
 }
 
+/** Twelve people, signed in; when the test is over, no refresh token may have been shown twice. */
+async function startTwelve(): Promise<World & { browsers: BrowserClient[]; refreshAll: () => Promise<Exchange[]> }> {
+  const world = await startWorld();
+  const browsers = Array.from({ length: 12 }, () => world.client());
+  for (const browser of browsers) await signIn(browser);
+  onTestFinished(() => expect(world.provider.reusedRefreshTokens).toBe(0));
+  const refreshAll = () => Promise.all(browsers.map((browser) => browser.fetch('/bff/refresh', { method: 'POST' })));
+  return Object.assign(world, { browsers, refreshAll });
+}
+
+/** How many are still signed in. */
+async function signedIn(browsers: BrowserClient[]): Promise<number> {
+  const answers = await Promise.all(browsers.map((browser) => browser.fetch('/bff/session')));
+  return answers.filter((answer) => answer.at('authenticated') === true).length;
+}
+
 describe('one refresh', () => {
   test('happens ahead of expiry, and the API sees the new token', async () => {
     const { browser, provider, api } = await startSignedIn();
@@ -326,6 +342,53 @@ describe('no answer that is not definitive ends the session:', () => {
   });
 });
 
+describe('twelve sessions that refresh just after the provider has changed its keys', () => {
+  test.each([
+    ['a moment ago', 0],
+    ['long ago', EXPIRED_MS],
+  ])('live on, and share one look at keys that were last seen %s', async (_title, age) => {
+    const { provider, browsers, refreshAll } = await startTwelve();
+    vi.advanceTimersByTime(age);
+    await provider.rotateKeys();
+    provider.resetCalls();
+    provider.delay('jwks', 100);
+    expect(statusesOf(await refreshAll())).toEqual([200]);
+    expect(await signedIn(browsers)).toBe(12);
+    expect(provider.calls).toMatchObject({ refresh: 12 });
+    expect(provider.calls.jwks).toBeGreaterThanOrEqual(1);
+    expect(provider.calls.jwks).toBeLessThanOrEqual(2);
+  });
+
+  test.each<[string, (provider: World['provider']) => void]>([
+    ['answer 500', (provider) => provider.fail('jwks', { status: 500 })],
+    ['are no key set', (provider) => provider.fail('jwks', { status: 200, body: { keys: 'none' } })],
+    ['cannot be reached', (provider) => provider.reset('jwks')],
+  ])('get 503 and live on where the keys %s', async (_title, withhold) => {
+    const { provider, browsers, refreshAll } = await startTwelve();
+    await provider.rotateKeys();
+    provider.resetCalls();
+    withhold(provider);
+    for (const answer of await refreshAll()) {
+      expect(answer.status).toBe(503);
+      expect(answer.json()).toMatchObject({ code: 'provider_unavailable' });
+      expect(answer.headers['retry-after']).toMatch(/^\d+$/);
+    }
+    expect(await signedIn(browsers)).toBe(12);
+    expect(provider.calls.jwks).toBeLessThanOrEqual(5);
+  });
+
+  test('get their new tokens as soon as the keys can be had, without another redemption', async () => {
+    const { provider, refreshAll } = await startTwelve();
+    await provider.rotateKeys();
+    const undo = provider.fail('jwks', { status: 500 });
+    expect(statusesOf(await refreshAll())).toEqual([503]);
+    undo();
+    vi.advanceTimersByTime(61_000);
+    expect(statusesOf(await refreshAll())).toEqual([200]);
+    expect(provider.calls.refresh).toBe(12);
+  });
+});
+
 describe('a definitive answer ends the session:', () => {
   test('invalid_grant; the call says so, and /bff/session clears the cookie', async () => {
     const { browser, provider, api } = await startSignedIn();
@@ -403,6 +466,30 @@ describe('a sign-out during a refresh wins', () => {
     }
     await vi.waitFor(() => expect(revokedTokens(provider)).toHaveLength(2));
   });
+
+  test.each<[string, (provider: World['provider']) => void]>([
+    ['is answered 500', (provider) => provider.fail('revocation', { status: 500 })],
+    ['is not answered', (provider) => provider.reset('revocation')],
+  ])(
+    'also where the revocation of the new tokens %s: the call hears that the session is over',
+    async (_title, fail) => {
+      const { browser, provider, api, logs } = await startSignedIn();
+      vi.advanceTimersByTime(EXPIRED_MS);
+      const gate = provider.hold('refresh', { after: 'commit' });
+      const caller = browser.clone();
+      const call = caller.fetch('/api/1');
+      await gate.arrived;
+      expect((await browser.fetch('/bff/logout', { method: 'POST' })).status).toBe(200);
+      fail(provider);
+      gate.release();
+      const answer = await call;
+      expect(answer.status).toBe(401);
+      expect(answer.json()).toMatchObject({ code: 'session_expired' });
+      expect(api.requests).toEqual([]);
+      expect((await caller.fetch('/bff/session')).at('authenticated')).toBe(false);
+      expect(logs.join('')).toContain('"msg":"logout.revocation_failed"');
+    },
+  );
 
   test('and so does a new sign-in: the late answer does not bring the old session back', async () => {
     const { browser, provider } = await startSignedIn();
@@ -565,6 +652,19 @@ describe('POST /bff/refresh', () => {
     const answer = await client().fetch('/bff/refresh', { method: 'POST' });
     expect(answer.status).toBe(200);
     expect(answer.json()).toEqual({ authenticated: false, loginUrl: '/bff/login' });
+  });
+
+  test('tells a person whose refresh is rejected what /bff/session does: where to sign in', async () => {
+    const { browser, provider } = await startSignedIn();
+    provider.revokeGrants('alice');
+    for (const attempt of [1, 2]) {
+      const answer = await browser.fetch('/bff/refresh', { method: 'POST' });
+      expect([attempt, answer.status]).toEqual([attempt, 200]);
+      expect(answer.json()).toEqual({ authenticated: false, loginUrl: '/bff/login' });
+    }
+    expect((await browser.fetch('/bff/session')).json()).toEqual({ authenticated: false, loginUrl: '/bff/login' });
+    expect(browser.cookies.for(browser.origin)).toEqual([]);
+    expect(provider.calls.refresh).toBe(1);
   });
 
   test('is 503 while the provider is down, and the session stays', async () => {

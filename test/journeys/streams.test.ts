@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createHash } from 'node:crypto';
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
+import { freePort } from '../support/listener.ts';
 import { callHead, chunked, finalOf, valuesOf, Wire } from '../support/wire.ts';
 import { signIn, startWorld, within, type World, type WorldOptions } from '../support/world.ts';
 
@@ -398,6 +399,55 @@ describe('an upload', () => {
     );
     expect(wire.responses.map(({ status }) => status)).toEqual([422, 200]);
   });
+
+  test.each<[string, number, (world: Awaited<ReturnType<typeof startSignedIn>>) => Promise<void> | void]>([
+    ['because the API is down', 502, ({ api }) => api.down()],
+    [
+      'because the provider is down when the token has to be renewed',
+      503,
+      ({ provider }) => {
+        vi.useFakeTimers({ toFake: ['Date'] });
+        vi.advanceTimersByTime(301_000);
+        return provider.down();
+      },
+    ],
+    [
+      'because its session was ended',
+      401,
+      async ({ browser }) => {
+        await browser.clone().fetch('/bff/logout', { method: 'POST' });
+      },
+    ],
+    [
+      'because the SPA’s dev server is down',
+      502,
+      async (world) => world.restart({ spa: { devServer: `http://127.0.0.1:${await freePort()}` } }),
+    ],
+  ])(
+    'that is refused before its end %s can be sent to its end, and the next call is served',
+    async (story, status, spoil) => {
+      const world = await startSignedIn();
+      await spoil(world);
+      const wire = openWire(world, 'POST');
+      const path = story.includes('dev server') ? '/upload' : '/api/x';
+      const length = 20 * mebibyte;
+      wire.write(`${callHead(world.browser, 'POST', path)}Content-Length: ${length}\r\n\r\n`);
+      wire.write(Buffer.alloc(mebibyte));
+      await within(
+        5,
+        wire.until(({ responses }) => responses.some(({ complete }) => complete)),
+        'no answer',
+      );
+      wire.write(Buffer.alloc(length - mebibyte));
+      wire.write(`${callHead(world.browser, 'GET', '/bff/session')}\r\n`);
+      await within(
+        10,
+        wire.until(({ responses }) => responses.length === 2),
+        'the next call was not answered',
+      );
+      expect(wire.responses.map((response) => response.status)).toEqual([status, 200]);
+    },
+  );
 
   test('too large to be kept whose token is refused ends in 401, the renewed session, and the advice to repeat', async () => {
     const world = await startSignedIn();

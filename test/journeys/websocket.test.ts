@@ -61,6 +61,11 @@ function refuseUpgrades(sockets: SocketApi, answer: string, times = Infinity): v
   });
 }
 
+/** The request id in a problem. */
+function idOf({ body }: { body: string }): unknown {
+  return (JSON.parse(body) as Record<string, unknown>)['instance'];
+}
+
 const invalidToken =
   'HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Bearer error="invalid_token"\r\ncontent-length: 7\r\n\r\nno good';
 
@@ -346,6 +351,34 @@ describe('the upgrade', () => {
     const answer = await world.browser.fetch('/api/orders', { headers });
     expect(answer.status).toBe(200);
     expect(world.api.last().headers).not.toHaveProperty('upgrade');
+  });
+
+  test('has its line in the request log: 101 where it was accepted, the refusal’s status where it was not', async () => {
+    const world = await startSignedIn();
+    const lines = () =>
+      world.logs
+        .map((line): Record<string, unknown> => JSON.parse(line))
+        .filter(({ msg, path }) => msg === 'request' && String(path).includes('socket'))
+        .map(({ method, path, status, requestId }) => ({ method, path, status, requestId }));
+    const { socket } = await openSocket(world, world.browser, { path: '/api/socket?token=hidden' });
+    socket.terminate();
+    const stranger = await refusalOf(beginSocket(world, world.client(), { path: '/api/socket/anonymous' }));
+    const foreign = await refusalOf(
+      beginSocket(world, world.browser, { path: '/api/socket/foreign', origin: 'https://evil.test' }),
+    );
+    refuseUpgrades(world.sockets, 'HTTP/1.1 429 Slow\r\ncontent-length: 0\r\n\r\n');
+    await refusalOf(beginSocket(world, world.browser, { path: '/api/socket/refused' }));
+    await refusalOf(beginSocket(world, world.browser, { path: '/nowhere/socket' }));
+    const requestId = expect.any(String);
+    await vi.waitFor(() => expect(lines()).toHaveLength(5));
+    expect(lines().toSorted((one, two) => String(one.path).localeCompare(String(two.path)))).toEqual([
+      { method: 'GET', path: '/api/socket', status: 101, requestId },
+      { method: 'GET', path: '/api/socket/anonymous', status: 401, requestId: idOf(stranger) },
+      { method: 'GET', path: '/api/socket/foreign', status: 403, requestId: idOf(foreign) },
+      { method: 'GET', path: '/api/socket/refused', status: 429, requestId },
+      { method: 'GET', path: '/nowhere/socket', status: 404, requestId },
+    ]);
+    expect(world.logs.join('')).not.toContain('hidden');
   });
 
   test('counts as a call against the idle timeout', async () => {

@@ -415,11 +415,17 @@ function moveOfPage(exchange: Exchange): { url: URL; form?: Record<string, strin
   const scripts = [...page.matchAll(/<script[^>]*>([\s\S]*?)<\/script>/gi)].map((match) => match[1] ?? '').join('\n');
   const replaced = /location\.(?:replace|assign)\(\s*("(?:[^"\\]|\\.)*"|'[^']*')\s*\)/.exec(scripts)?.[1];
   if (replaced) return { url: new URL(scriptString(replaced), exchange.url) };
-  if (/location\.replace\(location\.href\)/.test(scripts)) return { url: new URL(exchange.url) };
+  if (isReload(scripts)) return { url: new URL(exchange.url) };
   if (/\.submit\(\)/.test(scripts)) return submittedForm(page, exchange.url);
   const refresh = /<meta[^>]+http-equiv=["']?refresh["']?[^>]*content=(?:"([^"]*)"|'([^']*)')/i.exec(page);
   const refreshUrl = /url=\s*['"]?([^'"]*)/i.exec(unescapeHtml(refresh?.[1] ?? refresh?.[2] ?? ''))?.[1];
   return refreshUrl ? { url: new URL(refreshUrl, exchange.url) } : undefined;
+}
+
+/** `location.replace(location.href)`, also by way of a variable. */
+function isReload(scripts: string): boolean {
+  const variable = /\b(\w+)\s*=\s*location\.href\b/.exec(scripts)?.[1] ?? 'location.href';
+  return scripts.includes(`location.replace(${variable})`);
 }
 
 function submittedForm(page: string, base: string): { url: URL; form: Record<string, string> } | undefined {

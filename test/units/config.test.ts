@@ -246,6 +246,19 @@ describe('is refused:', () => {
     expect(faultsOf({ ...minimal, ...change })).toEqual([expect.stringMatching(fault)]);
   });
 
+  test.each(
+    `client_id redirect_uri state nonce response_type scope code_challenge code_challenge_method request
+    request_uri response_mode`.split(/\s+/),
+  )('%s among the parameters of a login, which the flow itself sets', (name) => {
+    const reason = 'is a parameter that Sallyport sets itself';
+    expect(faultsOf({ ...minimal, login: { params: { audience: 'x', [name]: 'fixed' } } })).toEqual([
+      expect.stringContaining(`login.params.${name}: ${reason}`),
+    ]);
+    expect(faultsOf({ ...minimal, login: { allowParams: ['audience', name] } })).toEqual([
+      expect.stringContaining(`login.allowParams.1: ${reason}`),
+    ]);
+  });
+
   test('all faults at once, each once', () => {
     const independent = refusals.filter(([, change]) => Object.keys(change).length === 1);
     const merged: Record<string, unknown> = {};

@@ -1,0 +1,59 @@
+/** A link on another site to a page that requires a login, in Chromium: only there is it seen which navigations happen. */
+import { chromium, type Browser } from 'playwright-core';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { startListener, type Listener } from '../support/listener.ts';
+import { startWorld, type World } from '../support/world.ts';
+
+const executablePath = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium';
+const quietFlags = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+const paths = ['/orders', '/orders?page=2', '/orders#tab', '/orders?page=2#tab', '/#/orders/42'];
+
+let browser: Browser;
+let world: World;
+/** `127.0.0.1` is another site than `localhost`. */
+let elsewhere: Listener;
+
+beforeAll(async () => {
+  world = await startWorld(
+    { config: (base) => ({ ...base, spa: { ...base.spa, requireLogin: true } }) },
+    { scope: 'manual' },
+  );
+  elsewhere = await startListener((_request, response) => {
+    const links = paths.map((path) => `<a href="${world.origin}${path}">${path}</a>`);
+    response.setHeader('content-type', 'text/html').end(`<!doctype html><title>Elsewhere</title>${links.join(' ')}`);
+  });
+  browser = await chromium.launch({ executablePath, args: quietFlags });
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await elsewhere?.close();
+  await world?.stop();
+});
+
+test.each(paths)('%s opens the app for a person who is signed in, and Back leads back', async (path) => {
+  const context = await browser.newContext();
+  onTestFinished(() => context.close());
+  context.setDefaultTimeout(10_000);
+  const page = await context.newPage();
+  await page.goto(`${world.origin}/bff/login?login_hint=alice`);
+  await page.waitForURL(`${world.origin}/`);
+  world.provider.resetCalls();
+
+  await page.goto(`http://127.0.0.1:${elsewhere.port}/`);
+  await page.getByText(path, { exact: true }).click();
+  await expect.poll(() => page.textContent('#app'), { timeout: 10_000 }).toBe('ready');
+  expect(page.url()).toBe(`${world.origin}${path}`);
+  expect(world.provider.calls.authorization).toBe(0);
+  await page.goBack();
+  expect(await page.title()).toBe('Elsewhere');
+});

@@ -1,0 +1,27 @@
+/** Stopping: what runs is finished, however often the server is told to stop. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { signIn, startWorld, within } from '../support/world.ts';
+
+test('a server that is told twice to stop has stopped, for whoever said it, when the running call is answered', async () => {
+  const { client, server, api } = await startWorld({ config: { drainSeconds: 10 } });
+  const browser = client();
+  await signIn(browser);
+  const arrived = Promise.withResolvers<void>();
+  const go = Promise.withResolvers<void>();
+  api.answer(async () => {
+    arrived.resolve();
+    await go.promise;
+    return { body: 'finished' };
+  });
+  const call = browser.fetch('/api/slow');
+  await arrived.promise;
+
+  const stopped = [server.close(), server.close()].map((closing) => closing.then(() => 'stopped'));
+  const states = () => Promise.all(stopped.map((closing) => Promise.race([closing, nextTurn('running')])));
+  expect(await states()).toEqual(['running', 'running']);
+  go.resolve();
+  expect((await call).text).toBe('finished');
+  await within(5, Promise.all(stopped), 'the server did not stop');
+  await within(1, server.close(), 'a stopped server did not say so');
+});

@@ -1,0 +1,140 @@
+/** Refreshing where the cache of opened cookies forgets, or another process is faster: what no journey can time. */
+import { randomBytes } from 'node:crypto';
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
+import { resolveConfig } from '../../src/config.ts';
+import { createEvents } from '../../src/events.ts';
+import type { Provider } from '../../src/oidc/provider.ts';
+import { createSessions, type LiveSession, type Sessions } from '../../src/session/sessions.ts';
+import { createMemoryStore } from '../../src/store/memory.ts';
+import type { Store } from '../../src/store/store.ts';
+import { nowSeconds, type TokenSet } from '../../src/token-set.ts';
+import { createRefresher } from '../../src/tokens/refresh.ts';
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+const config = resolveConfig({
+  origin: 'http://localhost:3000',
+  issuer: 'http://localhost:4000',
+  client: { id: 'app', secret: 'not much of one' },
+  secrets: ['a sealing secret of more than 32 characters'],
+});
+
+function memoryStore(): Store {
+  const store = createMemoryStore();
+  onTestFinished(() => store.close());
+  return store;
+}
+
+/** One process; those that are given the same store are instances of one cluster. */
+function startProcess(provider: Pick<Provider, 'refresh' | 'revoke'>, store = memoryStore()) {
+  const events = createEvents();
+  const sessions = createSessions(config, { store, events });
+  // The refresher asks the provider for nothing else.
+  const refresher = createRefresher(config, { provider: provider as Provider, sessions, store, events });
+  return { sessions, refresher };
+}
+
+/** The tokens of the nth grant; a refresh token that isn't rotated stays what it is. */
+function tokensOf(grant: number, refreshToken = `refresh-${grant}`): TokenSet {
+  const idToken = `e30.${Buffer.from('{"sub":"alice"}').toString('base64url')}.c2lnbmF0dXJl`;
+  return { accessToken: `access-${grant}`, accessTokenExpiresAt: nowSeconds() + 300, refreshToken, idToken };
+}
+
+/** A provider that grants when the gate is open, and remembers what it was shown. */
+function gatedProvider({ rotates }: { rotates: boolean }) {
+  const gate = Promise.withResolvers<void>();
+  const redeemed: string[] = [];
+  const revoked: string[] = [];
+  const provider: Pick<Provider, 'refresh' | 'revoke'> = {
+    async refresh({ refreshToken = '' }) {
+      redeemed.push(refreshToken);
+      await gate.promise;
+      const tokens = tokensOf(redeemed.length, rotates ? undefined : refreshToken);
+      return { granted: true, grant: { tokens, userInfo: undefined, subject: 'alice' } };
+    },
+    async revoke(token) {
+      revoked.push(token);
+    },
+  };
+  return { provider, redeemed, revoked, open: gate.resolve };
+}
+
+function cookieOf(live: LiveSession): string {
+  return `session=${live.sealed}`;
+}
+
+async function openLive(sessions: Sessions, cookie: string): Promise<LiveSession> {
+  const opened = await sessions.open(cookie);
+  if (opened.state !== 'live') throw new Error(`the session is ${opened.state}`);
+  return opened.live;
+}
+
+/** Other people's sessions, so many that the cache forgets whatever it holds. */
+async function crowdOut(sessions: Sessions): Promise<void> {
+  for (let count = 0; count < 150; count += 1) {
+    await sessions.begin({ ...tokensOf(0), accessToken: randomBytes(150_000).toString('base64url') }, undefined);
+  }
+}
+
+test('a session that the cache forgets while it is refreshed is redeemed once, and ends with all its cookies', async () => {
+  const { provider, redeemed, open } = gatedProvider({ rotates: true });
+  const { sessions, refresher } = startProcess(provider);
+  const first = await sessions.begin(tokensOf(0), undefined);
+  const cookies = [cookieOf(first)];
+  const running = [refresher.renew(first, 0)];
+  await crowdOut(sessions);
+  const second = await openLive(sessions, cookieOf(first));
+  running.push(refresher.renew(second, 0));
+  open();
+  await Promise.all(running);
+  expect(redeemed).toEqual(['refresh-0']);
+  expect([first.session.tokens.accessToken, second.session.tokens.accessToken]).toEqual(['access-1', 'access-1']);
+  cookies.push(cookieOf(first), cookieOf(second));
+
+  // A tab with the first cookie, when the next refresh is due.
+  vi.advanceTimersByTime(299_000);
+  const third = await openLive(sessions, cookies[0] ?? '');
+  await refresher.ensureFresh(third);
+  expect(redeemed).toEqual(['refresh-0', 'refresh-1']);
+  cookies.push(cookieOf(third));
+
+  await sessions.end(await openLive(sessions, cookieOf(third)), 'logout');
+  const states = () => Promise.all(cookies.map(async (cookie) => (await sessions.open(cookie)).state));
+  expect(await states()).toEqual(cookies.map(() => 'over'));
+  await crowdOut(sessions);
+  expect(await states()).toEqual(cookies.map(() => 'over'));
+});
+
+test('a refresh that another process has overtaken does not revoke the token that both were given', async () => {
+  const { provider, revoked, open } = gatedProvider({ rotates: false });
+  const store: Store = { ...memoryStore(), shared: true };
+  const [here, there] = [startProcess(provider, store), startProcess(provider, store)];
+  const slow = await here.sessions.begin(tokensOf(0), undefined);
+  const fast = await openLive(there.sessions, cookieOf(slow));
+  const refreshing = here.refresher.renew(slow, 0);
+  const next = { ...fast.session, generation: 1, tokens: tokensOf(1, 'refresh-0') };
+  expect(await there.sessions.advance(fast, next)).toBe(true);
+  open();
+  await refreshing;
+  expect(revoked).toEqual([]);
+  for (const { sessions } of [here, there]) {
+    expect((await openLive(sessions, cookieOf(fast))).session.generation).toBe(1);
+  }
+});
+
+test('a refresh that a sign-out has overtaken revokes its token, and says that the session is over', async () => {
+  const { provider, revoked, open } = gatedProvider({ rotates: true });
+  const { sessions, refresher } = startProcess(provider);
+  const live = await sessions.begin(tokensOf(0), undefined);
+  const refreshing = refresher.renew(live, 0);
+  await sessions.end(live, 'logout');
+  open();
+  await expect(refreshing).rejects.toMatchObject({ code: 'session_expired' });
+  expect(revoked).toEqual(['refresh-1']);
+});
