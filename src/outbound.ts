@@ -72,7 +72,7 @@ const maximumConnecting = 128;
 const maximumFree = 512;
 
 /** Parallel calls to the provider; more wait. */
-const providerConnections = 128;
+const providerConnections = 512;
 
 const waiterCheckMs = 250;
 
