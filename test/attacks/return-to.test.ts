@@ -5,10 +5,11 @@
  * header of my own in the redirect, or a loop that locks people out."
  */
 import { array, assert, constantFrom, oneof, property, string } from 'fast-check';
-import { chromium, type Browser, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Config } from '../../src/config.ts';
 import { parseReturnTo } from '../../src/inbound.ts';
+import { launchChromium } from '../support/chromium.ts';
 import { acceptable, ambiguous, corpusOrigin, leadsAway } from '../support/hostile-return-to.ts';
 import { startListener } from '../support/listener.ts';
 import { signIn, startWorld, type World } from '../support/world.ts';
@@ -131,10 +132,7 @@ describe('in Chromium', () => {
   let page: Page;
 
   beforeAll(async () => {
-    browser = await chromium.launch({
-      executablePath: process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium',
-      args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
-    });
+    browser = await launchChromium();
     page = await browser.newPage();
     await page.route(`${corpusOrigin}/`, (route) =>
       route.fulfill({ contentType: 'text/html', body: '<title>x</title>' }),

@@ -1,19 +1,9 @@
 /** A link on another site to a page that requires a login, in Chromium: only there is it seen which navigations happen. */
-import { chromium, type Browser } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { launchChromium } from '../support/chromium.ts';
 import { startListener, type Listener } from '../support/listener.ts';
 import { startWorld, type World } from '../support/world.ts';
-
-const executablePath = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium';
-const quietFlags = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 
 const paths = ['/orders', '/orders?page=2', '/orders#tab', '/orders?page=2#tab', '/#/orders/42'];
 
@@ -31,7 +21,7 @@ beforeAll(async () => {
     const links = paths.map((path) => `<a href="${world.origin}${path}">${path}</a>`);
     response.setHeader('content-type', 'text/html').end(`<!doctype html><title>Elsewhere</title>${links.join(' ')}`);
   });
-  browser = await chromium.launch({ executablePath, args: quietFlags });
+  browser = await launchChromium();
 });
 
 afterAll(async () => {

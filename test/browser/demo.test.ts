@@ -2,23 +2,13 @@
  * The demo in a real Chromium: what a newcomer does after `npm start`, from the sign-in at another site's provider to
  * the sign-out, with a look at everything that a script in the page could steal.
  */
-import { chromium } from 'playwright-core';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startDemo } from '../../spa-example/demo.ts';
 import type { Demo } from '../../spa-example/demo.ts';
+import { launchChromium } from '../support/chromium.ts';
 import { freePort } from '../support/listener.ts';
 
-const executablePath = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium';
-const quietFlags = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 const patient = { timeout: 10_000 };
 /** Runs in the page: all the places where a script would look for a token. */
 const everythingInReach = `(async () => ({
@@ -41,7 +31,7 @@ let violations: string[];
 
 beforeAll(async () => {
   demo = await startDemo({ port: await freePort(), overrides: { logLevel: 'silent' } });
-  browser = await chromium.launch({ executablePath, args: quietFlags });
+  browser = await launchChromium();
 });
 
 afterAll(async () => {

@@ -3,22 +3,12 @@ import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { chromium, type Browser } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createServer, type ViteDevServer } from 'vite';
+import { launchChromium } from '../support/chromium.ts';
 import { freePort } from '../support/listener.ts';
 import { startWorld, type World } from '../support/world.ts';
-
-const executablePath = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium';
-const quietFlags = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 
 let folder: string;
 let vite: ViteDevServer;
@@ -69,7 +59,7 @@ beforeAll(async () => {
   });
   await vite.listen();
   world = await startWorld({ config: { spa: { devServer: `http://127.0.0.1:${port}` } } }, { scope: 'manual' });
-  browser = await chromium.launch({ executablePath, args: quietFlags });
+  browser = await launchChromium();
 });
 
 afterAll(async () => {

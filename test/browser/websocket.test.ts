@@ -1,20 +1,10 @@
 /** WebSockets in Chromium: what a script in the page sees of them, from opening to the end of its session. */
-import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { launchChromium } from '../support/chromium.ts';
 import { startListener } from '../support/listener.ts';
 import { acceptWebSockets, type SocketApi } from '../support/web-socket.ts';
 import { startWorld, within, type World } from '../support/world.ts';
-
-const executablePath = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium';
-const quietFlags = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 
 let browser: Browser;
 let world: World;
@@ -23,7 +13,7 @@ let context: BrowserContext;
 let page: Page;
 
 beforeAll(async () => {
-  browser = await chromium.launch({ executablePath, args: quietFlags });
+  browser = await launchChromium();
 });
 
 afterAll(async () => {

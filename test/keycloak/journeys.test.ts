@@ -5,10 +5,10 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { chromium } from 'playwright-core';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
+import { launchChromium } from '../support/chromium.ts';
 import { startListener } from '../support/listener.ts';
 import { createKeycloakAdmin } from './keycloak-admin.ts';
 import type { KeycloakAdmin } from './keycloak-admin.ts';
@@ -30,10 +30,7 @@ beforeAll(async () => {
   await stack.start('api');
   await stack.start('sallyport');
   admin = createKeycloakAdmin({ url: stack.keycloakUrl, password: stack.adminPassword });
-  browser = await chromium.launch({
-    executablePath: process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
-  });
+  browser = await launchChromium();
 });
 
 afterEach(async () => {
