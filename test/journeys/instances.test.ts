@@ -6,7 +6,15 @@ import { beforeEach, afterEach, describe, expect, onTestFinished, test, vi } fro
 import { resolveConfig, type ConfigInput } from '../../src/config.ts';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
-import { signIn, startWorld, within, type ConfigOverrides, type RunningServer, type World } from '../support/world.ts';
+import {
+  leadToCallback,
+  signIn,
+  startWorld,
+  within,
+  type ConfigOverrides,
+  type RunningServer,
+  type World,
+} from '../support/world.ts';
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['Date'] });
@@ -143,6 +151,18 @@ describe('two instances', () => {
     expect((await refreshing).status).toBe(401);
     expect((await there.fetch('/api/after')).status).toBe(401);
     expect(provider.calls.revocation).toBe(2);
+  });
+
+  test('redeem the code of a callback once, whichever of them it reaches again', async () => {
+    const cluster = await startCluster();
+    const here = cluster.client();
+    const callback = await leadToCallback(here);
+    const there = cluster.onOther(here);
+    const { issuer } = cluster.provider;
+    expect((await here.navigate(callback.href, { initiator: issuer, follow: false })).status).toBe(302);
+    expect((await there.navigate(callback.href, { initiator: issuer, follow: false })).status).toBe(400);
+    expect(cluster.provider.calls.code).toBe(1);
+    expect((await here.fetch('/api/me')).status).toBe(200);
   });
 
   test('end the session that a login at either of them replaces', async () => {
