@@ -22,6 +22,10 @@ const clockToleranceSeconds = 30;
 /** How often keys may be fetched afresh for a token whose key is unknown: so many times a minute. */
 const keyRefetchesPerMinute = 5;
 
+/** openid-client fetches older keys anew, for each grant by itself: they are renewed before. */
+const keysLastSeconds = 300;
+const renewKeysAfterSeconds = 240;
+
 /** Beyond what is in flight, token responses that could not be verified yet are kept for this long. */
 const unverifiedMs = 10 * 60 * 1000;
 
@@ -227,30 +231,49 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
     timeoutSeconds: number,
     grant: (configuration: client.Configuration) => Promise<T>,
   ): Promise<T> {
-    const first = await configuration(fetch, timeoutSeconds);
+    await keepKeysFresh();
     const known = keys;
     try {
-      return await grant(first);
+      return await grant(await configuration(fetch, timeoutSeconds));
     } catch (error) {
       if (codeOf(error) !== 'OAUTH_KEY_SELECTION_FAILED') throw error;
       // Unless somebody has renewed them since: then these are the keys to look among.
-      if (keys === known) await (renewal ??= renewKeys().finally(() => (renewal = undefined)));
+      if (keys === known) {
+        if (renewal === undefined) countRefetch();
+        await renewKeys();
+      }
       return await grant(await configuration(fetch, timeoutSeconds));
-    } finally {
-      // openid-client fetches keys by itself when it has none, or old ones.
-      const used = client.getJwksCache(first);
-      if ((used?.uat ?? 0) > (keys?.uat ?? 0)) keys = used;
     }
   }
 
-  /** @throws {BffError} `provider_unavailable`: where nobody could look for the key, the answer is open */
-  async function renewKeys(): Promise<void> {
+  /** Before the code or the refresh token is spent: if the keys can't be had, nothing is lost by then. */
+  async function keepKeysFresh(): Promise<void> {
+    const age = keys === undefined ? Infinity : nowSeconds() - keys.uat;
+    if (age < renewKeysAfterSeconds) return;
+    try {
+      await renewKeys();
+    } catch (error) {
+      // openid-client takes them for as long as this.
+      if (age >= keysLastSeconds) throw error;
+    }
+  }
+
+  function countRefetch(): void {
     const now = Date.now();
     while (keyRefetches[0] !== undefined && keyRefetches[0] < now - 60_000) keyRefetches.shift();
     if (keyRefetches.length >= keyRefetchesPerMinute) {
       throw unavailable(new Error("The provider's signing keys were fetched too often in the last minute."));
     }
     keyRefetches.push(now);
+  }
+
+  /** One fetch for all who need it. */
+  function renewKeys(): Promise<void> {
+    return (renewal ??= fetchKeys().finally(() => (renewal = undefined)));
+  }
+
+  /** @throws {BffError} `provider_unavailable`: where nobody could look for a key, the answer is open */
+  async function fetchKeys(): Promise<void> {
     const { jwks_uri: address = '' } = await discovery.metadata();
     try {
       const response = await outbound.providerFetch(address, {
