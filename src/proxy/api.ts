@@ -8,7 +8,7 @@ import { BffError } from '../errors.ts';
 import { demandOwnOrigin, type createAddressReader } from '../inbound.ts';
 import type { ConnectionPool, Outbound } from '../outbound.ts';
 import { cookieNames } from '../session/cookies.ts';
-import type { LiveSession, OpenedSession, Sessions } from '../session/sessions.ts';
+import type { ClientConnection, LiveSession, OpenedSession, Sessions } from '../session/sessions.ts';
 import type { Refresher } from '../tokens/refresh.ts';
 import { forward, type UpstreamRequest } from './forward.ts';
 import { requestHeaders, responseHeaders, type OwnHeaders } from './headers.ts';
@@ -84,7 +84,7 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
     if (!upstream.route.methods.has(method)) return refuseMethod(method, upstream.route, response);
     const path = upstreamPath(url, upstream.route, upstream.path);
     // Each of these has its answer at once for nearly every call; a promise is awaited only where there is one.
-    const opening = sessions.open(headers.cookie);
+    const opening = sessions.open(headers.cookie, request.socket as ClientConnection);
     const { live, generation } = demandSession(opening instanceof Promise ? await opening : opening);
     if (upstream.route.maxConcurrent > 0) takePlace(upstream, response);
     const taking = takeBody(request, response, upstream.route);
