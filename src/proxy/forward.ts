@@ -77,6 +77,7 @@ class Exchange implements Dispatcher.DispatchHandler, Taker {
   #controller: Dispatcher.DispatchController | undefined;
   #triedAgain = false;
   #discarding = false;
+  #heedsDrain = false;
   #passesTrailers = false;
   #over = false;
 
@@ -212,7 +213,10 @@ class Exchange implements Dispatcher.DispatchHandler, Taker {
     if (this.#discarding) return;
     if (this.#response.write(chunk)) return;
     controller.pause();
-    this.#response.once('drain', () => controller.resume());
+    if (this.#heedsDrain) return;
+    this.#heedsDrain = true;
+    // Once for all chunks of a download, and not at all for a small answer.
+    this.#response.on('drain', () => controller.resume());
   }
 
   onResponseEnd(_: Dispatcher.DispatchController, trailers: IncomingHttpHeaders): void {
