@@ -1,6 +1,7 @@
 /** The command line: `sallyport start · demo · check · keygen · schema`. */
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { parseArgs } from 'node:util';
 import { loadConfig } from './config-sources.ts';
 import { ConfigError, configJsonSchema } from './config.ts';
@@ -36,6 +37,8 @@ async function start(file: string | undefined): Promise<void> {
   const { config, warnings } = await loadConfig(file, process.env);
   const server = await startServer(config);
   for (const warning of warnings) server.log.warn(warning);
+  // Node would write it at its end only, which a server that is killed doesn't reach.
+  flushCompileCache();
   stopOnSignal(server.close);
 }
 
