@@ -164,8 +164,9 @@ function explain(missing) {
   fail(`the tests need:\n${lines.join('\n')}\nOn Debian and Ubuntu: sudo apt-get install ${packages}`);
 }
 
+/** On standard error: `npm run --silent keygen` prints nothing but the secret. */
 function say(line) {
-  process.stdout.write(`${line}\n`);
+  process.stderr.write(`${line}\n`);
 }
 
 function fail(reason) {
