@@ -495,7 +495,7 @@ function complete(parsed: Parsed): Config {
 }
 
 /** Whether a URL's host name is loopback: `localhost`, `127.0.0.1` or `[::1]`. */
-export function isLoopback(hostname: string): boolean {
+function isLoopback(hostname: string): boolean {
   return hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]';
 }
 

@@ -43,6 +43,11 @@ export function isNavigation(headers: IncomingHttpHeaders): boolean {
   return mode === 'navigate' && (destination === undefined || destination === 'document');
 }
 
+/** Whether the headers rule a navigation out: what ends a sign-in or a session must not be done ahead or in a frame. */
+export function isNoNavigation(headers: IncomingHttpHeaders): boolean {
+  return headers['sec-purpose'] !== undefined || (headers['sec-fetch-mode'] !== undefined && !isNavigation(headers));
+}
+
 const maximumReturnToLength = 2048;
 
 /**

@@ -4,7 +4,7 @@
  * earlier session came in the transaction, and left-over cookies are deleted unseen.
  */
 import { BffError } from '../errors.ts';
-import { isNavigation } from '../inbound.ts';
+import { isNoNavigation } from '../inbound.ts';
 import { repostPage, samesiteRedirectPage } from '../pages.ts';
 import type { LiveSession } from '../session/sessions.ts';
 import type { LoginTransaction } from '../session/transactions.ts';
@@ -51,7 +51,7 @@ export function createCallback({ config, events, provider, sessions, transaction
   async function complete(c: BffContext, parameters: URLSearchParams): Promise<Response> {
     const headers = headersOf(c);
     // A prefetch or a frame must not burn the transaction.
-    if (headers['sec-fetch-mode'] !== undefined && !isNavigation(headers)) {
+    if (isNoNavigation(headers)) {
       throw new BffError('request_invalid', 'The end of a sign-in is a navigation of the browser.');
     }
     const state = single(parameters, 'state');

@@ -5,7 +5,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BffError } from '../errors.ts';
-import { demandOwnOrigin, isNavigation } from '../inbound.ts';
+import { demandOwnOrigin, isNoNavigation } from '../inbound.ts';
 import { samesiteRedirectPage } from '../pages.ts';
 import { cookieNames, cookiePairs, maximumCookieBytes } from '../session/cookies.ts';
 import type { LiveSession } from '../session/sessions.ts';
@@ -39,7 +39,7 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
   async function get(c: BffContext): Promise<Response> {
     const headers = headersOf(c);
     // A browser that fetches links ahead must not sign anybody out.
-    if (headers['sec-purpose'] !== undefined || (headers['sec-fetch-mode'] !== undefined && !isNavigation(headers))) {
+    if (isNoNavigation(headers)) {
       throw new BffError('request_invalid', 'Sign-out by a link is a navigation of the browser.');
     }
     if (new URL(c.req.url).searchParams.has(pausing)) {
