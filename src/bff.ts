@@ -3,12 +3,14 @@
  * an upgrade handler. The endpoint table is here.
  */
 import { randomBytes } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { getRequestListener } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono } from 'hono';
+import { attachTo, refuseAmbiguous, trackResponse, useOriginForm, type ServerObserver } from './attach.ts';
 import { resolveConfig, type Config, type ConfigInput } from './config.ts';
+import { detach } from './detached.ts';
 import { createLoginGate } from './endpoints/app-page.ts';
 import { createCallback } from './endpoints/callback.ts';
 import type { BffContext, BffEnv } from './endpoints/endpoint.ts';
@@ -42,13 +44,20 @@ export interface BffOptions {
 }
 
 export interface Bff {
-  /** To mount in a Hono app served by @hono/node-server. */
+  /**
+   * The way to use Sallyport in a program: takes a server's requests, upgrades and `Expect: 100-continue`, with the
+   * protection against ambiguous requests.
+   * @param next takes the requests that are neither Sallyport's own nor an API's nor the SPA's; default: 404. Upgrades
+   *   for other paths are left to the server's other `upgrade` listeners, if it has any
+   */
+  readonly attach: (server: Server, next?: RequestHandler) => void;
+  /** To mount in a Hono app served by @hono/node-server: without WebSockets, and slower than {@link attach}. */
   readonly app: Hono<BffEnv>;
-  /** For `http.createServer`: the same as the app, with proxied calls taken before Hono. */
-  readonly listener: (request: IncomingMessage, response: ServerResponse) => void;
+  /** A server's `request` event alone. */
+  readonly listener: RequestHandler;
   /** Whether a call goes to an API: those answer `Expect: 100-continue` themselves. */
   readonly isApiCall: (request: IncomingMessage) => boolean;
-  /** For the server's `upgrade` event. */
+  /** A server's `upgrade` event alone. Never rejects. @returns the status that was sent, undefined where the client left */
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => Promise<number | undefined>;
   readonly events: Events;
   /** The id under which a request stands in problems and in the log. */
@@ -61,6 +70,8 @@ export interface Bff {
   readonly close: () => Promise<void>;
 }
 
+type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
+
 const requestId: unique symbol = Symbol('requestId');
 type Identified = IncomingMessage & { [requestId]?: string };
 
@@ -72,12 +83,17 @@ export function createBff(input: ConfigInput, options: BffOptions = {}): Bff {
   return assembleBff(resolveConfig(input), options);
 }
 
+/** What a server of ours needs besides. */
+interface AssembledBff extends Bff {
+  readonly attach: (server: Server, next?: RequestHandler, observer?: ServerObserver) => void;
+}
+
 /** The same for a configuration that was resolved already. */
 export function assembleBff(
   config: Config,
   options: BffOptions = {},
   onFailure: FailureListener = () => undefined,
-): Bff {
+): AssembledBff {
   const events = createEvents();
   const store = options.store ?? createStore(config, events);
   const outbound = createOutbound();
@@ -164,18 +180,18 @@ export function assembleBff(
       if (folder !== undefined) return folder.fetch(c.req.raw);
       const { incoming, outgoing } = nodeOf(c);
       await devServer?.(incoming, outgoing);
-      return RESPONSE_ALREADY_SENT;
+      return alreadySent(outgoing);
     });
   }
 
   /** The long way to the proxy, for apps that mount this one. */
   async function proxied(c: BffContext): Promise<Response> {
     const { incoming, outgoing } = nodeOf(c);
-    const upstream = apis.find(incoming.url ?? '/');
+    const upstream = apis.find(useOriginForm(incoming));
     // Hono decodes a path before it matches; the proxy goes by what stands on the wire.
     if (upstream === undefined) throw new BffError('route_not_found', 'There is no such route.');
     await handleApi(incoming, outgoing, upstream);
-    return RESPONSE_ALREADY_SENT;
+    return alreadySent(outgoing);
   }
 
   async function handleApi(request: IncomingMessage, response: ServerResponse, upstream: Upstream): Promise<void> {
@@ -192,6 +208,11 @@ export function assembleBff(
     }
   }
 
+  /** A fault of ours in the very rendering of a failure. */
+  function onDetachedError(error: unknown): void {
+    onFailure(asBffError(error), newRequestId());
+  }
+
   function renderFailed(error: unknown, headers: IncomingMessage['headers'], id: string) {
     const failure = asBffError(error);
     onFailure(failure, id);
@@ -205,24 +226,64 @@ export function assembleBff(
   }
 
   const throughHono = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  const upgrade = createUpgrade(config, {
+    sessions,
+    refresher,
+    outbound,
+    openSockets,
+    readAddress,
+    renderFailed: (error, request) => renderFailed(error, request.headers, requestIdOf(request)),
+  });
   provider.start();
 
+  function createListener(next?: RequestHandler, observer?: ServerObserver): RequestHandler {
+    return (request, response) => {
+      response.on('error', onResponseError);
+      if (refuseAmbiguous(request)) return;
+      observer?.onRequest(request, response);
+      trackResponse(request, response);
+      const upstream = apis.find(useOriginForm(request));
+      if (upstream !== undefined) detach(handleApi(request, response, upstream), onDetachedError);
+      else if (next === undefined || isOwn(request)) detach(throughHono(request, response), onDetachedError);
+      else next(request, response);
+    };
+  }
+
+  function observedUpgrade(observer: ServerObserver): typeof upgrade {
+    return async (request, socket, head) => {
+      const since = performance.now();
+      const status = await upgrade(request, socket, head);
+      observer.onUpgrade(request, status, since);
+      return status;
+    };
+  }
+
+  /** Whether a path that is no API's is answered here. */
+  function isOwn({ url = '/' }: IncomingMessage): boolean {
+    return config.spa !== undefined || url.startsWith(`${config.basePath}/`);
+  }
+
+  /** A write that comes too late, for one. Without a listener it would end the process. */
+  function onResponseError(this: ServerResponse, error: Error): void {
+    onFailure(asBffError(error), requestIdOf(this.req));
+  }
+
+  const isApiCall = (request: IncomingMessage) => apis.find(useOriginForm(request)) !== undefined;
+  const listener = createListener();
+
   return {
-    app,
-    listener(request, response) {
-      const upstream = apis.find(request.url ?? '/');
-      if (upstream === undefined) void throughHono(request, response);
-      else void handleApi(request, response, upstream);
+    attach(server, next, observer) {
+      attachTo(server, {
+        listener: createListener(next, observer),
+        isApiCall,
+        upgrade: observer === undefined ? upgrade : observedUpgrade(observer),
+        leavesUpgrade: (request) => next !== undefined && !isApiCall(request) && !isOwn(request),
+      });
     },
-    isApiCall: (request) => apis.find(request.url ?? '/') !== undefined,
-    upgrade: createUpgrade(config, {
-      sessions,
-      refresher,
-      outbound,
-      openSockets,
-      readAddress,
-      renderFailed: (error, request) => renderFailed(error, request.headers, requestIdOf(request)),
-    }),
+    app,
+    listener,
+    isApiCall,
+    upgrade,
     events,
     requestIdOf,
     ready: provider.ready,
@@ -240,6 +301,16 @@ export function assembleBff(
 function createStore({ redisUrl }: Config, events: Events): Store {
   if (redisUrl === undefined) return createMemoryStore();
   return createRedisStore(redisUrl, { onError: (cause) => events.emit({ type: 'store.failed', cause }) });
+}
+
+/**
+ * Marks a response that went straight to the client. A middleware around this app may still set headers, and Hono makes
+ * a new answer of HEAD's: @hono/node-server would send that, too, and fail with ERR_HTTP_HEADERS_SENT.
+ */
+function alreadySent(outgoing: ServerResponse): Response {
+  outgoing.writeHead = () => outgoing;
+  outgoing.end = () => outgoing;
+  return RESPONSE_ALREADY_SENT;
 }
 
 function nodeOf(c: BffContext): { incoming: IncomingMessage; outgoing: ServerResponse } {

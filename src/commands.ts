@@ -5,7 +5,9 @@ import { flushCompileCache } from 'node:module';
 import { parseArgs } from 'node:util';
 import { loadConfig } from './config-sources.ts';
 import { ConfigError, configJsonSchema } from './config.ts';
+import { detach } from './detached.ts';
 import { BffError } from './errors.ts';
+import { drainOnProcessFault } from './process-faults.ts';
 import { startServer } from './server.ts';
 import { describeCause } from './telemetry/log.ts';
 import { createEvents } from './events.ts';
@@ -39,11 +41,16 @@ async function start(file: string | undefined): Promise<void> {
   for (const warning of warnings) server.log.warn(warning);
   // Node would write it at its end only, which a server that is killed doesn't reach.
   flushCompileCache();
+  drainOnProcessFault(server, config.drainSeconds);
   stopOnSignal(server.close);
 }
 
 function stopOnSignal(close: () => Promise<void>): void {
-  const stop = () => void close().then(() => process.exit(0), fail);
+  const stop = () =>
+    detach(
+      close().then(() => process.exit()),
+      fail,
+    );
   process.once('SIGTERM', stop).once('SIGINT', stop);
 }
 

@@ -71,10 +71,6 @@ const apiRoute = z.strictObject({
     .boolean('must be true or false')
     .default(false)
     .meta({ description: 'Lets %2F and %5C in paths pass, for an API that needs them.' }),
-  http2: z
-    .boolean('must be true or false')
-    .default(false)
-    .meta({ description: 'HTTP/2 to the API: where it offers it over `https:`, by prior knowledge over `http:`.' }),
   caFile: text.optional().meta({
     description: "A PEM file with the certificate authorities of an `https:` target, instead of the system's.",
   }),
@@ -254,7 +250,6 @@ export interface ApiRoute {
   readonly websocket: boolean;
   readonly websocketTokenProtocol: string | undefined;
   readonly allowEncodedSlashes: boolean;
-  readonly http2: boolean;
   readonly caFile: string | undefined;
   readonly socketPath: string | undefined;
 }

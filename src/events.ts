@@ -20,7 +20,17 @@ export type BffEvent =
   | { readonly type: 'provider.discovered' }
   | { readonly type: 'provider.discovery_failed'; readonly cause: unknown }
   | { readonly type: 'userinfo.failed'; readonly cause: unknown }
-  | { readonly type: 'store.failed'; readonly cause: unknown };
+  | { readonly type: 'store.failed'; readonly cause: unknown }
+  /** A listening socket failed after it had been opened: the server goes on. */
+  | { readonly type: 'listener.failed'; readonly cause: unknown }
+  /** An error that nothing caught. The process drains and ends with 1. `count`: how many there were. */
+  | {
+      readonly type: 'process.failed';
+      readonly count: number;
+      readonly origin: string;
+      readonly stack: readonly string[];
+      readonly cause: unknown;
+    };
 
 /** Why a session ended. */
 export type SessionEnd = 'logout' | 'new_login' | 'refresh_rejected' | 'refresh_id_token_invalid';

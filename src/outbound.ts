@@ -1,7 +1,8 @@
 /** How Sallyport connects to others: undici agents with explicit limits, one for the provider, one for the APIs. */
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import { Agent, buildConnector, Client, fetch as undiciFetch, Pool, Response, type Dispatcher } from 'undici';
+import { Agent, buildConnector, Client, fetch as undiciFetch, Response, type Dispatcher } from 'undici';
+import { detach } from './detached.ts';
 
 /** Metadata, keys and token responses are small; whatever is larger isn't one. */
 const maximumProviderResponseBytes = 1024 * 1024;
@@ -14,7 +15,6 @@ export interface Connection {
   /** Origin of the target. */
   readonly origin: string;
   readonly connectTimeoutSeconds: number;
-  readonly http2: boolean;
   /** PEM file of the certificate authorities to trust instead of the system's. */
   readonly caFile: string | undefined;
   /** A Unix socket; the origin's host then stands in `Host` and in the certificate only. */
@@ -97,8 +97,8 @@ export function createOutbound(): Outbound {
     providerFetch: (async (input: string, init: object) =>
       bounded(await undiciFetch(input, { ...init, dispatcher: provider }))) as unknown as typeof fetch,
     poolOf(connection) {
-      const { origin, connectTimeoutSeconds, http2, caFile, socketPath } = connection;
-      const key = JSON.stringify([origin, connectTimeoutSeconds, http2, caFile, socketPath]);
+      const { origin, connectTimeoutSeconds, caFile, socketPath } = connection;
+      const key = JSON.stringify([origin, connectTimeoutSeconds, caFile, socketPath]);
       const pool = pools.get(key) ?? createPool(connection);
       pools.set(key, pool);
       return pool;
@@ -124,16 +124,16 @@ function bounded(response: Response): Response {
 }
 
 function createPool(connection: Connection): ConnectionPool {
-  const { origin, http2 } = connection;
+  const { origin } = connection;
   const options = {
     connect: connectorOf(connection),
     keepAliveTimeout: upstreamKeepAliveMs,
     keepAliveMaxTimeout: upstreamKeepAliveMs,
     maxHeaderSize: 32 * 1024,
     headersTimeout: 0,
+    // Over HTTP/2 all callers would share a connection, and one caller's aborts would break the others' calls.
+    allowH2: false,
   };
-  // HTTP/1.1 carries one call at a time; over HTTP/2 one connection carries many, and undici shares them out.
-  const shared = http2 ? new Pool(origin, { ...options, allowH2: true }) : undefined;
   const leases = new Set<Lease>();
   const free: Lease[] = [];
   const queue: Taker[] = [];
@@ -141,12 +141,8 @@ function createPool(connection: Connection): ConnectionPool {
   const checker = setInterval(expireLate, waiterCheckMs).unref();
 
   function open(taker: Taker): void {
-    const lease: Lease = {
-      dispatcher: shared ?? new Client(origin, { ...options, allowH2: false }),
-      waiter: undefined,
-      connecting: shared === undefined,
-    };
-    if (lease.connecting) connecting++;
+    const lease: Lease = { dispatcher: new Client(origin, options), waiter: undefined, connecting: true };
+    connecting++;
     leases.add(lease);
     taker.begin(lease);
   }
@@ -159,7 +155,8 @@ function createPool(connection: Connection): ConnectionPool {
 
   function close(lease: Lease): void {
     leases.delete(lease);
-    if (lease.dispatcher !== shared) void lease.dispatcher.close();
+    // A connection that can't be closed in order has no call left that could be hurt.
+    detach(lease.dispatcher.close(), () => undefined);
   }
 
   function established(lease: Lease): void {
@@ -199,16 +196,14 @@ function createPool(connection: Connection): ConnectionPool {
     async destroy() {
       clearInterval(checker);
       await Promise.all([...leases].map(({ dispatcher }) => dispatcher.destroy()));
-      await shared?.destroy();
     },
   };
 }
 
-function connectorOf({ origin, connectTimeoutSeconds, http2, caFile, socketPath }: Connection) {
+function connectorOf({ connectTimeoutSeconds, caFile, socketPath }: Connection) {
   const options = {
     timeout: connectTimeoutSeconds * 1000,
-    allowH2: http2,
-    useH2c: http2 && origin.startsWith('http:'),
+    allowH2: false,
     ...(caFile === undefined ? {} : { ca: readFileSync(caFile) }),
     ...(socketPath === undefined ? {} : { socketPath }),
   };

@@ -5,7 +5,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { DestinationStream } from 'pino';
 import { assembleBff, type Bff, type BffOptions } from './bff.ts';
 import type { Config } from './config.ts';
-import { asksForWebSocket } from './proxy/upgrade.ts';
 import { createLog, logEvents, type Log } from './telemetry/log.ts';
 
 /** Four session cookies and what browsers add must fit. */
@@ -55,6 +54,10 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     await bff.close();
     throw error;
   }
+  // A connection that the system couldn't accept, for want of descriptors say, must not end the process.
+  for (const listener of [server, ops]) {
+    listener.on('error', (cause) => bff.events.emit({ type: 'listener.failed', cause }));
+  }
   const { port } = server.address() as AddressInfo;
   log.info({ origin: config.origin, host: config.listen.host, port }, 'listening');
 
@@ -86,35 +89,25 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
 const startedAt: unique symbol = Symbol('startedAt');
 type TimedResponse = ServerResponse & { [startedAt]?: number };
 
-function publicServer(bff: Bff, log: Log): Server {
-  const handle = log.isLevelEnabled('info')
-    ? (request: IncomingMessage, response: TimedResponse) => {
-        response[startedAt] = performance.now();
-        response.on('close', logRequest);
-        bff.listener(request, response);
-      }
-    : bff.listener;
-  const options = {
+type AssembledBff = ReturnType<typeof assembleBff>;
+
+function publicServer(bff: AssembledBff, log: Log): Server {
+  const server = createServer({
     maxHeaderSize: maximumHeaderBytes,
     headersTimeout: headersTimeoutMs,
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: keepAliveTimeoutMs,
-    // Since Node 24.9, and newer than the types. Before, a call that offers h2c, as curl and Java may, is refused.
-    shouldUpgradeCallback: asksForWebSocket,
+  });
+  const observer = {
+    onRequest(_: IncomingMessage, response: TimedResponse): void {
+      response[startedAt] = performance.now();
+      response.on('close', logRequest);
+    },
+    onUpgrade(request: IncomingMessage, status: number | undefined, sinceMs: number): void {
+      logLine(request, status, sinceMs, status === undefined);
+    },
   };
-  const server = createServer(options, (request, response) => {
-    if (!refuseAmbiguous(request)) handle(request, response);
-  });
-  // A proxied call asks for its body when it is wanted, so that a refused upload isn't sent at all (RFC 9110 10.1.1).
-  server.on('checkContinue', (request, response) => {
-    if (!bff.isApiCall(request)) response.writeContinue();
-    server.emit('request', request, response);
-  });
-  server.on('upgrade', (request, socket, head) => {
-    if (refuseAmbiguous(request)) return;
-    const since = performance.now();
-    void bff.upgrade(request, socket, head).then((status) => logLine(request, status, since, status === undefined));
-  });
+  bff.attach(server, undefined, log.isLevelEnabled('info') ? observer : undefined);
   return server;
 
   /** One function for all responses: a closure for each costs the garbage collector more than the look-ups. */
@@ -140,25 +133,9 @@ function publicServer(bff: Bff, log: Log): Server {
   }
 }
 
-/**
- * What others on the way may read differently and Node lets pass: Host said twice (RFC 9112 3.2), a version other than 1.
- * Nothing more on that connection is answered, for it may be the rest of somebody's smuggled request.
- */
-function refuseAmbiguous({ rawHeaders, httpVersionMajor, socket }: IncomingMessage): boolean {
-  if (socket.writableEnded) return true;
-  if (httpVersionMajor === 1 && rawHeaders.findIndex(isHost) === rawHeaders.findLastIndex(isHost)) return false;
-  socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n', () => socket.destroy());
-  return true;
-}
-
-function isHost(name: string, index: number): boolean {
-  return index % 2 === 0 && name.length === 4 && name.toLowerCase() === 'host';
-}
-
 /** `/livez`: the process runs. `/readyz`: it can sign people in, and isn't about to stop. */
 function answerOps(request: IncomingMessage, response: ServerResponse, isReady: () => boolean): void {
-  const answers: Readonly<Record<string, number>> = { '/livez': 200, '/readyz': isReady() ? 200 : 503 };
-  const status = answers[request.url ?? ''] ?? 404;
+  const status = request.url === '/livez' ? 200 : request.url !== '/readyz' ? 404 : isReady() ? 200 : 503;
   response.writeHead(status, { 'content-type': 'text/plain', 'cache-control': 'no-store' });
   response.end(status === 200 ? 'ok\n' : status === 503 ? 'not ready\n' : 'not found\n');
 }

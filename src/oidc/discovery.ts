@@ -5,6 +5,7 @@
  */
 import * as client from 'openid-client';
 import type { Config } from '../config.ts';
+import { detach } from '../detached.ts';
 import { BffError } from '../errors.ts';
 import type { Events } from '../events.ts';
 
@@ -69,7 +70,7 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
   /** Fetches in the background. A failure is an event, and the next try is scheduled. */
   function start(): void {
     running ??= fetchMetadata().finally(() => (running = undefined));
-    running.catch(() => undefined);
+    detach(running, () => undefined);
   }
 
   return {

@@ -17,7 +17,7 @@ export const devServerLimits: UpstreamLimits = {
 
 export function devServerConnection({ origin }: URL): Connection {
   const { connectTimeoutSeconds } = devServerLimits;
-  return { origin, connectTimeoutSeconds, http2: false, caFile: undefined, socketPath: undefined };
+  return { origin, connectTimeoutSeconds, caFile: undefined, socketPath: undefined };
 }
 
 export function createDevServerProxy(config: Config, target: URL, outbound: Outbound) {

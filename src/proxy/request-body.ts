@@ -132,6 +132,9 @@ class Upload extends Readable {
   constructor(request: IncomingMessage, { maxBodyBytes }: Pick<BodyLimits, 'maxBodyBytes'>) {
     super();
     this.#request = request;
+    // The upstream takes the body only after the token was refreshed. A client that leaves before destroys it while
+    // nobody else listens, and an 'error' without a listener ends the process.
+    this.on('error', () => undefined);
     this.#onData = (chunk) => {
       this.#size += chunk.length;
       if (maxBodyBytes > 0 && this.#size > maxBodyBytes) this.destroy(tooLarge({ maxBodyBytes }));

@@ -5,6 +5,7 @@
 import { ServerResponse, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { refuseAmbiguous, useOriginForm } from '../attach.ts';
 import type { ApiRoute, Config } from '../config.ts';
 import { BffError, type RenderedProblem } from '../errors.ts';
 import type { createAddressReader } from '../inbound.ts';
@@ -25,11 +26,6 @@ import { withoutTokenProtocol, withTokenProtocol } from './token-protocol.ts';
 const lingerMs = 2000;
 /** Silence after which the system asks whether a client is still there: one that lost its network says no goodbye. */
 const keepAliveMs = 60_000;
-
-/** Whether a request is for the `upgrade` event. Other protocols, which some clients offer with every call, are no reason. */
-export function asksForWebSocket({ headers }: IncomingMessage): boolean {
-  return headers.upgrade?.toLowerCase().includes('websocket') === true;
-}
 
 export interface UpgradeDeps {
   readonly sessions: Sessions;
@@ -75,7 +71,15 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
    * @returns the status that was answered, undefined where the client left before
    */
   return async function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<number | undefined> {
+    // Node takes its own listeners off a socket that it hands over: from here on, its errors are ours.
+    socket.on('error', () => socket.destroy());
+    if (refuseAmbiguous(request)) return undefined;
+    useOriginForm(request);
     const visitor = welcome(request, socket, head);
+    if (visitor === undefined) {
+      socket.destroy();
+      return undefined;
+    }
     const { response } = visitor;
     try {
       const outcome = await connect(visitor);
@@ -113,8 +117,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
       return current || live.ended ? [] : sessions.setCookies(live, headers.cookie);
     };
     const handshake: Handshake = {
-      // HTTP/2 has no `Upgrade`.
-      pool: outbound.poolOf({ ...route, origin: route.target.origin, http2: false }),
+      pool: outbound.poolOf({ ...route, origin: route.target.origin }),
       host: route.target.host,
       path,
       limits: route,
@@ -208,18 +211,25 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
   }
 }
 
-/** Takes a socket from the server. Answers go through a response, which frames them; the switch doesn't. */
-function welcome(request: IncomingMessage, socket: Duplex, head: Buffer): Visitor {
+/**
+ * Takes a socket from the server. Answers go through a response, which frames them; the switch doesn't.
+ * @returns undefined where the socket still owes the answer to an earlier, pipelined request
+ */
+function welcome(request: IncomingMessage, socket: Duplex, head: Buffer): Visitor | undefined {
   if (head.length > 0) socket.unshift(head);
   const response = new ServerResponse(request);
-  response.assignSocket(asSocket(socket));
+  try {
+    response.assignSocket(asSocket(socket));
+  } catch {
+    return undefined;
+  }
   response.shouldKeepAlive = false;
   // Whoever ends its side now has left. Bytes that come early wait in the socket for the upstream.
   const leave = () => socket.destroy();
   // The server has let the socket go and no longer says this for it.
   const passDrain = () => response.emit('drain');
   const free = () => socket.off('end', leave).off('drain', passDrain);
-  socket.on('error', leave).on('end', leave).on('drain', passDrain);
+  socket.on('end', leave).on('drain', passDrain);
   response.once('finish', () => {
     free();
     hangUp(socket);
@@ -230,7 +240,6 @@ function welcome(request: IncomingMessage, socket: Duplex, head: Buffer): Visito
     response,
     release() {
       free();
-      socket.off('error', leave);
       response.detachSocket(asSocket(socket));
     },
   };

@@ -10,6 +10,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Config } from '../config.ts';
+import { detach } from '../detached.ts';
 import { BffError } from '../errors.ts';
 import type { Events, SessionEnd } from '../events.ts';
 import type { Store } from '../store/store.ts';
@@ -207,8 +208,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   function confirm(live: LiveSession, now: number): void {
     live.confirmedAt = now;
     if (live.session.generation === 0) return;
-    const kept = store.set(`successor:${live.session.id}`, live.sealed, successorSeconds(live));
-    kept.catch((cause: unknown) => events.emit({ type: 'store.failed', cause }));
+    detach(store.set(`successor:${live.session.id}`, live.sealed, successorSeconds(live)), onStoreError);
   }
 
   function adopt(live: LiveSession, session: Session, sealed: string): void {
@@ -274,6 +274,10 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     const told = tellEnding(id, expiresAt);
     events.emit({ type: 'session.ended', session: label(id), reason });
     await told;
+  }
+
+  function onStoreError(cause: unknown): void {
+    events.emit({ type: 'store.failed', cause });
   }
 
   async function tellEnding(id: string, expiresAt: number): Promise<void> {
@@ -346,7 +350,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   async function ask<T>(question: () => Promise<T>): Promise<T> {
     try {
       const answer = await question();
-      for (const [id, expiresAt] of untold) void tellEnding(id, expiresAt);
+      for (const [id, expiresAt] of untold) detach(tellEnding(id, expiresAt), onStoreError);
       return answer;
     } catch (cause) {
       events.emit({ type: 'store.failed', cause });

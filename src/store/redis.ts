@@ -5,6 +5,7 @@
  * The one importer of ioredis.
  */
 import type { Redis, RedisOptions } from 'ioredis';
+import { detach } from '../detached.ts';
 import type { Store } from './store.ts';
 
 const prefix = 'sallyport:';
@@ -37,7 +38,7 @@ export function createRedisStore(url: string, { onError }: RedisStoreOptions): S
   /** Resolves with the outcome of the first attempt to connect since start, or since a connection was lost. */
   let attempt = Promise.withResolvers<void>();
   const opening = open();
-  opening.catch(report);
+  detach(opening, report);
 
   async function open(): Promise<Redis> {
     // 65 ms that only those pay who use it, and not before the server listens.
@@ -45,7 +46,8 @@ export function createRedisStore(url: string, { onError }: RedisStoreOptions): S
     const client = new Redis({ ...address, ...behaviour });
     client.on('connecting', () => void (state = 'connecting')).on('ready', onConnected);
     client.on('close', onDisconnected).on('error', report);
-    if (!closed) client.connect().catch(() => undefined); // told by 'error' and 'close'
+    // The events 'error' and 'close' tell of a failure.
+    if (!closed) detach(client.connect(), () => undefined);
     return client;
   }
 

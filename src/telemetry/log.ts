@@ -40,7 +40,11 @@ export async function createLog(options: LogOptions): Promise<{ log: Log; flush:
 interface ByteDestination {
   write(bytes: Buffer): boolean;
   flushSync(): void;
+  on(event: 'error', listener: () => void): void;
 }
+
+/** What is held for a reader of the log that is slow, or a disk that is full; lines beyond it are lost. */
+const maximumHeldBytes = 16 * 1024 * 1024;
 
 /**
  * Standard output, through blocks of bytes. Lines kept as strings until there are enough of them would survive several
@@ -48,7 +52,10 @@ interface ByteDestination {
  */
 function createBlocks() {
   // In this mode it takes bytes, which its types don't say.
-  const destination = pino.destination({ fd: 1, sync: false, contentMode: 'buffer' }) as unknown as ByteDestination;
+  const settings = { fd: 1, sync: false, contentMode: 'buffer', maxLength: maximumHeldBytes } as const;
+  const destination = pino.destination(settings) as unknown as ByteDestination;
+  // A log that can't be written must not end the process, and there is nowhere left to say so.
+  destination.on('error', () => undefined);
   let block = Buffer.allocUnsafe(blockBytes);
   let used = 0;
 
@@ -75,16 +82,24 @@ function settings({ level }: LogOptions) {
   return { level, base: null, serializers: { cause: describeCause } };
 }
 
-const warnings = new Set<BffEvent['type']>([
-  ...(['login.failed', 'token.refresh_failed', 'session.oversized', 'logout.revocation_failed'] as const),
-  ...(['provider.discovery_failed', 'userinfo.failed', 'store.failed'] as const),
-]);
+/** Events that aren't `info`. */
+const levels: { readonly [Type in BffEvent['type']]?: 'warn' | 'error' | 'fatal' } = {
+  'login.failed': 'warn',
+  'token.refresh_failed': 'warn',
+  'session.oversized': 'warn',
+  'logout.revocation_failed': 'warn',
+  'provider.discovery_failed': 'warn',
+  'userinfo.failed': 'warn',
+  'store.failed': 'warn',
+  'listener.failed': 'error',
+  'process.failed': 'fatal',
+};
 
 /** Writes every domain event to the log. */
 export function logEvents(log: Log, events: Events): void {
   events.subscribe((event) => {
     const { type, ...fields } = event;
-    log[warnings.has(type) ? 'warn' : 'info'](fields, type);
+    log[levels[type] ?? 'info'](fields, type);
   });
 }
 

@@ -328,7 +328,6 @@ describe('a configuration with', () => {
       maxConcurrent: 0,
       maxBodyBytes: 0,
       replayBytes: 65_536,
-      http2: false,
     });
   });
 });

@@ -1,22 +1,16 @@
-/** How Sallyport connects to an API: connections kept and lost, TLS, HTTP/2, Unix sockets. */
+/** How Sallyport connects to an API: connections kept and lost, TLS, Unix sockets. */
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer as createHttpServer, type IncomingMessage } from 'node:http';
-import {
-  createServer as createHttp2Server,
-  createSecureServer,
-  type Http2ServerRequest,
-  type Http2ServerResponse,
-} from 'node:http2';
+import { createServer as createHttpServer } from 'node:http';
+import { createSecureServer } from 'node:http2';
 import { createServer as createHttpsServer } from 'node:https';
 import type { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ConfigInput } from '../../src/config.ts';
-import { closeNow, listen, readBody, trackSockets } from '../support/listener.ts';
+import { closeNow, listen, trackSockets } from '../support/listener.ts';
 import { startRawServer } from '../support/raw.ts';
 import { makeCertificate } from '../support/tls.ts';
-import { callHead, exchange, finalOf } from '../support/wire.ts';
 import { signIn, startWorld } from '../support/world.ts';
 
 type RouteInput = Partial<NonNullable<ConfigInput['api']>[number]>;
@@ -95,35 +89,13 @@ describe('ways to the API', () => {
     expect(requests).toEqual([]);
   });
 
-  test('HTTP/1.1 unless told otherwise, also where the API offers HTTP/2', async () => {
+  test('HTTP/1.1, also where the API offers HTTP/2', async () => {
     const certificate = await makeCertificate();
     const server = createSecureServer({ ...certificate, allowHTTP1: true }, (request, response) => {
       response.end(`${request.httpVersion} ${request.url}`);
     });
     const { own } = await startOwn(server, { caFile: certificate.file }, 'https');
     expect((await own.fetch('/api/x')).text).toBe('1.1 /x');
-  });
-
-  test('HTTP/2 over https where the route says so: bodies both ways, and trailers', async () => {
-    const certificate = await makeCertificate();
-    const server = createSecureServer(certificate);
-    server.on('request', (request, response) => void answerWithTrailers(request, response));
-    const { own, started, port } = await startOwn(server, { caFile: certificate.file, http2: true }, 'https');
-    for (const length of [10, 2_000_000]) {
-      const got = await own.fetch('/api/x', { method: 'POST', body: 'x'.repeat(length) });
-      expect(got).toMatchObject({ status: 200, text: `2.0 localhost:${port} Bearer  ${length}` });
-      expect(got.headers['z-twice']).toBe('1, 2');
-    }
-    const head = `${callHead(own, 'GET', '/api/x')}TE: trailers\r\nConnection: close\r\n\r\n`;
-    expect(finalOf(await exchange(started.server.port, head)).trailers).toEqual([['x-checksum', 'abc']]);
-  });
-
-  test('HTTP/2 by prior knowledge over http', async () => {
-    const { own } = await startOwn(
-      createHttp2Server((request, response) => response.end(`${request.httpVersion} ${request.url}`)),
-      { http2: true },
-    );
-    expect((await own.fetch('/api/x')).text).toBe('2.0 /x');
   });
 
   test('a Unix socket', async () => {
@@ -138,14 +110,6 @@ describe('ways to the API', () => {
     expect((await own.fetch('/api/x')).text).toBe('orders /v1/x');
   });
 });
-
-async function answerWithTrailers(request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> {
-  const { length } = await readBody(request as unknown as IncomingMessage);
-  response.setHeader('z-twice', ['1', '2']);
-  response.addTrailers({ 'x-checksum': 'abc' });
-  response.write(`${request.httpVersion} ${request.headers[':authority']} `);
-  response.end(`${request.headers['authorization']?.slice(0, 7)} ${length}`);
-}
 
 /** Answers each connection's first request and hangs up on its second without a word. */
 function forgetful() {

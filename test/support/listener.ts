@@ -29,20 +29,28 @@ export async function startListener(handler: RequestListener, port = 0): Promise
   };
 }
 
+/** Each process of the test run has ports of its own, below the range that the system gives to outgoing connections. */
+const portsPerProcess = 3000;
+const firstPort = 20_000 + ((Number(process.env['VITEST_POOL_ID'] ?? 1) - 1) % 4) * portsPerProcess;
+const taken = new Set<number>();
+
 /**
- * Binds to 127.0.0.1 and answers the port; 0 takes any free one below the range that the system gives to outgoing
- * connections, so that nothing takes the port while a test has its listener closed for a moment.
+ * Binds to 127.0.0.1 and answers the port; 0 takes any free one that nobody had before, so that nothing takes the port
+ * while a test has its listener closed for a moment.
  */
 export async function listen(server: TcpServer, port: number): Promise<number> {
   if (port !== 0) return bind(server, port);
-  for (let attempt = 0; attempt < 100; attempt += 1) {
+  for (let attempt = 0; attempt < 1000; attempt += 1) {
+    const candidate = randomInt(firstPort, firstPort + portsPerProcess);
+    if (taken.has(candidate)) continue;
+    taken.add(candidate);
     try {
-      return await bind(server, randomInt(20_000, 32_000));
+      return await bind(server, candidate);
     } catch (error) {
       if (!isInUse(error)) throw error;
     }
   }
-  throw new Error('no free port between 20000 and 32000');
+  throw new Error(`no free port from ${firstPort} on`);
 }
 
 function bind(server: TcpServer, port: number): Promise<number> {

@@ -11,6 +11,7 @@ const sources = join(import.meta.dirname, '../../src');
 /** Units by floor, the ground first. Files that stand together are one unit; every file is in one. */
 const floors: ReadonlyArray<Readonly<Record<string, readonly string[]>>> = [
   {
+    detached: ['detached.ts'],
     errors: ['errors.ts'],
     events: ['events.ts'],
     'token-set': ['token-set.ts'],
@@ -18,12 +19,18 @@ const floors: ReadonlyArray<Readonly<Record<string, readonly string[]>>> = [
     'security-headers': ['security-headers.ts'],
   },
   { config: ['config.ts', 'config-sources.ts'] },
-  { inbound: ['inbound.ts'], outbound: ['outbound.ts'], store: ['store/'], telemetry: ['telemetry/'] },
+  {
+    attach: ['attach.ts'],
+    inbound: ['inbound.ts'],
+    outbound: ['outbound.ts'],
+    store: ['store/'],
+    telemetry: ['telemetry/'],
+  },
   { failures: ['failures.ts'], session: ['session/'], oidc: ['oidc/'] },
   { tokens: ['tokens/'] },
   { endpoints: ['endpoints/'], proxy: ['proxy/'], spa: ['spa.ts', 'representation.ts'] },
   { bff: ['bff.ts'] },
-  { server: ['server.ts'] },
+  { server: ['server.ts', 'process-faults.ts'] },
   { cli: ['cli.ts', 'commands.ts'], index: ['index.ts'] },
 ];
 
