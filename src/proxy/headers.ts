@@ -3,7 +3,7 @@
  * it (RFC 9110 7.6.1); what the client says about who it is or where it came from is its own word and never passes.
  */
 import type { IncomingHttpHeaders } from 'node:http';
-import type { CookieNames } from '../session/cookies.ts';
+import { isOwnCookie, type CookieNames } from '../session/cookies.ts';
 
 /** About one connection: never forwarded in either direction. */
 const hopByHop = words(`
@@ -26,15 +26,24 @@ const identity = words(`
 `);
 const identityPrefixes = words(`
   x-forwarded x-auth-request- x-authenticated- x-envoy- x-ms-client-principal x-goog-authenticated-
+  secure-session- sec-session-
 `);
 
+/** Said for a whole origin, which is ours and not the API's: its transport, storage, reporting, workers, client hints. */
+const aboutTheOrigin = words(`
+  strict-transport-security public-key-pins public-key-pins-report-only expect-ct alt-svc clear-site-data
+  nel report-to reporting-endpoints origin-agent-cluster accept-ch critical-ch service-worker-allowed set-login
+  use-as-dictionary supports-loading-mode activate-storage-access speculation-rules
+`);
+
+/** Grants to other origins; we grant none. */
+const grants = words('timing-allow-origin x-permitted-cross-domain-policies');
+
+/** Of families that grow: CORS, and device-bound sessions, which are registered for a whole site. */
+const responsePrefixesDropped = words('access-control- secure-session- sec-session-');
+
 const requestDropped = new Set([...hopByHop, ...ownToSet, ...identity]);
-const responseDropped = new Set([
-  ...hopByHop,
-  // Alternative services and clearing site data are said for a whole origin, which is ours and not the API's.
-  'alt-svc',
-  'clear-site-data',
-]);
+const responseDropped = new Set([...hopByHop, ...aboutTheOrigin, ...grants]);
 
 /** Verdicts by name as spelled; bounded, for clients choose the names. Saves a lower-casing per header and call. */
 const verdicts = new Map<string, boolean>();
@@ -94,25 +103,22 @@ export function responseHeaders(
 ): string[] {
   const nominated = nominatedBy(headers.connection);
   const out: string[] = [];
-  let cacheable = !policy.authenticated;
+  let caching: Map<string, readonly string[]> | undefined;
   for (const name in headers) {
-    if (responseDropped.has(name) || nominated?.has(name) === true) continue;
-    // We answer for the origin, and grant no other origin anything.
-    if (name.startsWith('access-control-')) continue;
+    if (!isForwardable(name) || nominated?.has(name) === true) continue;
     const value = headers[name];
     if (value === undefined) continue;
-    if (name === 'cache-control') cacheable = true;
-    if (typeof value === 'string') {
-      if (name !== 'set-cookie' || mayPass(value, policy.names)) out.push(name, value);
+    if (policy.authenticated && isAboutCaching(name)) {
+      caching ??= new Map();
+      caching.set(name, [value].flat());
+    } else if (typeof value === 'string') {
+      if (name !== 'set-cookie' || isForeignCookie(value, policy.names)) out.push(name, value);
     } else {
-      for (const one of value) if (name !== 'set-cookie' || mayPass(one, policy.names)) out.push(name, one);
+      for (const one of value) if (name !== 'set-cookie' || isForeignCookie(one, policy.names)) out.push(name, one);
     }
   }
-  if (cookies.length > 0) {
-    for (const cookie of cookies) out.push('set-cookie', cookie);
-    return withNoStore(out);
-  }
-  if (!cacheable) out.push('cache-control', 'no-store');
+  for (const cookie of cookies) out.push('set-cookie', cookie);
+  if (policy.authenticated) pushPersonalCaching(out, caching, cookies.length > 0);
   return out;
 }
 
@@ -121,7 +127,7 @@ export function interimHeaders(headers: IncomingHttpHeaders): string[] {
   const nominated = nominatedBy(headers.connection);
   const out: string[] = [];
   for (const [name, value] of Object.entries(headers)) {
-    if (!mayStandAlone(name) || nominated?.has(name) === true) continue;
+    if (!isForwardable(name) || name === 'set-cookie' || nominated?.has(name) === true) continue;
     for (const one of [value].flat()) if (one !== undefined) out.push(name, one);
   }
   return out;
@@ -152,34 +158,81 @@ export function trailerFields(trailers: IncomingHttpHeaders): Record<string, str
 }
 
 function mayTrail(name: string): boolean {
-  return mayStandAlone(name) && !neverTrailers.has(name);
+  return isForwardable(name) && name !== 'set-cookie' && !neverTrailers.has(name);
 }
 
-function mayStandAlone(name: string): boolean {
-  return !responseDropped.has(name) && name !== 'set-cookie' && !name.startsWith('access-control-');
+function isForwardable(name: string): boolean {
+  return !responseDropped.has(name) && !responsePrefixesDropped.some((prefix) => name.startsWith(prefix));
 }
 
-/** `Cache-Control`, its targeted forms (RFC 9213), and what CDNs take for it. */
-function isCachePolicy(name: string): boolean {
-  return name.endsWith('cache-control') || name === 'surrogate-control' || name === 'x-accel-expires';
+/** Whether a `Set-Cookie` is for a cookie of the API's own. None sets or clears one of ours. */
+function isForeignCookie(setCookie: string, names: CookieNames): boolean {
+  // A nameless cookie is sent as its value alone, which then reads as a pair.
+  const [name = ''] = setCookie.replace(/^[\s=]+/, '').split(/[=;]/, 1);
+  return !isOwnCookie(name.trim(), names);
 }
 
-/** A response that sets our session must be kept by nobody, whatever the API says. */
-function withNoStore(headers: string[]): string[] {
-  const out: string[] = [];
-  for (let index = 0; index < headers.length; index += 2) {
-    if (!isCachePolicy(headers[index] as string)) out.push(headers[index] as string, headers[index + 1] as string);
-  }
-  out.push('cache-control', 'no-store');
-  return out;
-}
-
-/** No API sets or clears a cookie of ours, not even by a nameless one, which is sent as if its value were the pair. */
-function mayPass(setCookie: string, names: CookieNames): boolean {
-  const pair = setCookie.replace(/^[\s=]+/, '').toLowerCase();
-  return !['__host-http-', names.session, names.loginPrefix, names.logout].some((own) =>
-    pair.startsWith(own.toLowerCase()),
+/** `Cache-Control`, its targeted forms (RFC 9213), what CDNs take for it, and what chooses among stored answers. */
+function isAboutCaching(name: string): boolean {
+  return (
+    name === 'vary' || name.endsWith('cache-control') || name === 'surrogate-control' || name === 'x-accel-expires'
   );
+}
+
+type CachingHeaders = ReadonlyMap<string, readonly string[]>;
+
+/**
+ * A shared cache keeps no answer to a request with `Authorization` unless the API says that it may (RFC 9111 3.5), and
+ * `Vary: Authorization` keeps people's answers apart. On this side there is a cookie instead: both must be said anew.
+ * @param setsCookies whether the answer sets the session cookie: then nobody keeps it, whatever the API says
+ */
+function pushPersonalCaching(out: string[], caching: CachingHeaders | undefined, setsCookies: boolean): void {
+  const cacheControl = caching?.get('cache-control');
+  if (cacheControl === undefined || setsCookies) out.push('cache-control', 'no-store');
+  if (caching === undefined) return;
+  pushVary(out, caching.get('vary') ?? []);
+  if (setsCookies) return;
+  const isShared = cacheControl !== undefined && isShareable(directivesOf(cacheControl));
+  for (const [name, values] of caching) {
+    if (name.endsWith('cache-control')) pushEach(out, name, withPrivate(values));
+    // `Surrogate-Control` and `X-Accel-Expires` speak to shared caches alone, and can't say `private`.
+    else if (name !== 'vary' && isShared) pushEach(out, name, values);
+  }
+}
+
+function pushEach(out: string[], name: string, values: readonly string[]): void {
+  for (const value of values) out.push(name, value);
+}
+
+/** @returns the values, with `private` where they don't say more themselves */
+function withPrivate(values: readonly string[]): readonly string[] {
+  const directives = directivesOf(values);
+  if (isShareable(directives) || directives.has('private') || directives.has('no-store')) return values;
+  // In front: a quotation mark that the API left open would swallow it at the end.
+  const [first = '', ...rest] = values;
+  return [first.trim() === '' ? 'private' : `private, ${first}`, ...rest];
+}
+
+function isShareable(directives: ReadonlySet<string>): boolean {
+  return directives.has('public') || directives.has('s-maxage') || directives.has('must-revalidate');
+}
+
+/** Directive names in lower case. `private="field"` is about that field alone (RFC 9111 5.2.2.7), and doesn't count. */
+function directivesOf(values: readonly string[]): Set<string> {
+  const found = new Set<string>();
+  for (const [, name = '', argument] of values
+    .join(', ')
+    .matchAll(/([^\s,;="]+)(\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,;]*))?/g)) {
+    if (name !== 'private' || argument === undefined) found.add(name.toLowerCase());
+  }
+  return found;
+}
+
+function pushVary(out: string[], values: readonly string[]): void {
+  const members = values.flatMap((value) => value.split(',')).map((member) => member.trim());
+  const others = members.filter((member) => member !== '' && !/^(?:authorization|cookie)$/i.test(member));
+  if (!members.some((member) => member.toLowerCase() === 'authorization')) pushEach(out, 'vary', values);
+  else out.push('vary', [...others, 'Cookie'].join(', '));
 }
 
 /** The headers that Connection headers name (RFC 9110 7.6.1); undefined in the usual cases of none. */

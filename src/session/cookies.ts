@@ -125,7 +125,19 @@ function allSessionNames(names: CookieNames): string[] {
   return [names.session, ...Array.from({ length: maximumChunks }, (_, index) => `${names.session}.${index + 1}`)];
 }
 
-function isSessionCookie(name: string, names: CookieNames): boolean {
+/**
+ * Whether a name, in any case, is one of Sallyport's cookies: a session's, a login transaction's, the way out's. On an
+ * https origin the plain names are free; the prefixed ones never are.
+ */
+export function isOwnCookie(name: string, { secure }: CookieNames): boolean {
+  const folded = name.toLowerCase();
+  const plain = folded.startsWith(securePrefix) ? folded.slice(securePrefix.length) : secure ? '' : folded;
+  return isSessionCookie(plain, { session: 'session' }) || plain.startsWith('login-') || plain === 'logout';
+}
+
+const securePrefix = '__host-http-';
+
+function isSessionCookie(name: string, names: Pick<CookieNames, 'session'>): boolean {
   if (!name.startsWith(names.session)) return false;
   return name.length === names.session.length || /^\.[1-9]$/.test(name.slice(names.session.length));
 }

@@ -144,9 +144,17 @@ function seenByApi({ method, url, fields, body }: Received, prefix: string) {
 
 function seenByClient(response: WireResponse, { addsNoStore }: { addsNoStore: boolean }) {
   const fields = grouped(response.fields, responseOwn);
-  if (addsNoStore) fields['cache-control'] ??= ['no-store'];
+  if (addsNoStore) fields['cache-control'] = privately(fields['cache-control']);
   const { status, reason, body, complete, trailers } = response;
   return { status, reason, fields, body: body.toString('latin1'), complete, trailers };
+}
+
+/** What the proxy makes of the API's word about caches: one person's answers are for no shared cache. */
+function privately(values: readonly string[] | undefined): string[] {
+  if (values === undefined) return ['no-store'];
+  if (/public|private|no-store/.test(values.join())) return [...values];
+  const [first = '', ...rest] = values;
+  return [`private, ${first}`, ...rest];
 }
 
 let world: World;
