@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { isWithin, normalPath } from './paths.ts';
 
 /** Symbol-keyed, so that no JSON file and no environment variable can set it: allows an `http:` issuer off loopback. */
 export const dangerouslyAllowHttpIssuer: unique symbol = Symbol('dangerouslyAllowHttpIssuer');
@@ -58,6 +59,14 @@ const apiRoute = z.strictObject({
     .meta({ description: 'Calls that this process makes at a time; beyond it 429. 0: no limit.' }),
   maxBodyBytes: bytes.optional().meta({ description: 'Largest request body; 0: no limit.' }),
   replayBytes: bytes.optional().meta({ description: 'Bytes of a request body kept for a replay after a 401.' }),
+  navigations: z
+    .boolean('must be true or false')
+    .default(false)
+    .meta({
+      description:
+        'Lets a GET pass that no page caused (`Sec-Fetch-Site: none`), for documents opened from a bookmark. Other ' +
+        'sites can cause one by a redirect, with the session: only for an API whose GETs change nothing.',
+    }),
   websocket: z.boolean('must be true or false').default(true).meta({ description: 'WebSocket upgrades may pass.' }),
   websocketTokenProtocol: text
     .regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, 'must be the beginning of a sub-protocol, e.g. "bearer."')
@@ -247,6 +256,7 @@ export interface ApiRoute {
   readonly maxConcurrent: number;
   readonly maxBodyBytes: number;
   readonly replayBytes: number;
+  readonly navigations: boolean;
   readonly websocket: boolean;
   readonly websocketTokenProtocol: string | undefined;
   readonly allowEncodedSlashes: boolean;
@@ -412,7 +422,22 @@ function crossFaults(parsed: Partial<Parsed>, httpIssuerAllowed: boolean): Confi
     faults.push({ path: 'session.mode', reason });
   }
   if (parsed.api !== undefined) faults.push(...routeFaults(parsed.api, parsed.basePath));
+  if (parsed.login !== undefined) faults.push(...loginFaults(parsed.login.params));
+  if (parsed.logout !== undefined) faults.push(...logoutFaults(parsed.logout.returnTo, parsed));
   return faults;
+}
+
+/** A parameter that would make every login fail. */
+function loginFaults({ max_age: maxAge }: Readonly<Record<string, string>>): ConfigFault[] {
+  if (maxAge === undefined || /^\d{1,9}$/.test(maxAge)) return [];
+  return [{ path: 'login.params.max_age', reason: 'must be a whole number of seconds, e.g. "3600"' }];
+}
+
+function logoutFaults(returnTo: string, { basePath = '/bff', api = [] }: Partial<Parsed>): ConfigFault[] {
+  const path = normalPath(returnTo.replace(/[?#].*$/, ''));
+  const prefix = [basePath, ...api.map((route) => route.path)].find((own) => isWithin(path, own));
+  if (prefix === undefined) return [];
+  return [{ path: 'logout.returnTo', reason: `must be a page of the app, and not below "${prefix}"` }];
 }
 
 function spaFaults(spa: NonNullable<Parsed['spa']>): ConfigFault[] {
@@ -453,10 +478,6 @@ function caFaults({ caFile, target }: Parsed['api'][number], path: string): Conf
   if (caFile === undefined) return [];
   if (isPlainHttp(target)) return [{ path, reason: 'is for an https: target; remove it, or correct the target' }];
   return existsSync(caFile) ? [] : [{ path, reason: `the file "${caFile}" does not exist; correct the path` }];
-}
-
-function isWithin(path: string, prefix: string): boolean {
-  return path === prefix || path.startsWith(`${prefix}/`);
 }
 
 function complete(parsed: Parsed): Config {

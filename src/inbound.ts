@@ -6,14 +6,22 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 import type { Config } from './config.ts';
 import { BffError } from './errors.ts';
+import { isWithin } from './paths.ts';
 
 /**
- * Demands that a call comes from the app's own origin. `SameSite=Strict` alone is no defence: sibling subdomains send
- * the cookie. A page of another origin can't forge `Sec-Fetch-Site` or `Origin`, and can't send `X-CSRF` without a
+ * Demands that a call comes from the app's own origin (CSRF). `SameSite=Strict` alone is no defence: sibling subdomains
+ * send the cookie. A page of another origin can't forge `Sec-Fetch-Site` or `Origin`, and can't send `X-CSRF` without a
  * preflight, which is never approved.
+ * @param acceptsNavigations whether a GET that no page caused will do, as of a bookmark (`Sec-Fetch-Site: none`). It
+ *   proves no origin: browsers say so, too, of a typed address that another site redirects here
  * @throws {BffError} `request_forbidden`
  */
-export function demandOwnOrigin(method: string, headers: IncomingHttpHeaders, config: Config): void {
+export function demandOwnOrigin(
+  method: string,
+  headers: IncomingHttpHeaders,
+  config: Config,
+  acceptsNavigations = false,
+): void {
   const site = headers['sec-fetch-site'];
   if (headers.origin !== undefined && headers.origin !== config.origin) {
     throw forbidden('The call comes from another origin.');
@@ -24,7 +32,9 @@ export function demandOwnOrigin(method: string, headers: IncomingHttpHeaders, co
     if (!csrfHeader) throw forbidden('Send the header "X-CSRF: 1", or use a browser that sends Sec-Fetch-Site.');
     return;
   }
-  if (site !== 'same-origin' && !(site === 'none' && (method === 'GET' || method === 'HEAD'))) {
+  const isOwnNavigation = site === 'none' && acceptsNavigations && (method === 'GET' || method === 'HEAD');
+  // A sibling subdomain's speculation rules fetch ahead without a click, and with `none`.
+  if (site !== 'same-origin' && !(isOwnNavigation && !isPrefetch(headers))) {
     throw forbidden(`The call comes from elsewhere (Sec-Fetch-Site: ${site}).`);
   }
   if (config.csrf.requireHeader && !csrfHeader) throw forbidden('Send the header "X-CSRF: 1" with every call.');
@@ -34,9 +44,13 @@ function forbidden(detail: string): BffError {
   return new BffError('request_forbidden', detail);
 }
 
+function isPrefetch(headers: IncomingHttpHeaders): boolean {
+  return headers['sec-purpose'] !== undefined || headers['purpose'] === 'prefetch';
+}
+
 /** Whether a person navigates a tab or window there: not a fetch, a prefetch, an image or a frame. */
 export function isNavigation(headers: IncomingHttpHeaders): boolean {
-  if (headers['sec-purpose'] !== undefined || headers['purpose'] === 'prefetch') return false;
+  if (isPrefetch(headers)) return false;
   const mode = headers['sec-fetch-mode'];
   if (mode === undefined) return headers.accept?.includes('text/html') === true;
   const destination = headers['sec-fetch-dest'];
@@ -45,16 +59,18 @@ export function isNavigation(headers: IncomingHttpHeaders): boolean {
 
 /** Whether the headers rule a navigation out: what ends a sign-in or a session must not be done ahead or in a frame. */
 export function isNoNavigation(headers: IncomingHttpHeaders): boolean {
-  return headers['sec-purpose'] !== undefined || (headers['sec-fetch-mode'] !== undefined && !isNavigation(headers));
+  return isPrefetch(headers) || (headers['sec-fetch-mode'] !== undefined && !isNavigation(headers));
 }
 
+/** Of a `returnTo` as it was given, and in the URL parser's spelling: a letter of another script takes nine characters. */
 const maximumReturnToLength = 2048;
+const maximumEncodedLength = 3072;
 
 /**
- * A `returnTo` as a path, query and fragment on the own origin, in the URL parser's own spelling; undefined for whatever
- * a browser could take for anything else. What the check saw is what is used.
+ * A `returnTo` as a path, query and fragment of the app, in the URL parser's own spelling; undefined for whatever a
+ * browser could take for anything else. What the check saw is what is used.
  */
-export function parseReturnTo(value: string, config: Config): string | undefined {
+export function parseReturnTo(value: string, config: Pick<Config, 'origin' | 'basePath' | 'api'>): string | undefined {
   if (value.length > maximumReturnToLength || !value.startsWith('/')) return undefined;
   // Browsers strip tabs and line ends and read "\" as "/": none of them has a place in a path that we made.
   if (/[^\x21-\x7e\u00a1-\uffff]|\\/.test(value) || /^\/(?:\/|%2f|%5c)/i.test(value)) return undefined;
@@ -63,10 +79,17 @@ export function parseReturnTo(value: string, config: Config): string | undefined
   if (url.origin !== config.origin || url.username !== '' || url.password !== '') return undefined;
   // "/./" and "/.//" shrink to "/" and "//": after parsing, the path must still not look like a host.
   const path = `${url.pathname}${url.search}${url.hash}`;
-  if (/^\/[/\\]/.test(path)) return undefined;
-  // Straight back into the sign-in or sign-out would be a loop; routes are found by the decoded path.
-  const route = url.pathname.replace(/%[0-7][0-9a-f]/gi, (escape) => decodeURIComponent(escape));
-  return route === config.basePath || route.startsWith(`${config.basePath}/`) ? undefined : path;
+  if (/^\/(?:[/\\]|%2f|%5c)/i.test(path) || path.length > maximumEncodedLength) return undefined;
+  return isAppPath(url.pathname, config) ? path : undefined;
+}
+
+/**
+ * Whether a path is the app's, and not an API's or Sallyport's own. Our navigations start on this site and so bring the
+ * session along: one into an API would be a call that another site had us make, one into our endpoints a loop.
+ */
+function isAppPath(path: string, { basePath, api }: Pick<Config, 'basePath' | 'api'>): boolean {
+  const decoded = path.replace(/%[0-7][0-9a-f]/gi, (escape) => decodeURIComponent(escape));
+  return ![basePath, ...api.map((route) => route.path)].some((prefix) => isWithin(decoded, prefix));
 }
 
 /** Where a request really came from. */

@@ -42,7 +42,7 @@ export function createSessionEndpoints({ config, sessions, refresher, sessionVie
   /** Reading it never prolongs the session. */
   async function read(c: BffContext): Promise<Response> {
     const headers = headersOf(c);
-    demandOwnOrigin(c.req.method, headers, config);
+    demandOwnOrigin(c.req.method, headers, config, true);
     const opened = await sessions.open(headers.cookie);
     if (opened.state !== 'live') appendCookies(c, sessions.clearCookies(headers.cookie));
     return answer(c, opened);

@@ -8,6 +8,7 @@ import type { Config } from '../config.ts';
 import { detach } from '../detached.ts';
 import { BffError } from '../errors.ts';
 import type { Events } from '../events.ts';
+import type { ProviderAddresses } from './addresses.ts';
 
 const firstRetryMs = 1000;
 const lastRetryMs = 30_000;
@@ -15,14 +16,14 @@ const renewAfterMs = 60 * 60 * 1000;
 
 interface DiscoveryDeps {
   readonly fetch: typeof fetch;
+  readonly addresses: ProviderAddresses;
   readonly events: Events;
   readonly timeoutSeconds: number;
 }
 
 export function createDiscovery(config: Config, deps: DiscoveryDeps) {
-  const { events, timeoutSeconds } = deps;
+  const { events, timeoutSeconds, addresses } = deps;
   const location = config.discoveryUrl ?? new URL(config.issuer);
-  const plainHttp = location.protocol === 'http:' || config.issuer.startsWith('http:');
   let metadata: client.ServerMetadata | undefined;
   let running: Promise<client.ServerMetadata> | undefined;
   let timer: NodeJS.Timeout | undefined;
@@ -38,13 +39,14 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
     try {
       const discovered = await client.discovery(location, config.client.id, {}, undefined, {
         timeout: timeoutSeconds,
-        execute: plainHttp ? [client.allowInsecureRequests] : [],
+        execute: addresses.plainHttp ? [client.allowInsecureRequests] : [],
         [client.customFetch]: (url, options) => deps.fetch(url, options as RequestInit),
       });
       const fetched = discovered.serverMetadata();
       // openid-client doesn't compare the issuer where it was given the document's own address (Discovery 4.3).
       if (fetched.issuer !== config.issuer) throw new IssuerMismatch(config.issuer, fetched.issuer);
       demandEndpoints(fetched);
+      addresses.requireSecure(fetched);
       if (metadata === undefined) events.emit({ type: 'provider.discovered' });
       metadata = fetched;
       retryMs = firstRetryMs;
@@ -75,7 +77,6 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
 
   return {
     start,
-    plainHttp,
     metadata: known,
     /** The metadata if it is known already. */
     known: () => metadata,

@@ -11,6 +11,7 @@ import { BffError } from '../errors.ts';
 import type { Events } from '../events.ts';
 import type { Outbound } from '../outbound.ts';
 import { idTokenClaims, nowSeconds, type Claims, type TokenSet } from '../token-set.ts';
+import { createProviderAddresses } from './addresses.ts';
 import { createDiscovery } from './discovery.ts';
 
 /** Seconds after which a call to the provider is given up. */
@@ -61,8 +62,11 @@ type TokenResponse = Awaited<ReturnType<typeof client.refreshTokenGrant>>;
 export function createProvider(config: Config, deps: { readonly outbound: Outbound; readonly events: Events }) {
   const { outbound, events } = deps;
   const redirectUri = `${config.origin}${config.basePath}/callback`;
+  const addresses = createProviderAddresses(config);
+  const providerFetch = addresses.guard(outbound.providerFetch);
   const discovery = createDiscovery(config, {
-    fetch: outbound.providerFetch,
+    fetch: providerFetch,
+    addresses,
     events,
     timeoutSeconds: callTimeoutSeconds,
   });
@@ -276,9 +280,8 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
   async function fetchKeys(): Promise<void> {
     const { jwks_uri: address = '' } = await discovery.metadata();
     try {
-      const response = await outbound.providerFetch(address, {
+      const response = await providerFetch(address, {
         headers: { accept: 'application/json' },
-        redirect: 'manual',
         signal: AbortSignal.timeout(callTimeoutSeconds * 1000),
       });
       const jwks = (await response.json()) as KeySet['jwks'];
@@ -300,13 +303,13 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
     );
     created[client.customFetch] = fetch;
     created.timeout = timeoutSeconds;
-    if (discovery.plainHttp) client.allowInsecureRequests(created);
+    if (addresses.plainHttp) client.allowInsecureRequests(created);
     client.enableNonRepudiationChecks(created);
     if (keys !== undefined) client.setJwksCache(created, keys);
     return created;
   }
 
-  const fetchOnce: Fetch = (url, options) => outbound.providerFetch(url, options as RequestInit);
+  const fetchOnce: Fetch = (url, options) => providerFetch(url, options as RequestInit);
 
   /** A fetch that keeps the token response, to answer with it again instead of asking twice. */
   function recordTokenResponse(known?: Response): { fetch: Fetch; response(): Response | undefined } {

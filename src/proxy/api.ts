@@ -13,7 +13,7 @@ import type { Refresher } from '../tokens/refresh.ts';
 import { forward, type UpstreamRequest } from './forward.ts';
 import { requestHeaders, responseHeaders, type OwnHeaders } from './headers.ts';
 import { discardBody, takeBody, type RequestBody } from './request-body.ts';
-import { createRouteFinder, upstreamPath } from './target.ts';
+import { createRouting } from './target.ts';
 
 export interface ApiProxyDeps {
   readonly sessions: Sessions;
@@ -27,8 +27,6 @@ export interface Upstream {
   readonly route: ApiRoute;
   readonly pool: ConnectionPool;
   readonly host: string;
-  /** The target's path, without "/" at its end. */
-  readonly path: string;
   /** Calls under way, counted where the route limits them. */
   running: number;
 }
@@ -51,7 +49,7 @@ export type ApiProxy = ReturnType<typeof createApiProxy>;
 
 export function createApiProxy(config: Config, { sessions, refresher, outbound, readAddress }: ApiProxyDeps) {
   const names = cookieNames(config.secure);
-  const findRoute = createRouteFinder(config.api);
+  const routing = createRouting(config.api);
   const origin = new URL(config.origin);
   const forwardedHost = origin.host;
   const forwardedProto = origin.protocol.slice(0, -1);
@@ -62,7 +60,6 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
         route,
         pool: outbound.poolOf({ ...route, origin: route.target.origin }),
         host: route.target.host,
-        path: route.target.pathname.replace(/\/$/, ''),
         running: 0,
       },
     ]),
@@ -70,7 +67,7 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
 
   /** The upstream for a request's URL, if it is an API call at all. */
   function find(url: string): Upstream | undefined {
-    const route = findRoute(url);
+    const route = routing.find(url);
     return route === undefined ? undefined : upstreams.get(route);
   }
 
@@ -80,9 +77,9 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
    */
   async function handle(request: IncomingMessage, response: ServerResponse, upstream: Upstream): Promise<void> {
     const { method = 'GET', url = '/', headers } = request;
-    demandOwnOrigin(method, headers, config);
+    demandOwnOrigin(method, headers, config, upstream.route.navigations);
     if (!upstream.route.methods.has(method)) return refuseMethod(method, upstream.route, response);
-    const path = upstreamPath(url, upstream.route, upstream.path);
+    const path = routing.upstreamTarget(url, upstream.route);
     // Each of these has its answer at once for nearly every call; a promise is awaited only where there is one.
     const opening = sessions.open(headers.cookie, request.socket as ClientConnection);
     const { live, generation } = demandSession(opening instanceof Promise ? await opening : opening);

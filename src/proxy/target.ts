@@ -4,42 +4,81 @@
  */
 import type { ApiRoute } from '../config.ts';
 import { BffError } from '../errors.ts';
+import { hasDotSegment, isLooselyWithin, isWithin, loosestPath, normalPath, pathOf } from '../paths.ts';
 
 /** Characters that a path can't hold, or that parsers disagree about; a fragment has no place on the wire. */
 const odd = /[^\x21-\x7e]|[\\#]|%00/;
-/** `.` and `..` segments, in any spelling, also with the path parameters that some servers cut off. */
-const dotSegment = /(?:\/|%2f|%5c)(?:\.|%2e){1,2}(?:[/;?]|%3b|%2f|%5c|$)/i;
+/** `.` and `..` segments, also with the path parameters that some servers cut off. */
+const dotSegment = /\/\.{1,2}(?:[/;]|%2f|%5c|%3b|$)|(?:%2f|%5c)\.{1,2}(?:[/;]|%2f|%5c|%3b|$)/i;
 const encodedSlash = /%2f|%5c/i;
 
-/** Finds routes by longest prefix on whole segments. */
-export function createRouteFinder(routes: readonly ApiRoute[]): (url: string) => ApiRoute | undefined {
-  return (url) => {
-    for (const route of routes) {
-      if (!url.startsWith(route.path)) continue;
-      const next = url.charCodeAt(route.path.length);
-      // The prefix ends with the path, at a "/", or at the query.
-      if (Number.isNaN(next) || next === 0x2f || next === 0x3f) return route;
+export interface Routing {
+  /** The route of a request's target (path and query), if it is an API call at all: the longest prefix wins. */
+  find(target: string): ApiRoute | undefined;
+  /**
+   * The upstream's path and query for a request of `route`; the query stays as it is, byte for byte.
+   * @throws {BffError} `request_invalid`
+   */
+  upstreamTarget(target: string, route: ApiRoute): string;
+}
+
+interface Place {
+  readonly targetPath: string;
+  /** Routes below this one, which a path of this one must not be mistaken for. */
+  readonly longer: readonly ApiRoute[];
+  /** Whether this route lies below another, or another below it: then a path must not lead from one to the other. */
+  readonly isNested: boolean;
+}
+
+/** @param routes longest path first */
+export function createRouting(routes: readonly ApiRoute[]): Routing {
+  const places = new Map(routes.map((route) => [route, placeOf(route, routes)]));
+
+  function find(target: string): ApiRoute | undefined {
+    const path = target.includes('%') ? normalPath(pathOf(target)) : target;
+    return routes.find((route) => isWithin(path, route.path));
+  }
+
+  function upstreamTarget(target: string, route: ApiRoute): string {
+    const given = pathOf(target);
+    const query = target.slice(given.length);
+    const path = normalPath(given);
+    if (odd.test(path) || dotSegment.test(path) || (!route.allowEncodedSlashes && encodedSlash.test(path))) {
+      throw invalid('The path holds dot segments, encoded slashes, backslashes or characters that a URL must encode.');
     }
-    return undefined;
+    if (query.includes('#')) throw invalid('A "#" in a query must be written as %23.');
+    const { targetPath, longer, isNested } = places.get(route) ?? placeOf(route, routes);
+    if (isNested) refuseOtherReadings(path, longer);
+    // As it came, where its prefix did: the two spellings mean the same (RFC 3986 6.2.2.2).
+    const rest = (isWithin(given, route.path) ? given : path).slice(route.path.length);
+    return `${targetPath === '' && !rest.startsWith('/') ? '/' : targetPath}${rest}${query}`;
+  }
+
+  return { find, upstreamTarget };
+}
+
+function placeOf(route: ApiRoute, routes: readonly ApiRoute[]): Place {
+  const folded = route.path.toLowerCase();
+  const others = routes.filter((other) => other !== route);
+  const longer = others.filter((other) => isWithin(other.path.toLowerCase(), folded));
+  return {
+    targetPath: route.target.pathname.replace(/\/$/, ''),
+    longer,
+    isNested: longer.length > 0 || others.some((other) => isWithin(folded, other.path.toLowerCase())),
   };
 }
 
-/**
- * The upstream's path and query for a request's; the query stays as it is, byte for byte.
- * @throws {BffError} `request_invalid`
- */
-export function upstreamPath(url: string, route: ApiRoute, targetPath: string): string {
-  const queryAt = url.indexOf('?');
-  const path = queryAt === -1 ? url : url.slice(0, queryAt);
-  if (odd.test(path) || dotSegment.test(path) || (!route.allowEncodedSlashes && encodedSlash.test(path))) {
-    throw new BffError(
-      'request_invalid',
-      'The path holds dot segments, encoded slashes, backslashes or characters that a URL must encode.',
-    );
-  }
-  if (queryAt !== -1 && url.includes('#', queryAt)) {
-    throw new BffError('request_invalid', 'A "#" in a query must be written as %23.');
-  }
-  const rest = url.slice(route.path.length);
-  return rest.startsWith('/') ? targetPath + rest : `${targetPath === '' ? '/' : targetPath}${rest}`;
+/** The API behind may decode, fold or cut what we don't, and then find itself under a route with other rules. */
+function refuseOtherReadings(path: string, longer: readonly ApiRoute[]): void {
+  const loosest = loosestPath(path);
+  if (hasDotSegment(loosest)) throw invalid('The path holds dot segments that are encoded twice.');
+  const meant = longer.find((route) => isLooselyWithin(loosest, route.path));
+  if (meant === undefined) return;
+  throw invalid(
+    `The path could be read as one below ${meant.path}, a route of its own: spell it so, or give this path its own route.`,
+  );
+}
+
+function invalid(detail: string): BffError {
+  return new BffError('request_invalid', detail);
 }

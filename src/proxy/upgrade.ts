@@ -19,7 +19,7 @@ import { forward, type ForwardOutcome, type UpstreamLimits } from './forward.ts'
 import { requestHeaders, responseHeaders } from './headers.ts';
 import type { OpenSockets } from './open-sockets.ts';
 import { hasBody } from './request-body.ts';
-import { createRouteFinder, upstreamPath } from './target.ts';
+import { createRouting } from './target.ts';
 import { withoutTokenProtocol, withTokenProtocol } from './token-protocol.ts';
 
 /** How long a client may keep its connection after a refusal. */
@@ -62,7 +62,7 @@ interface Handshake {
 export function createUpgrade(config: Config, deps: UpgradeDeps) {
   const { sessions, refresher, outbound, openSockets, readAddress, renderFailed } = deps;
   const names = cookieNames(config.secure);
-  const findRoute = createRouteFinder(config.api);
+  const routing = createRouting(config.api);
   const origin = new URL(config.origin);
   const devServer = config.spa?.devServer === undefined ? undefined : new URL(config.spa.devServer);
 
@@ -100,7 +100,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     if (!isWebSocket(headers) || method !== 'GET' || hasBody(visitor.request)) {
       throw new BffError('request_invalid', 'The only upgrade is a GET to WebSocket, without a body.');
     }
-    const route = findRoute(url);
+    const route = routing.find(url);
     if (route?.websocket === true) return connectToApi(visitor, route);
     if (route === undefined) return connectToDevServer(visitor, url);
     throw new BffError('route_not_found', 'This route takes no WebSockets.');
@@ -108,7 +108,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
 
   async function connectToApi(visitor: Visitor, route: ApiRoute): Promise<ForwardOutcome> {
     const { url = '/', headers } = visitor.request;
-    const path = upstreamPath(url, route, route.target.pathname.replace(/\/$/, ''));
+    const path = routing.upstreamTarget(url, route);
     const { live, generation } = demandSession(await sessions.open(headers.cookie));
     await refresher.ensureFresh(live);
     const touched = await sessions.touch(live);

@@ -15,7 +15,7 @@ import { startListener } from '../support/listener.ts';
 import { signIn, startWorld, type World } from '../support/world.ts';
 
 const hostile = [...leadsAway, ...ambiguous];
-const config = { origin: corpusOrigin, basePath: '/bff' } as Config;
+const config = { origin: corpusOrigin, basePath: '/bff', api: [] as Config['api'] } as Config;
 
 /** Where a browser at `base` goes; undefined when it goes nowhere. */
 function destination(value: string, base = corpusOrigin): URL | undefined {

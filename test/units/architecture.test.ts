@@ -16,6 +16,7 @@ const floors: ReadonlyArray<Readonly<Record<string, readonly string[]>>> = [
     events: ['events.ts'],
     'token-set': ['token-set.ts'],
     pages: ['pages.ts'],
+    paths: ['paths.ts'],
     'security-headers': ['security-headers.ts'],
   },
   { config: ['config.ts', 'config-sources.ts'] },

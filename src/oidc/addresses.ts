@@ -1,0 +1,57 @@
+/**
+ * The one rule for every address that the provider's metadata names: https. Over plain http anybody on the way could
+ * hand out keys of their own, and with them sign people in as anyone.
+ */
+import type { ServerMetadata } from 'openid-client';
+import type { Config } from '../config.ts';
+
+/** Every member of the metadata that Sallyport fetches, or sends browsers to. */
+const members = [
+  'authorization_endpoint',
+  'token_endpoint',
+  'jwks_uri',
+  'userinfo_endpoint',
+  'revocation_endpoint',
+  'end_session_endpoint',
+] as const;
+
+export interface ProviderAddresses {
+  /** Whether any plain http is allowed: openid-client asks for one answer for all. */
+  readonly plainHttp: boolean;
+  /** @throws {Error} that names the members whose addresses may not be used */
+  requireSecure(metadata: ServerMetadata): void;
+  /** A fetch that goes to allowed addresses only, and follows no redirect. */
+  guard(fetch: typeof globalThis.fetch): typeof globalThis.fetch;
+}
+
+/**
+ * Plain http is for a provider whose issuer is http, as on loopback, and for the host of an http `discoveryUrl`: there
+ * the operator chose it.
+ */
+export function createProviderAddresses({ issuer, discoveryUrl }: Config): ProviderAddresses {
+  const issuerIsHttp = issuer.startsWith('http:');
+  const plainHost = discoveryUrl?.protocol === 'http:' ? discoveryUrl.host : undefined;
+
+  function isAllowed(address: string): boolean {
+    if (!URL.canParse(address)) return false;
+    const { protocol, host } = new URL(address);
+    return protocol === 'https:' || (protocol === 'http:' && (issuerIsHttp || host === plainHost));
+  }
+
+  return {
+    plainHttp: issuerIsHttp || plainHost !== undefined,
+    requireSecure(metadata) {
+      const refused = members.filter((name) => metadata[name] !== undefined && !isAllowed(metadata[name]));
+      if (refused.length === 0) return;
+      throw new Error(
+        `The provider's metadata names addresses that are not https: ${refused.map((name) => `${name} ${JSON.stringify(metadata[name])}`).join(', ')}.`,
+      );
+    },
+    guard: (fetch) => async (input, init) => {
+      const address = String(input instanceof Request ? input.url : input);
+      if (!isAllowed(address))
+        throw new TypeError(`The address ${JSON.stringify(address)} of the provider is not https.`);
+      return fetch(input, { ...init, redirect: 'manual' });
+    },
+  };
+}
