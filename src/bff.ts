@@ -23,9 +23,11 @@ import { renderFailure } from './failures.ts';
 import { createAddressReader } from './inbound.ts';
 import { createProvider } from './oidc/provider.ts';
 import { createOutbound } from './outbound.ts';
-import { createApiProxy, type Upstream } from './proxy/api.ts';
+import { createApiProxy, type ApiUpstream } from './proxy/api.ts';
+import { createCallSlots } from './proxy/call-slots.ts';
 import { createDevServerProxy } from './proxy/dev-server.ts';
 import { createOpenSockets } from './proxy/open-sockets.ts';
+import { createSessionBoundList } from './proxy/session-bound.ts';
 import { createUpgrade } from './proxy/upgrade.ts';
 import { createSessions } from './session/sessions.ts';
 import { createLoginTransactions } from './session/transactions.ts';
@@ -112,12 +114,14 @@ export function assembleBff(
     refresher,
     sessionView: options.sessionView ?? personalClaims,
   };
-  const apis = createApiProxy(config, { sessions, refresher, outbound, readAddress });
-  const openSockets = createOpenSockets({ sessions, events });
+  const bound = createSessionBoundList({ sessions, events });
+  const slots = createCallSlots();
+  const apis = createApiProxy(config, { sessions, refresher, outbound, bound, slots, readAddress });
+  const openSockets = createOpenSockets(bound);
   const devServer =
     config.spa?.devServer === undefined
       ? undefined
-      : createDevServerProxy(config, new URL(config.spa.devServer), outbound);
+      : createDevServerProxy(config, new URL(config.spa.devServer), { outbound, bound });
 
   const app = new Hono<BffEnv>();
   app.onError((error, c) => {
@@ -194,7 +198,7 @@ export function assembleBff(
     return alreadySent(outgoing);
   }
 
-  async function handleApi(request: IncomingMessage, response: ServerResponse, upstream: Upstream): Promise<void> {
+  async function handleApi(request: IncomingMessage, response: ServerResponse, upstream: ApiUpstream): Promise<void> {
     try {
       await apis.handle(request, response, upstream);
     } catch (error) {
@@ -231,6 +235,8 @@ export function assembleBff(
     refresher,
     outbound,
     openSockets,
+    bound,
+    slots,
     readAddress,
     renderFailed: (error, request) => renderFailed(error, request.headers, requestIdOf(request)),
   });

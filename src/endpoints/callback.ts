@@ -3,9 +3,11 @@
  * over with it. The browser may withhold Strict cookies here, for the request is cross-site: what must be known of the
  * earlier session came in the transaction, and left-over cookies are deleted unseen.
  */
+import type { IncomingHttpHeaders } from 'node:http';
 import { BffError } from '../errors.ts';
 import { isNoNavigation } from '../inbound.ts';
-import { repostPage, samesiteRedirectPage } from '../pages.ts';
+import type { Grant } from '../oidc/provider.ts';
+import { repostPage, samesiteRedirectPage, type Page } from '../pages.ts';
 import type { LiveSession } from '../session/sessions.ts';
 import type { LoginTransaction } from '../session/transactions.ts';
 import { appendCookies, headersOf, sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
@@ -24,6 +26,9 @@ const maximumFormBytes = 64 * 1024;
 
 /** Marks the second, same-site POST of a `form_post` answer. Carries no trust: without the cookie it leads nowhere. */
 const repostedField = 'sallyport_reposted';
+
+/** Marks the same callback, asked for once more by our own page: it is not to be shown again, whatever the browser says. */
+const continuedParameter = 'sallyport_continued';
 
 /** What a provider answers to `prompt=none` when it would have to ask (OpenID Connect Core 3.1.2.6). */
 const needsInteraction = new Set([
@@ -56,12 +61,20 @@ export function createCallback({ config, events, provider, sessions, transaction
     }
     const state = single(parameters, 'state');
     if (typeof state !== 'string') throw invalid('The answer carries no state, or more than one.');
-    const { transaction, cookies } = await transactions.take(state, headers.cookie);
-    appendCookies(c, cookies);
-    if (transaction === undefined) {
+    const { transaction, cookies } = await transactions.find(state, headers.cookie);
+    if (transaction !== undefined && mayHideSession(headers, transaction) && !parameters.has(continuedParameter)) {
+      return sendPage(c, continuePage(parameters));
+    }
+    appendCookies(c, [...cookies, ...transactions.evictSurplus(headers.cookie)]);
+    if (transaction === undefined || !(await transactions.markUsed(state))) {
       throw invalid('It was completed already, took too long, or was begun in another browser.');
     }
     return finish(c, parameters, transaction);
+  }
+
+  function continuePage(parameters: URLSearchParams): Page {
+    const query = new URLSearchParams([...parameters, [continuedParameter, '1']]);
+    return samesiteRedirectPage('Signing in', `${config.basePath}/callback?${query.toString()}`);
   }
 
   async function finish(c: BffContext, parameters: URLSearchParams, transaction: LoginTransaction): Promise<Response> {
@@ -72,23 +85,24 @@ export function createCallback({ config, events, provider, sessions, transaction
     const error = parameters.get('error');
     if (error !== null) return refused(c, error, transaction);
     if (!parameters.get('code')) throw invalid('The answer carries no code.');
-    const { tokens, userInfo, subject } = await redeem(parameters, transaction);
-    const live = await sessions.begin(tokens, userInfo);
-    appendCookies(c, await firstCookies(live));
+    const grant = await redeem(parameters, transaction);
+    const { live, cookies } = await beginSession(grant);
+    appendCookies(c, cookies);
     await endEarlierSession(c, transaction);
-    events.emit({ type: 'login.succeeded', session: live.label, subject });
+    events.emit({ type: 'login.succeeded', session: live.label, subject: grant.subject });
     return sendBack(c, transaction.returnTo);
   }
 
   /** A session that no cookie can hold is none: its tokens must not stay good, and the earlier session stays. */
-  async function firstCookies(live: LiveSession): Promise<string[]> {
+  async function beginSession({ tokens, userInfo }: Grant): Promise<{ live: LiveSession; cookies: string[] }> {
     try {
-      return sessions.firstCookies(live);
+      const live = await sessions.begin(tokens, userInfo);
+      return { live, cookies: sessions.firstCookies(live) };
     } catch (error) {
-      const { refreshToken } = live.session.tokens;
+      const { refreshToken } = tokens;
       const revocation = refreshToken === undefined ? undefined : provider.revoke(refreshToken, 'refresh_token');
       await revocation?.catch((cause: unknown) =>
-        events.emit({ type: 'logout.revocation_failed', session: live.label, cause }),
+        events.emit({ type: 'logout.revocation_failed', session: 'none', cause }),
       );
       throw error;
     }
@@ -139,6 +153,14 @@ export function createCallback({ config, events, provider, sessions, transaction
   }
 
   return { get, post };
+}
+
+/**
+ * Whether the browser may have a session that neither this request nor the one that began the login showed. It is to
+ * end with this login, and a navigation from our own page brings its cookie.
+ */
+function mayHideSession(headers: IncomingHttpHeaders, transaction: LoginTransaction): boolean {
+  return !transaction.showedSession && headers['sec-fetch-site'] === 'cross-site';
 }
 
 async function readForm(c: BffContext): Promise<URLSearchParams> {

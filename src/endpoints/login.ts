@@ -14,11 +14,21 @@ export function createLogin({ config, events, provider, sessions, transactions }
     const parameters = new URL(c.req.url).searchParams;
     if (!isNavigation(headers)) throw navigationRequired(parameters);
     const returnTo = readReturnTo(parameters);
-    const { url, checks, silent } = await provider.beginLogin(readPassedOn(parameters));
+    const asked = { ...config.login.params, ...readPassedOn(parameters) };
     const opened = await sessions.open(headers.cookie);
-    const replaces =
-      opened.state === 'live' ? { id: opened.live.session.id, expiresAt: sessions.endsAt(opened.live) } : undefined;
-    appendCookies(c, await transactions.begin({ ...checks, returnTo, silent, replaces }, headers.cookie));
+    const { transaction, cookies } = await transactions.begin(
+      {
+        returnTo,
+        maxAge: asked['max_age'] === undefined ? undefined : Number(asked['max_age']),
+        silent: asked['prompt'] === 'none',
+        replaces:
+          opened.state === 'live' ? { id: opened.live.session.id, expiresAt: sessions.endsAt(opened.live) } : undefined,
+        showedSession: opened.state === 'live' || headers['sec-fetch-site'] !== 'cross-site',
+      },
+      headers.cookie,
+    );
+    const url = await provider.loginUrl(asked, transaction);
+    appendCookies(c, cookies);
     events.emit({ type: 'login.started' });
     return c.redirect(url.href, 302);
   };

@@ -38,13 +38,19 @@ export function personalClaims(claims: Claims): Claims {
   return Object.fromEntries(Object.entries(claims).filter(([name]) => !protocolClaims.has(name)));
 }
 
-export function createSessionEndpoints({ config, sessions, refresher, sessionView }: EndpointDeps) {
+export function createSessionEndpoints({ config, sessions, transactions, refresher, sessionView }: EndpointDeps) {
   /** Reading it never prolongs the session. */
   async function read(c: BffContext): Promise<Response> {
     const headers = headersOf(c);
     demandOwnOrigin(c.req.method, headers, config, true);
+    const begunBefore = sessions.begun();
     const opened = await sessions.open(headers.cookie);
-    if (opened.state !== 'live') appendCookies(c, sessions.clearCookies(headers.cookie));
+    // The cookie of a session that is over goes, unless this answer could overtake a login's and delete the session that
+    // has just begun: one under way in this browser shows its transaction, and one that was completed here is counted.
+    const mayOvertake =
+      sessions.begun() !== begunBefore || (opened.state === 'over' && transactions.isUnderWay(headers.cookie));
+    if (opened.state !== 'live' && !mayOvertake) appendCookies(c, sessions.clearCookies(headers.cookie));
+    appendCookies(c, transactions.evictSurplus(headers.cookie));
     return answer(c, opened);
   }
 
@@ -54,7 +60,7 @@ export function createSessionEndpoints({ config, sessions, refresher, sessionVie
     const opened = await sessions.open(headers.cookie);
     if (opened.state === 'live') {
       await refreshOrEnd(opened.live);
-      if (await sessions.touch(opened.live)) appendCookies(c, sessions.setCookies(opened.live, headers.cookie));
+      await sessions.touch(opened.live);
     }
     return answer(c, opened);
   }
@@ -72,11 +78,8 @@ export function createSessionEndpoints({ config, sessions, refresher, sessionVie
     if (opened.state !== 'live' || opened.live.ended) {
       return c.json({ authenticated: false, loginUrl: loginPath(config) } satisfies SessionView);
     }
-    const { live, generation } = opened;
-    if (generation < live.session.generation) {
-      appendCookies(c, sessions.setCookies(live, headersOf(c).cookie));
-    }
-    return c.json(viewOf(live));
+    appendCookies(c, sessions.newCookies(opened, headersOf(c).cookie));
+    return c.json(viewOf(opened.live));
   }
 
   function viewOf(live: LiveSession): SessionView {

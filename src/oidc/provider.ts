@@ -3,7 +3,6 @@
  * discovery, client authentication, signing keys and the verification of ID tokens (OpenID Connect Core 3.1.3.7, 12.2).
  * The one importer of openid-client; wire names such as `access_token` stay in here.
  */
-import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import * as client from 'openid-client';
 import type { Config } from '../config.ts';
@@ -12,6 +11,7 @@ import type { Events } from '../events.ts';
 import type { Outbound } from '../outbound.ts';
 import { idTokenClaims, nowSeconds, type Claims, type TokenSet } from '../token-set.ts';
 import { createProviderAddresses } from './addresses.ts';
+import { createCircuitBreaker } from './circuit-breaker.ts';
 import { createDiscovery } from './discovery.ts';
 
 /** Seconds after which a call to the provider is given up. */
@@ -75,23 +75,14 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
       ? client.ClientSecretPost(config.client.secret)
       : client.ClientSecretBasic(config.client.secret);
   const unverified = new LRUCache<string, Response>({ max: 1000, ttl: unverifiedMs });
+  const breaker = createCircuitBreaker(retryAfterMs);
   const keyRefetches: number[] = [];
   let keys: KeySet | undefined;
   let renewal: Promise<void> | undefined;
 
-  /** The URL that starts the code flow with PKCE (RFC 7636), and what must be remembered until the answer comes. */
-  async function beginLogin(
-    extra: Readonly<Record<string, string>>,
-  ): Promise<{ url: URL; checks: LoginChecks; silent: boolean }> {
-    const asked = { ...config.login.params, ...extra };
-    const maxAge = asked['max_age'] === undefined ? undefined : Number(asked['max_age']);
-    const checks = {
-      state: client.randomState(),
-      nonce: client.randomNonce(),
-      verifier: client.randomPKCECodeVerifier(),
-      maxAge,
-    };
-    const url = client.buildAuthorizationUrl(await configuration(fetchOnce), {
+  /** The URL that starts the code flow with PKCE (RFC 7636). @param asked further authorization parameters */
+  async function loginUrl(asked: Readonly<Record<string, string>>, checks: LoginChecks): Promise<URL> {
+    return client.buildAuthorizationUrl(await configuration(fetchOnce), {
       ...asked,
       response_type: 'code',
       redirect_uri: redirectUri,
@@ -102,7 +93,6 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
       code_challenge_method: 'S256',
       ...(config.client.responseMode === 'form_post' ? { response_mode: 'form_post' } : {}),
     });
-    return { url, checks, silent: asked['prompt'] === 'none' };
   }
 
   /** Whether an authorization response names this provider (RFC 9207 2.4). */
@@ -144,12 +134,20 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
 
   /**
    * Redeems a refresh token (OAuth 2.1 4.3).
+   * @param key of this redemption: one session, one refresh token
    * @throws {BffError} `provider_unavailable` when the outcome is open: the session stays
    */
-  async function refresh(tokens: TokenSet, userInfo: Claims | undefined): Promise<RefreshAnswer> {
+  function refresh(tokens: TokenSet, userInfo: Claims | undefined, key: string): Promise<RefreshAnswer> {
+    return breaker.run(() => redeemRefreshToken(tokens, userInfo, key));
+  }
+
+  async function redeemRefreshToken(
+    tokens: TokenSet,
+    userInfo: Claims | undefined,
+    key: string,
+  ): Promise<RefreshAnswer> {
     const refreshToken = tokens.refreshToken ?? '';
     // A response that came but couldn't be verified (the keys' address was down) is looked at again: its token is spent.
-    const key = createHash('sha256').update(refreshToken).digest('base64url');
     const recorder = recordTokenResponse(unverified.get(key));
     try {
       const response = await withSecondLook(recorder.fetch, refreshTimeoutSeconds, (configuration) =>
@@ -201,12 +199,11 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
     const idToken = response.id_token ?? previous?.tokens.idToken;
     if (idToken === undefined) throw new IdTokenFault('The token response has no ID token.');
     const subject = String(idTokenClaims(idToken)['sub']);
-    const lifetime = response.expires_in;
     return {
       subject,
       tokens: {
         accessToken: response.access_token,
-        accessTokenExpiresAt: lifetime === undefined || lifetime <= 0 ? undefined : nowSeconds() + Math.floor(lifetime),
+        accessTokenExpiresAt: expiryOf(response.expires_in),
         refreshToken: response.refresh_token ?? previous?.tokens.refreshToken,
         idToken,
       },
@@ -325,7 +322,7 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
   }
 
   return {
-    beginLogin,
+    loginUrl,
     isFromProvider,
     redeem,
     refresh,
@@ -340,6 +337,15 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
     reach: async () => void (await discovery.metadata()),
     close: discovery.close,
   };
+}
+
+/** Beyond this a number is no lifetime, and not every time can be written as a date. */
+const maximumLifetimeSeconds = 10 * 365 * 24 * 3600;
+
+/** When a token expires, in seconds since 1970; undefined where the provider names no lifetime that makes sense. */
+function expiryOf(lifetimeSeconds: number | undefined): number | undefined {
+  if (lifetimeSeconds === undefined || !(lifetimeSeconds > 0)) return undefined;
+  return nowSeconds() + Math.floor(Math.min(lifetimeSeconds, maximumLifetimeSeconds));
 }
 
 /** What openid-client accepts and the specification doesn't (Core 2, 12.2). */
@@ -399,6 +405,9 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
 
+/** What is said of a failure that may be over soon. */
+const momentSeconds = 2;
+
 /** The provider's failure as ours: it may pass, so the session stays. */
 function unavailable(error: unknown): BffError {
   if (error instanceof BffError) return error;
@@ -408,14 +417,22 @@ function unavailable(error: unknown): BffError {
   const detail = refused
     ? "The identity provider refuses Sallyport's own credentials. The operator must check the client id, the client secret and the authentication method."
     : 'The identity provider cannot be reached or answers with an error. Try again in a moment.';
-  return new BffError('provider_unavailable', detail, { cause: error, headers: { 'retry-after': retryAfter(error) } });
+  return new BffError('provider_unavailable', detail, {
+    cause: error,
+    headers: { 'retry-after': String(Math.ceil(retryAfterMs(error) / 1000) || momentSeconds) },
+  });
 }
 
-/** The provider's own `Retry-After` in seconds where it has one, else a moment. */
-function retryAfter(error: unknown): string {
+const maximumRetryAfterSeconds = 300;
+
+/** The provider's own `Retry-After` (RFC 9110 10.2.3: seconds or a date) behind a failure, in milliseconds; 0: none. */
+export function retryAfterMs(error: unknown): number {
+  const cause = error instanceof BffError ? error.cause : error;
   const response =
-    error instanceof client.ResponseBodyError ? error.response : error instanceof Error ? error.cause : undefined;
-  const value =
-    response instanceof Object && 'headers' in response ? (response.headers as Headers).get('retry-after') : null;
-  return value !== null && /^\d{1,4}$/.test(value) ? value : '2';
+    cause instanceof client.ResponseBodyError ? cause.response : cause instanceof Error ? cause.cause : undefined;
+  // Not by class: undici's responses are of its own.
+  const headers = response instanceof Object && 'headers' in response ? (response.headers as Headers) : undefined;
+  const value = headers?.get('retry-after') ?? '';
+  const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1000;
+  return seconds > 0 ? Math.min(seconds, maximumRetryAfterSeconds) * 1000 : 0;
 }

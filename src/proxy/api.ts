@@ -6,67 +6,67 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import type { ApiRoute, Config } from '../config.ts';
 import { BffError } from '../errors.ts';
 import { demandOwnOrigin, type createAddressReader } from '../inbound.ts';
-import type { ConnectionPool, Outbound } from '../outbound.ts';
+import type { Outbound } from '../outbound.ts';
 import { cookieNames } from '../session/cookies.ts';
-import type { ClientConnection, LiveSession, OpenedSession, Sessions } from '../session/sessions.ts';
+import type { ClientConnection, OpenedSession, OpenSession, Sessions } from '../session/sessions.ts';
 import type { Refresher } from '../tokens/refresh.ts';
-import { forward, type UpstreamRequest } from './forward.ts';
+import type { CallSlots } from './call-slots.ts';
+import { forward, type Upstream, type UpstreamRequest } from './forward.ts';
 import { requestHeaders, responseHeaders, type OwnHeaders } from './headers.ts';
 import { discardBody, takeBody, type RequestBody } from './request-body.ts';
+import type { SessionBoundList } from './session-bound.ts';
 import { createRouting } from './target.ts';
 
 export interface ApiProxyDeps {
   readonly sessions: Sessions;
   readonly refresher: Refresher;
   readonly outbound: Outbound;
+  readonly bound: SessionBoundList;
+  readonly slots: CallSlots;
   readonly readAddress: ReturnType<typeof createAddressReader>;
 }
 
 /** A route with what is worked out once. */
-export interface Upstream {
+export interface ApiUpstream extends Upstream {
   readonly route: ApiRoute;
-  readonly pool: ConnectionPool;
   readonly host: string;
-  /** Calls under way, counted where the route limits them. */
-  running: number;
 }
 
 /** A call under way; its session's cookie may turn out old, and then every answer must bring the new one. */
 interface Call {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  readonly upstream: Upstream;
-  readonly live: LiveSession;
-  /** Of the cookie that the client sent. */
-  readonly cookieGeneration: number;
+  readonly upstream: ApiUpstream;
+  readonly opened: OpenSession;
   readonly path: string;
   readonly body: RequestBody;
-  /** The cookie is to be written anew in any case. */
-  readonly touched: boolean;
 }
 
 export type ApiProxy = ReturnType<typeof createApiProxy>;
 
-export function createApiProxy(config: Config, { sessions, refresher, outbound, readAddress }: ApiProxyDeps) {
+export function createApiProxy(
+  config: Config,
+  { sessions, refresher, outbound, bound, slots, readAddress }: ApiProxyDeps,
+) {
   const names = cookieNames(config.secure);
   const routing = createRouting(config.api);
   const origin = new URL(config.origin);
   const forwardedHost = origin.host;
   const forwardedProto = origin.protocol.slice(0, -1);
-  const upstreams = new Map<ApiRoute, Upstream>(
+  const upstreams = new Map<ApiRoute, ApiUpstream>(
     config.api.map((route) => [
       route,
       {
         route,
         pool: outbound.poolOf({ ...route, origin: route.target.origin }),
+        bound,
         host: route.target.host,
-        running: 0,
       },
     ]),
   );
 
   /** The upstream for a request's URL, if it is an API call at all. */
-  function find(url: string): Upstream | undefined {
+  function find(url: string): ApiUpstream | undefined {
     const route = routing.find(url);
     return route === undefined ? undefined : upstreams.get(route);
   }
@@ -75,24 +75,24 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
    * Answers the call.
    * @throws {BffError} what is to be answered instead; if an answer had begun, it is broken off by then
    */
-  async function handle(request: IncomingMessage, response: ServerResponse, upstream: Upstream): Promise<void> {
+  async function handle(request: IncomingMessage, response: ServerResponse, upstream: ApiUpstream): Promise<void> {
     const { method = 'GET', url = '/', headers } = request;
     demandOwnOrigin(method, headers, config, upstream.route.navigations);
     if (!upstream.route.methods.has(method)) return refuseMethod(method, upstream.route, response);
     const path = routing.upstreamTarget(url, upstream.route);
     // Each of these has its answer at once for nearly every call; a promise is awaited only where there is one.
     const opening = sessions.open(headers.cookie, request.socket as ClientConnection);
-    const { live, generation } = demandSession(opening instanceof Promise ? await opening : opening);
-    if (upstream.route.maxConcurrent > 0) takePlace(upstream, response);
+    const opened = demandSession(opening instanceof Promise ? await opening : opening);
     const taking = takeBody(request, response, upstream.route);
     const body = taking instanceof Promise ? await taking : taking;
     if (body === undefined) return;
-    const call = { request, response, upstream, live, cookieGeneration: generation, path, body, touched: false };
+    const call = { request, response, upstream, opened, path, body };
     try {
-      const refreshing = refresher.ensureFresh(live);
+      const refreshing = refresher.ensureFresh(opened.live);
       if (refreshing !== undefined) await refreshing;
-      const touching = sessions.touch(live);
-      call.touched = touching instanceof Promise ? await touching : touching;
+      const touching = sessions.touch(opened.live);
+      if (touching !== undefined) await touching;
+      slots.acquire(upstream.route, response);
       await send(call);
     } catch (error) {
       discardBody(body);
@@ -104,10 +104,11 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
   }
 
   async function send(call: Call): Promise<void> {
-    const { live, upstream, response } = call;
+    const { upstream, response } = call;
+    const { live } = call.opened;
     const generation = live.session.generation;
     let challenge: string | undefined;
-    const outcome = await forward(upstream.pool, upstreamRequest(call), response, (status, headers) => {
+    const outcome = await forward(upstream, upstreamRequest(call), response, (status, headers) => {
       if (status === 401) {
         challenge = challengeOf(headers);
         if (isStepUp(challenge) || (refresher.mayRenew(live, upstream.route.path) && !isAboutScope(challenge)))
@@ -124,58 +125,44 @@ export function createApiProxy(config: Config, { sessions, refresher, outbound, 
 
   /** The second and last try; a token that is refused when new is refused for other reasons than its age. */
   async function replay(call: Call): Promise<void> {
-    await forward(call.upstream.pool, upstreamRequest(call), call.response, (status, headers) => {
-      if (status === 401) refresher.noteRefusal(call.live, call.upstream.route.path);
+    await forward(call.upstream, upstreamRequest(call), call.response, (status, headers) => {
+      if (status === 401) refresher.noteRefusal(call.opened.live, call.upstream.route.path);
       return answerHeaders(call, headers);
     });
   }
 
-  function upstreamRequest({ request, upstream, live, path, body }: Call): UpstreamRequest {
+  function upstreamRequest({ request, upstream, opened, path, body }: Call): UpstreamRequest {
+    const session = opened.live;
     const own: OwnHeaders = {
       host: upstream.host,
       forwardedFor: readAddress(request.socket.remoteAddress, request.headers['x-forwarded-for']).chain,
       forwardedHost,
       forwardedProto,
-      authorization: `Bearer ${live.session.tokens.accessToken}`,
+      authorization: `Bearer ${session.session.tokens.accessToken}`,
     };
     const headers = requestHeaders(request.rawHeaders, request.headers.connection, own);
     if (body.length !== undefined) headers.push('content-length', String(body.length));
     const { method = 'GET' } = request;
-    return { method, path, headers, body: body.content, limits: upstream.route };
+    return { method, path, headers, body: body.content, limits: upstream.route, session };
   }
 
   function answerHeaders(call: Call, headers: IncomingHttpHeaders): string[] {
     return responseHeaders(headers, { names, authenticated: true }, newCookies(call));
   }
 
-  /** The session's cookies, if the browser's are not the newest. Read as late as possible: an answer may take long. */
-  function newCookies({ request, live, cookieGeneration, touched }: Call): string[] {
-    const current = cookieGeneration === live.session.generation && !touched;
-    return current || live.ended ? [] : sessions.setCookies(live, request.headers.cookie);
+  function newCookies({ request, opened }: Call): string[] {
+    return sessions.newCookies(opened, request.headers.cookie);
   }
 
   return { find, handle };
 }
 
 /** An unreadable cookie looks like none: an outsider learns nothing from the difference. */
-export function demandSession(opened: OpenedSession): Extract<OpenedSession, { state: 'live' }> {
+export function demandSession(opened: OpenedSession): OpenSession {
   if (opened.state === 'live') return opened;
   throw opened.state === 'over'
     ? new BffError('session_expired', 'The session has ended. Sign in again.')
     : new BffError('login_required', 'Sign in first.');
-}
-
-/** Taken by those with a session only: a stranger takes nobody's place. Given back when the answer has left or broken. */
-function takePlace(upstream: Upstream, response: ServerResponse): void {
-  const { maxConcurrent } = upstream.route;
-  if (upstream.running >= maxConcurrent) {
-    const detail = `This route takes ${maxConcurrent} calls at a time (maxConcurrent). Repeat the call.`;
-    throw new BffError('too_many_requests', detail, { headers: { 'retry-after': '1' } });
-  }
-  // Who left meanwhile closes no second time; the place would be lost.
-  if (response.destroyed) return;
-  upstream.running++;
-  response.once('close', () => upstream.running--);
 }
 
 /** OPTIONS is answered here, without CORS: who may preflight is of the own origin and needs none. */

@@ -7,6 +7,7 @@ import { cookieNames } from '../session/cookies.ts';
 import { forward, type UpstreamLimits } from './forward.ts';
 import { requestHeaders, responseHeaders } from './headers.ts';
 import { streamBody } from './request-body.ts';
+import type { SessionBoundList } from './session-bound.ts';
 
 /** A dev server compiles on demand. */
 export const devServerLimits: UpstreamLimits = {
@@ -20,8 +21,12 @@ export function devServerConnection({ origin }: URL): Connection {
   return { origin, connectTimeoutSeconds, caFile: undefined, socketPath: undefined };
 }
 
-export function createDevServerProxy(config: Config, target: URL, outbound: Outbound) {
-  const pool = outbound.poolOf(devServerConnection(target));
+export function createDevServerProxy(
+  config: Config,
+  target: URL,
+  { outbound, bound }: { readonly outbound: Outbound; readonly bound: SessionBoundList },
+) {
+  const upstream = { pool: outbound.poolOf(devServerConnection(target)), bound };
   const origin = new URL(config.origin);
   const policy = { names: cookieNames(config.secure), authenticated: false };
 
@@ -42,9 +47,8 @@ export function createDevServerProxy(config: Config, target: URL, outbound: Outb
     const { method = 'GET', url = '/' } = request;
     const body = streamBody(request);
     try {
-      await forward(pool, { method, path: url, headers, body, limits: devServerLimits }, response, (_, answered) =>
-        responseHeaders(answered, policy, []),
-      );
+      const call = { method, path: url, headers, body, limits: devServerLimits, session: undefined };
+      await forward(upstream, call, response, (_, answered) => responseHeaders(answered, policy, []));
     } catch (error) {
       body?.destroy();
       throw error;

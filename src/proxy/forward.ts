@@ -10,7 +10,9 @@ import { Readable, type Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { BffError } from '../errors.ts';
 import type { ConnectionPool, Lease, Taker } from '../outbound.ts';
+import type { LiveSession } from '../session/sessions.ts';
 import { announcedTrailers, interimHeaders, trailerFields } from './headers.ts';
+import { SessionBound, type SessionBoundList } from './session-bound.ts';
 
 export interface UpstreamRequest {
   readonly method: string;
@@ -19,6 +21,8 @@ export interface UpstreamRequest {
   readonly headers: string[];
   readonly body: Buffer | Readable | null;
   readonly limits: UpstreamLimits;
+  /** The session by which the call lives; undefined for what asks for none. */
+  readonly session: LiveSession | undefined;
   /**
    * Asks for an upgrade to WebSocket and takes the connection when the upstream has switched.
    * @returns what is to be answered instead, if the connection isn't wanted any more
@@ -45,29 +49,39 @@ export type Decide = (status: number, headers: IncomingHttpHeaders) => string[] 
 /** `gone`: the client went away; there is nobody to tell. */
 export type ForwardOutcome = 'sent' | 'discarded' | 'upgraded' | 'gone';
 
+/** Where a request goes, and what it is counted among while it runs. */
+export interface Upstream {
+  readonly pool: ConnectionPool;
+  readonly bound: SessionBoundList;
+}
+
 /**
- * @param pool the upstream's connections
- * @throws {BffError} `upstream_unavailable` or `upstream_timeout`; if the response had begun, it is broken off by then
+ * @throws {BffError} `upstream_unavailable` or `upstream_timeout`, and `session_expired` if the session ends before the
+ *   answer; if the response had begun, it is broken off by then
  */
 export function forward(
-  pool: ConnectionPool,
+  upstream: Upstream,
   request: UpstreamRequest,
   response: ServerResponse,
   decide: Decide,
 ): Promise<ForwardOutcome> {
   return new Promise((resolve, reject) => {
-    new Exchange(pool, request, response, decide, resolve, reject).dispatch();
+    new Exchange(upstream, request, response, decide, resolve, reject).dispatch();
   });
 }
 
 /** A discarded response gets this long to end, and its connection to be kept. */
 const discardMs = 1000;
 
-class Exchange implements Dispatcher.DispatchHandler, Taker {
+/** Interim responses of one call; an API that sends more would send them for ever. */
+const maximumInterims = 128;
+
+class Exchange extends SessionBound implements Dispatcher.DispatchHandler, Taker {
   deadline = 0;
   /** Nobody waits for the answer any more. */
   left = false;
   readonly #pool: ConnectionPool;
+  readonly #bound: SessionBoundList;
   readonly #request: UpstreamRequest;
   readonly #response: ServerResponse;
   readonly #decide: Decide;
@@ -79,17 +93,21 @@ class Exchange implements Dispatcher.DispatchHandler, Taker {
   #discarding = false;
   #heedsDrain = false;
   #passesTrailers = false;
+  #isEventStream = false;
+  #interims = 0;
   #over = false;
 
   constructor(
-    pool: ConnectionPool,
+    { pool, bound }: Upstream,
     request: UpstreamRequest,
     response: ServerResponse,
     decide: Decide,
     resolve: (outcome: ForwardOutcome) => void,
     reject: (error: BffError) => void,
   ) {
+    super(request.session);
     this.#pool = pool;
+    this.#bound = bound;
     this.#request = request;
     this.#response = response;
     this.#decide = decide;
@@ -107,6 +125,12 @@ class Exchange implements Dispatcher.DispatchHandler, Taker {
       this.#resolve('gone');
       return;
     }
+    if (this.session?.ended === true) {
+      this.#over = true;
+      this.#reject(sessionExpired());
+      return;
+    }
+    if (this.session !== undefined) this.#bound.add(this);
     this.deadline = performance.now() + this.#request.limits.connectTimeoutSeconds * 1000;
     this.#pool.take(this);
   }
@@ -163,14 +187,30 @@ class Exchange implements Dispatcher.DispatchHandler, Taker {
   #leave(): void {
     this.left = true;
     this.#stopWaiting();
+    this.#bound.remove(this);
     // In the queue for a connection there is nothing to break off.
     if (this.#lease === undefined) this.#resolve('gone');
     else this.#controller?.abort(new Error('nobody waits any more'));
   }
 
+  get endsWhenIdle(): boolean {
+    return this.#response.headersSent;
+  }
+
+  /** An event stream may end at any time; whatever else has begun must look as incomplete as it is. */
+  endWithSession(): void {
+    if (this.#over || this.#discarding) return;
+    const response = this.#response;
+    if (!response.headersSent) this.#reject(sessionExpired());
+    else if (this.#isEventStream) response.end();
+    else breakOff(response);
+    this.#leave();
+  }
+
   /** The call is over and its connection free. */
   #release(): void {
     this.#over = true;
+    this.#bound.remove(this);
     const lease = this.#lease;
     if (lease === undefined) return;
     this.#lease = undefined;
@@ -202,7 +242,11 @@ class Exchange implements Dispatcher.DispatchHandler, Taker {
       return;
     }
     const length = headers['content-length'];
-    if (length === undefined) this.#prepareTrailers(status, headers, kept);
+    if (length === undefined) {
+      // undici makes a list of a header that stands more than once, whatever the type says.
+      this.#isEventStream = String(headers['content-type']).startsWith('text/event-stream');
+      this.#prepareTrailers(status, headers, kept);
+    }
     this.#response.writeHead(status, reasonOf(status, statusText), kept);
     // The first event may be minutes away, and the client waits for the headers. A small body of known length comes
     // along with them.
@@ -242,15 +286,23 @@ class Exchange implements Dispatcher.DispatchHandler, Taker {
     } else if (this.#mayTryAgain(error)) {
       this.#triedAgain = true;
       this.#over = false;
+      this.#interims = 0;
       // Once more round the loop: where one kept connection has ended, others have, and are noticed by then.
       setImmediate(() => this.dispatch());
     } else this.#reject(upstreamFailure(error, this.#request.limits));
   }
 
-  /** Early hints and the like; a client of HTTP/1.0 doesn't know them, nor does Node before 24.19. */
+  /**
+   * Early hints and the like; a client of HTTP/1.0 doesn't know them, nor does Node before 24.19. They can't be held
+   * back as a body can: a client that doesn't read gets none.
+   */
   #inform(status: number, headers: IncomingHttpHeaders): void {
+    if (++this.#interims > maximumInterims) {
+      throw new BffError('upstream_unavailable', `The API sent more than ${maximumInterims} interim responses.`);
+    }
     const response: InformingResponse = this.#response;
-    if (response.req.httpVersionMinor > 0) response.writeInformation?.(status, interimHeaders(headers));
+    const isReading = response.socket?.writableNeedDrain === false;
+    if (isReading && response.req.httpVersionMinor > 0) response.writeInformation?.(status, interimHeaders(headers));
   }
 
   /** The caller goes on at once; a body that comes too slowly isn't waited for. */
@@ -314,6 +366,10 @@ function reasonOf(status: number, text: string | undefined): string | undefined 
 
 function codeOf(error: Error): string {
   return 'code' in error ? String(error.code) : '';
+}
+
+function sessionExpired(): BffError {
+  return new BffError('session_expired', 'The session has ended. Sign in again.');
 }
 
 /** Names the limit that ran out, or what the API did. */

@@ -14,11 +14,13 @@ import { cookieNames } from '../session/cookies.ts';
 import type { LiveSession, Sessions } from '../session/sessions.ts';
 import type { Refresher } from '../tokens/refresh.ts';
 import { challengeOf, demandSession, isAboutScope, isStepUp } from './api.ts';
+import type { CallSlots } from './call-slots.ts';
 import { devServerConnection, devServerLimits } from './dev-server.ts';
 import { forward, type ForwardOutcome, type UpstreamLimits } from './forward.ts';
 import { requestHeaders, responseHeaders } from './headers.ts';
 import type { OpenSockets } from './open-sockets.ts';
 import { hasBody } from './request-body.ts';
+import type { SessionBoundList } from './session-bound.ts';
 import { createRouting } from './target.ts';
 import { withoutTokenProtocol, withTokenProtocol } from './token-protocol.ts';
 
@@ -32,6 +34,8 @@ export interface UpgradeDeps {
   readonly refresher: Refresher;
   readonly outbound: Outbound;
   readonly openSockets: OpenSockets;
+  readonly bound: SessionBoundList;
+  readonly slots: CallSlots;
   readonly readAddress: ReturnType<typeof createAddressReader>;
   readonly renderFailed: (error: unknown, request: IncomingMessage) => RenderedProblem;
 }
@@ -60,7 +64,7 @@ interface Handshake {
 }
 
 export function createUpgrade(config: Config, deps: UpgradeDeps) {
-  const { sessions, refresher, outbound, openSockets, readAddress, renderFailed } = deps;
+  const { sessions, refresher, outbound, openSockets, bound, slots, readAddress, renderFailed } = deps;
   const names = cookieNames(config.secure);
   const routing = createRouting(config.api);
   const origin = new URL(config.origin);
@@ -109,13 +113,12 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
   async function connectToApi(visitor: Visitor, route: ApiRoute): Promise<ForwardOutcome> {
     const { url = '/', headers } = visitor.request;
     const path = routing.upstreamTarget(url, route);
-    const { live, generation } = demandSession(await sessions.open(headers.cookie));
+    const opened = demandSession(await sessions.open(headers.cookie));
+    const { live } = opened;
     await refresher.ensureFresh(live);
-    const touched = await sessions.touch(live);
-    const newCookies = () => {
-      const current = live.session.generation === generation && !touched;
-      return current || live.ended ? [] : sessions.setCookies(live, headers.cookie);
-    };
+    await sessions.touch(live);
+    slots.acquire(route, visitor.socket);
+    const newCookies = () => sessions.newCookies(opened, headers.cookie);
     const handshake: Handshake = {
       pool: outbound.poolOf({ ...route, origin: route.target.origin }),
       host: route.target.host,
@@ -164,13 +167,14 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
   function shake(visitor: Visitor, handshake: Handshake): Promise<ForwardOutcome> {
     const { pool, path, limits, live } = handshake;
     return forward(
-      pool,
+      { pool, bound },
       {
         method: 'GET',
         path,
         headers: upstreamHeaders(visitor.request, handshake),
         body: null,
         limits,
+        session: live,
         onUpgrade(headers, upstream) {
           const objection = objectionTo(headers, live);
           if (objection === undefined) open(visitor, upstream, clientHeaders(headers, handshake), live);

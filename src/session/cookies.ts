@@ -62,15 +62,19 @@ function joinChunks(header: string, names: CookieNames): string | undefined {
     if (found.has(name)) return undefined;
     found.set(name, value);
   }
-  const whole = found.get(names.session);
-  if (whole !== undefined) return whole;
-  let joined = '';
-  for (let index = 1; index <= maximumChunks; index++) {
-    const chunk = found.get(`${names.session}.${index}`);
-    if (chunk === undefined) break;
+  return found.get(names.session) ?? joinFound((index) => found.get(`${names.session}.${index}`));
+}
+
+/** The first chunk says how many there are, so that one that an earlier, longer session left behind is not taken in. */
+function joinFound(chunkAt: (index: number) => string | undefined): string | undefined {
+  const [, count, first] = /^([2-9])!(.*)$/.exec(chunkAt(1) ?? '') ?? [];
+  let joined = first;
+  for (let index = 2; index <= Number(count); index++) {
+    const chunk = chunkAt(index);
+    if (chunk === undefined) return undefined;
     joined += chunk;
   }
-  return joined === '' ? undefined : joined;
+  return joined;
 }
 
 /**
@@ -86,19 +90,25 @@ export function writeSessionCookie(
 ): string[] | undefined {
   const attributes = sessionAttributes(maxAgeSeconds, names);
   const room = maximumCookieBytes - `${names.session}.1=`.length - attributes.length;
-  if (sealed.length > room * maximumChunks) return undefined;
-  const chunks: [name: string, value: string][] = [];
-  if (sealed.length <= room) chunks.push([names.session, sealed]);
-  else {
-    for (let at = 0; at < sealed.length; at += room) {
-      chunks.push([`${names.session}.${chunks.length + 1}`, sealed.slice(at, at + room)]);
-    }
-  }
+  const chunks = chunksOf(sealed, room, names);
+  if (chunks.length > maximumChunks) return undefined;
   const kept = new Set(chunks.map(([name]) => name));
   return [
     ...chunks.map(([name, value]) => `${name}=${value}${attributes}`),
     ...clearSessionCookie(header, names, kept),
   ];
+}
+
+/** @param room what a cookie's value may take */
+function chunksOf(sealed: string, room: number, names: CookieNames): (readonly [name: string, value: string])[] {
+  if (sealed.length <= room) return [[names.session, sealed]];
+  // The count before the first chunk has as many characters whatever it is.
+  const count = Math.ceil((sealed.length + '2!'.length) / room);
+  const text = `${count}!${sealed}`;
+  return Array.from({ length: count }, (_, index) => [
+    `${names.session}.${index + 1}`,
+    text.slice(index * room, (index + 1) * room),
+  ]);
 }
 
 /** The `Set-Cookie` lines that delete the session's cookies, but for the names in `kept`. */

@@ -6,8 +6,8 @@
  */
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 
-/** Far above any session that fits four cookies; bounds what a (sealed, hence ours) text may inflate to. */
-const maximumInflatedBytes = 256 * 1024;
+/** Above what a provider's largest answers come to; packing more is refused, so that whatever was packed unpacks. */
+const maximumInflatedBytes = 4 * 1024 * 1024;
 
 /** Width of the two length fields. */
 const lengthBytes = 3;
@@ -38,7 +38,10 @@ interface Manifest {
   readonly t: readonly (null | number | readonly [number, number, number])[];
 }
 
-/** @returns text of characters 0 to 127 */
+/**
+ * @returns text of characters 0 to 127
+ * @throws {RangeError} when there is more than {@link unpack} would take
+ */
 export function pack({ fields, tokens }: Packable): string {
   const texts: Buffer[] = [];
   const signatures: Buffer[] = [];
@@ -57,14 +60,25 @@ export function pack({ fields, tokens }: Packable): string {
   const manifest = Buffer.from(JSON.stringify({ f: fields, t } satisfies Manifest));
   const head = Buffer.alloc(lengthBytes);
   head.writeUIntBE(manifest.length, 0, lengthBytes);
-  const deflated = deflateRawSync(Buffer.concat([head, manifest, ...texts]), { level: 9, memLevel: 9, dictionary });
+  const plain = Buffer.concat([head, manifest, ...texts]);
+  if (plain.length > maximumInflatedBytes)
+    throw new RangeError(`The content is larger than ${maximumInflatedBytes} bytes.`);
+  const deflated = deflateRawSync(plain, { level: 9, memLevel: 9, dictionary });
   const size = Buffer.alloc(lengthBytes);
   size.writeUIntBE(deflated.length, 0, lengthBytes);
   return toSevenBits(Buffer.concat([size, deflated, ...signatures]));
 }
 
-/** The inverse of {@link pack}. Throws on text that pack didn't make, which only a fault of ours can cause: it was sealed. */
-export function unpack(text: string): Packable {
+/** The inverse of {@link pack}. Undefined for whatever pack didn't make, such as what another version sealed. */
+export function unpack(text: string): Packable | undefined {
+  try {
+    return read(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function read(text: string): Packable {
   const bytes = fromSevenBits(text);
   const end = lengthBytes + bytes.readUIntBE(0, lengthBytes);
   const inflated = inflateRawSync(bytes.subarray(lengthBytes, end), {

@@ -59,21 +59,34 @@ export function writeSession(session: Session): string {
   });
 }
 
-/** The inverse of {@link writeSession}; `text` came out of a seal of ours. */
-export function readSession(text: string): Session {
-  const { fields, tokens } = unpack(text);
-  const [id, generation, createdAt, touchedAt, obtainedAt, expiresAt, userInfo] = fields as [
-    ...[string, number, number, number, number, number | null],
-    Claims?,
-  ];
-  const [accessToken = '', idToken = '', refreshToken] = tokens;
+/** The inverse of {@link writeSession}; undefined for what it didn't write, such as a session of another version. */
+export function readSession(text: string): Session | undefined {
+  const { fields, tokens } = unpack(text) ?? {};
+  if (!Array.isArray(fields) || tokens === undefined) return undefined;
+  const [id, generation, createdAt, touchedAt, obtainedAt, expiresAt, userInfo] = fields as readonly unknown[];
+  const [accessToken, idToken, refreshToken] = tokens;
+  const areTimes = [generation, createdAt, touchedAt, obtainedAt, expiresAt ?? 0].every(Number.isSafeInteger);
+  if (typeof id !== 'string' || !areTimes || accessToken === undefined || idToken === undefined) return undefined;
   return {
     id,
-    generation,
-    createdAt,
-    touchedAt,
-    obtainedAt,
-    userInfo,
-    tokens: { accessToken, idToken, refreshToken, accessTokenExpiresAt: expiresAt ?? undefined },
+    generation: Number(generation),
+    createdAt: Number(createdAt),
+    touchedAt: Number(touchedAt),
+    obtainedAt: Number(obtainedAt),
+    userInfo: userInfo as Claims | undefined,
+    tokens: {
+      accessToken,
+      idToken,
+      refreshToken,
+      accessTokenExpiresAt: expiresAt === null ? undefined : Number(expiresAt),
+    },
   };
 }
+
+/** Whether one form of a session is newer than another: refreshed since, or sealed again for a later call. */
+export function isNewer(one: SessionForm, other: SessionForm): boolean {
+  return one.generation > other.generation || (one.generation === other.generation && one.touchedAt > other.touchedAt);
+}
+
+/** What tells one form of a session from another. */
+export type SessionForm = Pick<Session, 'generation' | 'touchedAt'>;

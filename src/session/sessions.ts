@@ -17,10 +17,12 @@ import type { Store } from '../store/store.ts';
 import { nowSeconds, type Claims, type TokenSet } from '../token-set.ts';
 import { clearSessionCookie, cookieNames, readSessionCookie, unseen, writeSessionCookie } from './cookies.ts';
 import { createSealer } from './seal.ts';
-import { endsAt, readSession, writeSession, type Session } from './session.ts';
+import { endsAt, isNewer, readSession, writeSession, type Session, type SessionForm } from './session.ts';
 
-/** Bound of the cache of opened cookies; a session of a Keycloak-like size takes about 10 kB. */
+/** Bound of the cache of opened cookies. */
 const cacheBytes = 64 * 1024 * 1024;
+/** What an entry takes beside its texts. */
+const entryBytes = 1024;
 
 /** Idle sessions' cookies are written anew at most this often. */
 const maximumTouchIntervalSeconds = 60;
@@ -44,21 +46,24 @@ export interface LiveSession {
 
 /** What a request's cookies turned out to be. */
 export type OpenedSession =
-  | {
-      readonly state: 'live';
-      readonly live: LiveSession;
-      /** Of the cookie; the session's may be newer. */ readonly generation: number;
-    }
+  | OpenSession
   /** There was a session and it is over. */
   | { readonly state: 'over' }
   /** No cookie, or nothing that opens. */
   | { readonly state: 'none' };
 
+/** A session that goes on, and the form of it that the request showed. */
+export interface OpenSession {
+  readonly state: 'live';
+  readonly live: LiveSession;
+  readonly shown: SessionForm;
+}
+
 interface CachedCookie {
   /** The cookie's whole text. */
   readonly text: string;
   readonly live: LiveSession;
-  readonly generation: number;
+  readonly shown: SessionForm;
   /** Still in the cache: what was dropped from it may not be the session's only form any more. */
   cached: boolean;
 }
@@ -79,13 +84,13 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   const sealer = createSealer(config.secrets, 'session');
   const touchIntervalSeconds = Math.min(maximumTouchIntervalSeconds, limits.idleSeconds / 20);
   const lives = new Map<string, LiveSession>();
+  let begun = 0;
   const opening = new Map<string, Promise<CachedCookie | undefined>>();
   /** Sessions that ended while the store was down, and when they would have ended anyway. */
   const untold = new Map<string, number>();
   const cookies = new LRUCache<string, CachedCookie>({
     maxSize: cacheBytes,
-    // The text as key, and twice as much for the tokens and the newest seal behind it.
-    sizeCalculation: (_, text) => 3 * text.length + 512,
+    sizeCalculation: ({ live }, text) => 2 * text.length + sizeOf(live.session) + entryBytes,
     dispose: (cookie) => {
       const { live } = cookie;
       cookie.cached = false;
@@ -118,15 +123,17 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   function openOnce(text: string): Promise<CachedCookie | undefined> {
     const running = opening.get(text);
     if (running !== undefined) return running;
-    const started = unseal(text).finally(() => opening.delete(text));
-    opening.set(text, started);
+    // A part of a header would keep the whole header in memory.
+    const copy = ownCopy(text);
+    const started = unseal(copy).finally(() => opening.delete(copy));
+    opening.set(copy, started);
     return started;
   }
 
   async function unseal(text: string): Promise<CachedCookie | undefined> {
     const opened = await sealer.unseal(text);
-    if (opened === undefined) return undefined;
-    const session = readSession(opened);
+    const session = opened === undefined ? undefined : readSession(opened);
+    if (session === undefined) return undefined;
     let live = lives.get(session.id);
     if (live === undefined) {
       live = createLive(session, text);
@@ -134,17 +141,16 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
       // Another call may have brought the same session in the meantime.
       live = lives.get(session.id) ?? live;
     }
-    if (session.generation > live.session.generation) adopt(live, session, text);
-    // Another process may have counted calls, and written that into this cookie.
-    live.lastCallAt = Math.max(live.lastCallAt, session.touchedAt);
-    return remember(text, live, session.generation);
+    // Another process may have refreshed, or counted calls, and written that into this cookie.
+    if (isNewer(session, live.session)) adopt(live, session, text);
+    return remember(text, live, session);
   }
 
-  function remember(text: string, live: LiveSession, generation: number): CachedCookie {
-    const cookie = { text: ownCopy(text), live, generation, cached: true };
+  function remember(text: string, live: LiveSession, { generation, touchedAt }: SessionForm): CachedCookie {
+    const cookie = { text, live, shown: { generation, touchedAt }, cached: true };
     live.references++;
     if (!live.ended) lives.set(live.session.id, live);
-    cookies.set(cookie.text, cookie);
+    cookies.set(text, cookie);
     return cookie;
   }
 
@@ -167,8 +173,8 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     if (known < generation && store.shared) await ask(() => publish(live.session, live.sealed, successorSeconds(live)));
     if (known <= generation) return;
     const opened = successor === undefined ? undefined : await sealer.unseal(successor);
-    if (opened === undefined || successor === undefined) return forgetSuperseded(live);
-    const session = readSession(opened);
+    const session = opened === undefined ? undefined : readSession(opened);
+    if (session === undefined || successor === undefined) return forgetSuperseded(live);
     // A refresh may have overtaken the answer.
     if (session.generation > live.session.generation) adopt(live, session, successor);
   }
@@ -192,16 +198,16 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     return claimGeneration(session, remaining(session));
   }
 
-  function judge({ live, generation }: CachedCookie): OpenedSession {
+  function judge({ live, shown }: CachedCookie): OpenedSession {
     const now = nowSeconds();
     if (live.ended || now >= endsAt(live.session, limits)) return { state: 'over' };
     if (limits.idleSeconds > 0 && now >= live.lastCallAt + limits.idleSeconds) return { state: 'over' };
-    if (generation === live.session.generation) {
+    if (shown.generation === live.session.generation) {
       if (live.confirmedAt === undefined) confirm(live, now);
     } else if (live.confirmedAt !== undefined && now > live.confirmedAt + config.refresh.graceSeconds) {
       return { state: 'over' };
     }
-    return { state: 'live', live, generation };
+    return { state: 'live', live, shown };
   }
 
   /** The browser has the newest cookie: from now on older ones are good for the grace period only. */
@@ -212,19 +218,20 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   }
 
   function adopt(live: LiveSession, session: Session, sealed: string): void {
+    if (session.generation > live.session.generation) live.confirmedAt = undefined;
     live.session = session;
     live.sealed = sealed;
     live.lastCallAt = Math.max(live.lastCallAt, session.touchedAt);
-    live.confirmedAt = undefined;
   }
 
-  /** A new session after a login: new id, generation 0. */
+  /** A new session after a login: new id, generation 0. @throws {BffError} when it is too large for any cookie */
   async function begin(tokens: TokenSet, userInfo: Claims | undefined): Promise<LiveSession> {
     const now = nowSeconds();
     const id = randomBytes(16).toString('base64url');
     const session = { id, generation: 0, createdAt: now, touchedAt: now, obtainedAt: now, tokens, userInfo };
-    const live = createLive(session, await sealer.seal(writeSession(session)));
-    remember(live.sealed, live, 0);
+    const live = createLive(session, await sealer.seal(writeOrRefuse(session)));
+    begun++;
+    remember(live.sealed, live, session);
     return live;
   }
 
@@ -245,7 +252,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     // The cache may have dropped this one meanwhile, and calls have made another of the same session.
     const twin = lives.get(next.id) ?? live;
     if (twin !== live) adopt(twin, next, sealed);
-    remember(sealed, twin, next.generation);
+    remember(sealed, twin, next);
     return true;
   }
 
@@ -296,26 +303,32 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     return live.session.generation > generation;
   }
 
-  /**
-   * Counts a call against the idle timeout.
-   * @returns whether the cookie should be written anew, for it must outlive this process's memory
-   */
-  function touch(live: LiveSession): boolean | Promise<boolean> {
-    if (limits.idleSeconds === 0) return false;
+  /** Counts a call against the idle timeout. Now and then the cookie takes it along: it outlives this process's memory. */
+  function touch(live: LiveSession): undefined | Promise<void> {
+    if (limits.idleSeconds === 0) return undefined;
     const now = nowSeconds();
     live.lastCallAt = now;
-    return now - live.session.touchedAt < touchIntervalSeconds ? false : sealTouched(live, now);
+    return now - live.session.touchedAt < touchIntervalSeconds ? undefined : sealTouched(live, now);
   }
 
-  async function sealTouched(live: LiveSession, now: number): Promise<boolean> {
+  async function sealTouched(live: LiveSession, now: number): Promise<void> {
     const touched = { ...live.session, touchedAt: now };
     live.session = touched;
     const sealed = await sealer.seal(writeSession(touched));
     // A refresh that ended in the meantime has written a newer one.
-    if (live.session !== touched) return true;
+    if (live.session !== touched) return;
     live.sealed = sealed;
-    remember(sealed, live, touched.generation);
-    return true;
+    remember(sealed, live, touched);
+  }
+
+  /**
+   * The `Set-Cookie` lines for an answer to a request that showed this session: the one place that decides whether an
+   * answer writes it. To be asked when the answer's head is written, for an answer may take long: by then the browser
+   * may have a newer form, or the session may have ended, and the cookie of the next one must not be overwritten.
+   * @param header the request's Cookie header
+   */
+  function newCookies({ live, shown }: OpenSession, header: string | undefined): string[] {
+    return live.ended || !isNewer(live.session, shown) ? [] : setCookies(live, header);
   }
 
   /**
@@ -334,12 +347,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   function firstCookies(live: LiveSession): string[] {
     const lines = setCookies(live, unseen);
     if (lines.length > 0) return lines;
-    throw new BffError(
-      'internal_error',
-      `The session takes ${live.sealed.length} bytes, more than four cookies can hold. ` +
-        'The operator must shorten the tokens (fewer roles and groups): sessions without that limit, ' +
-        'SALLYPORT_SESSION=store, are not available yet.',
-    );
+    throw tooLarge(live.sealed.length);
   }
 
   function remaining(session: Session): number {
@@ -366,6 +374,8 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     /** What calls of the session meet now: the cache may have dropped `live` and opened the session anew. */
     newest: (live: LiveSession) => lives.get(live.session.id) ?? live,
     begin,
+    /** How many sessions have begun in this process. */
+    begun: () => begun,
     advance,
     end,
     endById,
@@ -373,10 +383,10 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     synchronise,
     ask,
     touch,
-    setCookies,
+    newCookies,
     firstCookies,
-    /** The `Set-Cookie` lines that remove whatever session cookies the browser has. */
-    clearCookies: (header: string | undefined | typeof unseen) => clearSessionCookie(header, names),
+    /** The `Set-Cookie` lines that remove the session cookies that a request showed. */
+    clearCookies: (header: string | undefined) => clearSessionCookie(header, names),
     /** When the session ends at the latest, in seconds since 1970. */
     endsAt: (live: LiveSession) => endsAt(live.session, limits),
     /** When the session ends for want of calls; undefined where the idle timeout is off. */
@@ -396,7 +406,33 @@ function createLive(session: Session, sealed: string): LiveSession {
   };
 }
 
-/** A part of a header would keep the whole header in memory. */
+/** @throws {BffError} when no cookies could hold the session */
+function writeOrRefuse(session: Session): string {
+  try {
+    return writeSession(session);
+  } catch (cause) {
+    if (cause instanceof RangeError) throw tooLarge(sizeOf(session), cause);
+    throw cause;
+  }
+}
+
+function tooLarge(bytes: number, cause?: unknown): BffError {
+  return new BffError(
+    'internal_error',
+    `The session takes ${bytes} bytes, more than four cookies can hold. ` +
+      'The operator must shorten the tokens (fewer roles and groups): sessions without that limit, ' +
+      'SALLYPORT_SESSION=store, are not available yet.',
+    { cause },
+  );
+}
+
+/** About what a session takes in memory, in bytes; tokens that compress well take far more than their cookie. */
+function sizeOf({ tokens, userInfo }: Session): number {
+  const { accessToken, idToken, refreshToken = '' } = tokens;
+  const claims = userInfo === undefined ? 0 : JSON.stringify(userInfo).length;
+  return accessToken.length + idToken.length + refreshToken.length + claims;
+}
+
 function ownCopy(text: string): string {
   return Buffer.from(text, 'latin1').toString('latin1');
 }

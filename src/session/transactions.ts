@@ -1,30 +1,43 @@
 /**
  * Login transactions: what must be remembered between sending the browser to the provider and its coming back. Each is
- * a sealed cookie of its own, named after its `state`, so that logins in several tabs don't meet; five at most, for
- * abandoned ones must not pile up. They are Lax, for the provider's redirect back is cross-site (RFC 6265bis 5.6.7).
+ * a sealed cookie of its own, named after its `state`, so that logins in several tabs don't meet. They are Lax, for the
+ * provider's redirect back is cross-site (RFC 6265bis 5.6.7).
+ *
+ * Anybody can make a browser begin logins, by a link, and abandoned ones must not fill its Cookie header until servers
+ * refuse it. So a transaction is small: `state`, `nonce` and the PKCE verifier are derived from one secret, and a long
+ * `returnTo` travels in the `state`, sealed. Five are kept, the newest.
  */
-import { createHash } from 'node:crypto';
+import { createHash, hkdfSync, randomBytes } from 'node:crypto';
 import type { Config } from '../config.ts';
 import type { Events } from '../events.ts';
 import type { Store } from '../store/store.ts';
 import { nowSeconds } from '../token-set.ts';
 import { cookieNames, cookiePairs, loginCookie } from './cookies.ts';
+import { pack, unpack } from './packing.ts';
 import { createSealer } from './seal.ts';
 
 const lifetimeSeconds = 600;
 const maximumTransactions = 5;
+/** A longer `returnTo` travels in the `state`. */
+const maximumInlineLength = 100;
 
-export interface LoginTransaction {
-  readonly state: string;
-  readonly nonce: string;
-  readonly verifier: string;
-  readonly maxAge: number | undefined;
+/** What the app and the request say of a login. */
+export interface LoginRequest {
   readonly returnTo: string;
-  readonly startedAt: number;
-  /** Whether the login was `prompt=none`, whose failure is an answer rather than an error. */
+  readonly maxAge: number | undefined;
+  /** Whether the login is `prompt=none`, whose failure is an answer rather than an error. */
   readonly silent: boolean;
   /** The session that this login replaces: the callback doesn't get its Strict cookie. */
   readonly replaces: { readonly id: string; readonly expiresAt: number } | undefined;
+  /** Whether the browser showed its session, if it has one. It holds Strict cookies back on a way from another site. */
+  readonly showedSession: boolean;
+}
+
+export interface LoginTransaction extends LoginRequest {
+  readonly state: string;
+  readonly nonce: string;
+  /** Of PKCE (RFC 7636 4.1). */
+  readonly verifier: string;
 }
 
 export type LoginTransactions = ReturnType<typeof createLoginTransactions>;
@@ -36,22 +49,33 @@ export function createLoginTransactions(
   const names = cookieNames(config.secure);
   const sealer = createSealer(config.secrets, 'login transaction');
 
-  /** The cookie's name starts with its time, so that the oldest can be told without opening any. */
-  function nameOf(state: string, startedAt: number): string {
-    return `${names.loginPrefix}${startedAt.toString(36)}-${stateHash(state)}`;
+  /** @returns the transaction, and the `Set-Cookie` lines that begin it and evict the oldest beyond five */
+  async function begin(
+    request: LoginRequest,
+    header: string | undefined,
+  ): Promise<{ transaction: LoginTransaction; cookies: string[] }> {
+    const seed = randomBytes(32);
+    const { state: id, ...secrets } = secretsOf(seed);
+    const isLong = request.returnTo.length > maximumInlineLength;
+    const state = isLong ? `${id}.${await sealReturnTo(id, request.returnTo)}` : id;
+    const content = writeContent(seed, isLong ? { ...request, returnTo: '' } : request);
+    const sealed = await sealer.seal(content);
+    return {
+      transaction: { ...request, ...secrets, state },
+      cookies: [
+        loginCookie(nameOf(state), sealed, lifetimeSeconds, names),
+        ...evict(namesIn(header), maximumTransactions - 1),
+      ],
+    };
   }
 
-  /**
-   * The cookie's deletion may be lost with the answer, and a repeated request would show the provider a used code, for
-   * which it may revoke the session's tokens (RFC 6749 4.1.2). A store that is down holds no login up.
-   */
-  async function isFirst(state: string): Promise<boolean> {
-    try {
-      return await store.compareAndSet(`login:${stateHash(state)}`, undefined, 'used', lifetimeSeconds);
-    } catch (cause) {
-      events.emit({ type: 'store.failed', cause });
-      return true;
-    }
+  /** The cookie's name starts with its time in milliseconds, so that the oldest can be told without opening any. */
+  function nameOf(state: string): string {
+    return `${names.loginPrefix}${Date.now().toString(36)}-${stateHash(state)}`;
+  }
+
+  function sealReturnTo(id: string, returnTo: string): Promise<string> {
+    return sealer.seal(pack({ fields: [id, returnTo], tokens: [] }));
   }
 
   function namesIn(header: string | undefined): string[] {
@@ -60,53 +84,122 @@ export function createLoginTransactions(
     return [...found];
   }
 
-  return {
-    /** @returns the `Set-Cookie` lines that begin the transaction and evict the oldest beyond five */
-    async begin(transaction: Omit<LoginTransaction, 'startedAt'>, header: string | undefined): Promise<string[]> {
-      const startedAt = nowSeconds();
-      const sealed = await sealer.seal(toSevenBits(JSON.stringify({ ...transaction, startedAt })));
-      const evicted = namesIn(header)
-        .toSorted()
-        .toReversed()
-        .slice(maximumTransactions - 1);
-      return [
-        loginCookie(nameOf(transaction.state, startedAt), sealed, lifetimeSeconds, names),
-        ...evicted.map((name) => loginCookie(name, '', 0, names)),
-      ];
-    },
+  function evict(present: readonly string[], kept: number): string[] {
+    return present
+      .toSorted()
+      .slice(0, Math.max(0, present.length - kept))
+      .map((name) => loginCookie(name, '', 0, names));
+  }
 
-    /**
-     * Takes the transaction that `state` belongs to. It ends with this, whatever becomes of it.
-     * @returns the transaction, undefined if there is none or it is too old, and the `Set-Cookie` lines that delete it
-     */
-    async take(
-      state: string,
-      header: string | undefined,
-    ): Promise<{ transaction: LoginTransaction | undefined; cookies: string[] }> {
-      const suffix = `-${stateHash(state)}`;
-      let transaction: LoginTransaction | undefined;
-      const cookies = new Set<string>();
-      for (const [name, value] of cookiePairs(header ?? '')) {
-        if (!name.startsWith(names.loginPrefix) || !name.endsWith(suffix)) continue;
-        cookies.add(loginCookie(name, '', 0, names));
-        const opened = await sealer.unseal(value);
-        if (opened === undefined) continue;
-        const candidate = JSON.parse(opened) as LoginTransaction;
-        // The age counts, not the cookie's own expiry: a browser or a thief may keep it.
-        const current = nowSeconds() < candidate.startedAt + lifetimeSeconds;
-        if (candidate.state === state && current) transaction = candidate;
-      }
-      if (transaction !== undefined && !(await isFirst(state))) transaction = undefined;
-      return { transaction, cookies: [...cookies] };
-    },
+  /**
+   * Finds the transaction that `state` belongs to.
+   * @returns undefined if there is none or it is too old; and the `Set-Cookie` lines that delete it
+   */
+  async function find(
+    state: string,
+    header: string | undefined,
+  ): Promise<{ transaction: LoginTransaction | undefined; cookies: string[] }> {
+    const suffix = `-${stateHash(state)}`;
+    let transaction: LoginTransaction | undefined;
+    const cookies = new Set<string>();
+    for (const [name, value] of cookiePairs(header ?? '')) {
+      if (!name.startsWith(names.loginPrefix) || !name.endsWith(suffix)) continue;
+      cookies.add(loginCookie(name, '', 0, names));
+      transaction = (await open(value, state)) ?? transaction;
+    }
+    return { transaction, cookies: [...cookies] };
+  }
+
+  async function open(value: string, state: string): Promise<LoginTransaction | undefined> {
+    const content = await sealer.unseal(value);
+    const opened = content === undefined ? undefined : readContent(content);
+    // The age counts, not the cookie's own expiry: a browser or a thief may keep it.
+    if (opened === undefined || nowSeconds() >= opened.startedAt + lifetimeSeconds) return undefined;
+    const { state: id, ...secrets } = secretsOf(opened.seed);
+    const [givenId, sealedReturnTo] = splitState(state);
+    if (givenId !== id) return undefined;
+    const returnTo = sealedReturnTo === undefined ? opened.returnTo : await openReturnTo(id, sealedReturnTo);
+    return returnTo === undefined ? undefined : { ...opened, ...secrets, state, returnTo };
+  }
+
+  async function openReturnTo(id: string, sealed: string): Promise<string | undefined> {
+    const text = await sealer.unseal(sealed);
+    const fields = text === undefined ? undefined : unpack(text)?.fields;
+    // Of this very login: a sealed returnTo of another one says nothing here.
+    return Array.isArray(fields) && fields[0] === id && typeof fields[1] === 'string' ? fields[1] : undefined;
+  }
+
+  /**
+   * Marks the state as used. The response that deletes the cookie can be lost; a repeated callback would then present a
+   * used code, for which the provider may revoke the tokens (RFC 6749 4.1.2). If the store is down, the login proceeds.
+   * @returns whether nobody did so before
+   */
+  async function markUsed(state: string): Promise<boolean> {
+    try {
+      return await store.compareAndSet(`login:${stateHash(state)}`, undefined, 'used', lifetimeSeconds);
+    } catch (cause) {
+      events.emit({ type: 'store.failed', cause });
+      return true;
+    }
+  }
+
+  return {
+    begin,
+    find,
+    markUsed,
+    /** Whether the browser is on its way through a login. */
+    isUnderWay: (header: string | undefined) => namesIn(header).length > 0,
+    /** The `Set-Cookie` lines that evict the oldest transactions beyond five: logins begun at once saw none. */
+    evictSurplus: (header: string | undefined) => evict(namesIn(header), maximumTransactions),
+  };
+}
+
+/** All that a login needs, from one secret (RFC 5869). Each is 43 characters. */
+function secretsOf(seed: Uint8Array): { state: string; nonce: string; verifier: string } {
+  const derive = (what: string) => Buffer.from(hkdfSync('sha256', seed, '', `login ${what}`, 32)).toString('base64url');
+  return { state: derive('state'), nonce: derive('nonce'), verifier: derive('verifier') };
+}
+
+function splitState(state: string): [id: string, sealedReturnTo: string | undefined] {
+  const dot = state.indexOf('.');
+  return dot === -1 ? [state, undefined] : [state.slice(0, dot), state.slice(dot + 1)];
+}
+
+function writeContent(seed: Buffer, { returnTo, maxAge, silent, replaces, showedSession }: LoginRequest): string {
+  return JSON.stringify([
+    seed.toString('base64url'),
+    nowSeconds(),
+    returnTo,
+    maxAge ?? null,
+    (silent ? 1 : 0) + (showedSession ? 2 : 0),
+    ...(replaces === undefined ? [] : [replaces.id, replaces.expiresAt]),
+  ]);
+}
+
+type Content = LoginRequest & { readonly seed: Buffer; readonly startedAt: number };
+
+/** Undefined for what another version wrote. */
+function readContent(text: string): Content | undefined {
+  let fields: unknown;
+  try {
+    fields = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (!Array.isArray(fields)) return undefined;
+  const [seed, startedAt, returnTo, maxAge, flags, id, expiresAt] = fields as readonly unknown[];
+  if (typeof seed !== 'string' || typeof startedAt !== 'number' || typeof returnTo !== 'string') return undefined;
+  return {
+    seed: Buffer.from(seed, 'base64url'),
+    startedAt,
+    returnTo,
+    maxAge: typeof maxAge === 'number' ? maxAge : undefined,
+    silent: (Number(flags) & 1) !== 0,
+    showedSession: (Number(flags) & 2) !== 0,
+    replaces: typeof id === 'string' ? { id, expiresAt: Number(expiresAt) } : undefined,
   };
 }
 
 function stateHash(state: string): string {
   return createHash('sha256').update(state).digest('base64url').slice(0, 10);
-}
-
-/** JSON may write any character as an escape; the seal takes 7-bit text. */
-function toSevenBits(json: string): string {
-  return json.replace(/[\u0080-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.ts';
 import { BffError } from '../errors.ts';
 import type { Events } from '../events.ts';
-import type { Provider } from '../oidc/provider.ts';
+import { retryAfterMs, type Provider } from '../oidc/provider.ts';
 import { refreshDueAt } from '../session/session.ts';
 import type { LiveSession, Sessions } from '../session/sessions.ts';
 import type { Store } from '../store/store.ts';
@@ -23,12 +23,23 @@ const lockSeconds = 120;
 const pollMs = 50;
 /** After a failure, a token that is still good is used for so long without another try. */
 const retryAfterFailureSeconds = 5;
+/** From the second failure on there is a pause before the next try, which doubles: one blip keeps nobody out. */
+const firstPauseMs = 1000;
+const lastPauseMs = 30_000;
 /** A refresh on request is answered with the last result for so long. */
 const requestCooldownSeconds = 5;
 /** For how long a route's 401s pass after it has refused a token that was new. */
 const refusalSeconds = 60;
 /** The spread of the moment ahead of expiry, so that sessions begun together don't refresh together. */
 const spread = 0.1;
+
+/** A session's refreshes that failed in a row, for reasons that may pass. */
+interface Failure {
+  readonly count: number;
+  /** In milliseconds; no other try before. */
+  readonly retryAt: number;
+  readonly cause: unknown;
+}
 
 export type Refresher = ReturnType<typeof createRefresher>;
 
@@ -42,7 +53,9 @@ interface RefreshDeps {
 export function createRefresher(config: Config, deps: RefreshDeps) {
   const { provider, sessions, store, events } = deps;
   const flights = new Map<string, Promise<void>>();
+  /** When a call went on without waiting for a refresh any longer. */
   const failedAt = new WeakMap<LiveSession, number>();
+  const failures = new WeakMap<LiveSession, Failure>();
   const refusals = new WeakMap<LiveSession, Map<string, number>>();
 
   /**
@@ -67,6 +80,24 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     }
   }
 
+  function noteFailure(live: LiveSession, cause: unknown): void {
+    const count = (failures.get(live)?.count ?? 0) + 1;
+    const pauseMs = count === 1 ? 0 : Math.min(lastPauseMs, firstPauseMs * 2 ** (count - 2));
+    const retryAt = Date.now() + Math.max(pauseMs, retryAfterMs(cause));
+    failures.set(live, { count, retryAt, cause });
+  }
+
+  /** A provider that has just failed is not asked again by every call. @throws {BffError} `provider_unavailable` */
+  function demandPatience(live: LiveSession): void {
+    const { retryAt = 0, cause } = failures.get(live) ?? {};
+    const waitMs = retryAt - Date.now();
+    if (waitMs <= 0) return;
+    throw new BffError('provider_unavailable', 'The identity provider could not refresh the session just now.', {
+      cause,
+      headers: { 'retry-after': String(Math.ceil(waitMs / 1000)) },
+    });
+  }
+
   /**
    * Obtains a newer generation than the session has now, or joins whoever is doing so.
    * @throws {BffError} `session_expired` when the session is over, `provider_unavailable` when the outcome is open
@@ -76,6 +107,7 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     const key = flightKey(live);
     let flight = flights.get(key);
     if (flight === undefined) {
+      demandPatience(live);
       flight = fly(live, key).finally(() => flights.delete(key));
       flights.set(key, flight);
     }
@@ -92,8 +124,10 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     const owner = randomUUID();
     try {
       if (await takenElsewhere(live, lock, owner)) return;
-      await redeem(live);
+      await redeem(live, key);
+      failures.delete(live);
     } catch (error) {
+      noteFailure(live, error);
       const reason = error instanceof BffError ? error.code : 'internal_error';
       events.emit({ type: 'token.refresh_failed', session: live.label, reason, cause: error });
       throw error;
@@ -133,9 +167,9 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     }
   }
 
-  async function redeem(live: LiveSession): Promise<void> {
+  async function redeem(live: LiveSession, key: string): Promise<void> {
     const { session } = live;
-    const answer = await provider.refresh(session.tokens, session.userInfo);
+    const answer = await provider.refresh(session.tokens, session.userInfo, key);
     if (!answer.granted) {
       // A second look: somebody else may have redeemed the token, and theirs is the newest generation.
       if (await sessions.catchUp(live, session.generation)) return;
@@ -201,12 +235,12 @@ function fraction(live: LiveSession): number {
   return (live.label.charCodeAt(0) * 64 + live.label.charCodeAt(1)) / (128 * 65);
 }
 
-/** The credential's own hash, and the generation, for where the provider doesn't rotate old and new look alike. */
-function flightKey(live: LiveSession): string {
-  const { tokens, generation } = live.session;
-  return `${createHash('sha256')
-    .update(tokens.refreshToken ?? '')
-    .digest('base64url')}.${generation}`;
+/**
+ * One session's one refresh token. Not the token's own hash: providers that don't rotate may give one person's sessions
+ * the same token, and each must get a result of its own.
+ */
+function flightKey({ session }: LiveSession): string {
+  return createHash('sha256').update(`${session.id}.${session.generation}`).digest('base64url');
 }
 
 /** Waits for the flight, but not for ever. */

@@ -272,7 +272,8 @@ describe('a chunked session', () => {
       expect(await authenticated(`${header(a)}; session.${index + 1}=x`)).toBe(false);
     }
     expect(await authenticated(header(a.toReversed()))).toBe(false);
-    expect(await authenticated(header([...a, 'x']))).toBe(false);
+    // One that an earlier, longer session left behind.
+    expect(await authenticated(header([...a, 'x']))).toBe(true);
     expect(await authenticated(header(a).replaceAll('session.', 'session.0'))).toBe(false);
   });
 });
@@ -332,14 +333,14 @@ function sealBomb(key: string, purpose: 'session' | 'logout ticket'): Promise<st
 }
 
 describe('a decompression bomb', () => {
-  test('is not inflated without the key: what it would do there is an error 500', async () => {
+  test('is no session, and never an error, with and without the key', async () => {
     const secret = String(world.config.secrets[0]);
     expect(
       await outcomeOf(`session=${(await sealBomb(randomBytes(32).toString('base64url'), 'session')).slice(0, 28_000)}`),
     ).toEqual(noSession);
     expect(await outcomeOf(`session=${await sealBomb(secret, 'logout ticket')}`)).toEqual(noSession);
-    // The proof that the probe would go off: sealed as a session it does reach the inflation, and fails there.
-    expect((await ask('/bff/session', `session=${await sealBomb(secret, 'session')}`)).status).toBe(500);
+    // Sealed as a session it does reach the inflation, and fails there.
+    expect(await outcomeOf(`session=${await sealBomb(secret, 'session')}`)).toEqual(noSession);
   });
 
   test('is bounded even behind the key', () => {

@@ -202,10 +202,12 @@ describe('what comes from the own origin', () => {
     expect((await alice.fetch('/bff/refresh', { method: 'POST', headers })).status).toBe(200);
   });
 
-  test('is believed when it was typed, for reading only', async () => {
+  test('is not proved by a typed address, to which another site can redirect: only /bff/session answers one', async () => {
     const typed = { 'sec-fetch-site': 'none', origin: null };
-    expect((await alice.fetch('/api/me', { headers: typed })).status).toBe(200);
+    expect((await alice.fetch('/api/me', { headers: typed })).status).toBe(403);
     expect((await alice.fetch('/bff/session', { headers: typed })).status).toBe(200);
+    const ahead = { ...typed, 'sec-purpose': 'prefetch' };
+    expect((await alice.fetch('/bff/session', { headers: ahead })).status).toBe(403);
     for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'QUERY']) {
       expect((await alice.fetch('/api/me', { method, headers: typed })).status).toBe(403);
     }

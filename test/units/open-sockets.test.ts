@@ -8,6 +8,7 @@ import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
 import { resolveConfig } from '../../src/config.ts';
 import { createEvents } from '../../src/events.ts';
 import { createOpenSockets } from '../../src/proxy/open-sockets.ts';
+import { createSessionBoundList } from '../../src/proxy/session-bound.ts';
 import { Tunnel } from '../../src/proxy/tunnel.ts';
 import { createSessions } from '../../src/session/sessions.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
@@ -33,7 +34,7 @@ function setUp() {
   onTestFinished(() => store.close());
   const events = createEvents();
   const sessions = createSessions(config, { store, events });
-  return { sessions, events, openSockets: createOpenSockets({ sessions, events }) };
+  return { sessions, events, openSockets: createOpenSockets(createSessionBoundList({ sessions, events })) };
 }
 
 function begin(sessions: ReturnType<typeof setUp>['sessions'], accessToken: string) {
