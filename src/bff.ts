@@ -78,7 +78,7 @@ const requestId: unique symbol = Symbol('requestId');
 type Identified = IncomingMessage & { [requestId]?: string };
 
 /** Hears of failures that have no domain event: what became a response, and what it was made from. */
-type FailureListener = (error: BffError, requestId: string) => void;
+type FailureListener = (error: BffError, requestId: string, request: IncomingMessage | undefined) => void;
 
 /** @throws {ConfigError} with every fault of the configuration */
 export function createBff(input: ConfigInput, options: BffOptions = {}): Bff {
@@ -86,7 +86,9 @@ export function createBff(input: ConfigInput, options: BffOptions = {}): Bff {
 }
 
 /** What a server of ours needs besides. */
-interface AssembledBff extends Bff {
+export interface AssembledBff extends Bff {
+  /** Whether sign-outs and refresh results are in this process's memory only. */
+  readonly forgetsAtRestart: boolean;
   readonly attach: (server: Server, next?: RequestHandler, observer?: ServerObserver) => void;
 }
 
@@ -125,13 +127,9 @@ export function assembleBff(
 
   const app = new Hono<BffEnv>();
   app.onError((error, c) => {
-    const failure = renderFailed(error, c.req.header(), c.get('requestId'));
+    const failure = renderFailed(error, c.req.header(), c.env?.incoming);
     for (const [name, value] of Object.entries(failure.headers)) c.header(name, value);
     return c.body(failure.body, failure.status as 500);
-  });
-  app.use(async (c, next) => {
-    c.set('requestId', requestIdOf(c.env?.incoming));
-    await next();
   });
   mountEndpoints();
   for (const { path } of config.api) {
@@ -204,9 +202,9 @@ export function assembleBff(
     } catch (error) {
       if (response.headersSent) {
         response.destroy();
-        onFailure(asBffError(error), requestIdOf(request));
+        onFailure(asBffError(error), requestIdOf(request), request);
       } else {
-        const failure = renderFailed(error, request.headers, requestIdOf(request));
+        const failure = renderFailed(error, request.headers, request);
         response.writeHead(failure.status, failure.headers).end(failure.body);
       }
     }
@@ -214,12 +212,13 @@ export function assembleBff(
 
   /** A fault of ours in the very rendering of a failure. */
   function onDetachedError(error: unknown): void {
-    onFailure(asBffError(error), newRequestId());
+    onFailure(asBffError(error), newRequestId(), undefined);
   }
 
-  function renderFailed(error: unknown, headers: IncomingMessage['headers'], id: string) {
+  function renderFailed(error: unknown, headers: IncomingMessage['headers'], request: IncomingMessage | undefined) {
     const failure = asBffError(error);
-    onFailure(failure, id);
+    const id = requestIdOf(request);
+    onFailure(failure, id, request);
     return renderFailure(failure, { headers, id }, config);
   }
 
@@ -238,7 +237,7 @@ export function assembleBff(
     bound,
     slots,
     readAddress,
-    renderFailed: (error, request) => renderFailed(error, request.headers, requestIdOf(request)),
+    renderFailed: (error, request) => renderFailed(error, request.headers, request),
   });
   provider.start();
 
@@ -271,7 +270,7 @@ export function assembleBff(
 
   /** A write that comes too late, for one. Without a listener it would end the process. */
   function onResponseError(this: ServerResponse, error: Error): void {
-    onFailure(asBffError(error), requestIdOf(this.req));
+    onFailure(asBffError(error), requestIdOf(this.req), this.req);
   }
 
   const isApiCall = (request: IncomingMessage) => apis.find(useOriginForm(request)) !== undefined;
@@ -292,6 +291,7 @@ export function assembleBff(
     upgrade,
     events,
     requestIdOf,
+    forgetsAtRestart: !store.shared,
     ready: provider.ready,
     drain: openSockets.drain,
     async close() {

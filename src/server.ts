@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DestinationStream } from 'pino';
-import { assembleBff, type Bff, type BffOptions } from './bff.ts';
+import { assembleBff, type AssembledBff, type Bff, type BffOptions } from './bff.ts';
 import type { Config } from './config.ts';
 import { createLog, logEvents, type Log } from './telemetry/log.ts';
 
@@ -15,6 +15,10 @@ const requestTimeoutMs = 60 * 60 * 1000;
 /** Longer than load balancers keep their connections, so that they and not we end an idle one. */
 const keepAliveTimeoutMs = 65_000;
 const drainPollMs = 50;
+
+const memoryOnly =
+  "Sign-outs and the results of refreshes are in this process's memory only. A restart forgets them: a copied cookie of a " +
+  'session that was signed out works again, and an answer lost on its way may end a session. Set SALLYPORT_REDIS_URL.';
 
 export interface ServerOptions extends BffOptions {
   /** Where log lines go; default: standard output. */
@@ -34,11 +38,12 @@ export interface RunningServer {
 
 /** Starts the server. Rejects when a port can't be had. */
 export async function startServer(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
-  const { log, flush } = await createLog({
+  const { log, flush } = createLog({
     level: config.logLevel,
     ...(options.logTo === undefined ? {} : { to: options.logTo }),
   });
-  const bff = assembleBff(config, options, (error, requestId) => {
+  const bff = assembleBff(config, options, (error, requestId, request: CodedRequest | undefined) => {
+    if (request !== undefined) request[problemCode] = error.code;
     if (error.status < 500) log.debug({ requestId, code: error.code, cause: error.cause }, 'request refused');
     else log.warn({ requestId, code: error.code, detail: error.message, cause: error.cause }, 'request failed');
   });
@@ -60,6 +65,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
   }
   const { port } = server.address() as AddressInfo;
   log.info({ origin: config.origin, host: config.listen.host, port }, 'listening');
+  if (bff.forgetsAtRestart) log.warn(memoryOnly);
 
   let closing: Promise<void> | undefined;
   async function stop(): Promise<void> {
@@ -86,10 +92,11 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
   };
 }
 
+const problemCode: unique symbol = Symbol('problemCode');
+type CodedRequest = IncomingMessage & { [problemCode]?: string };
+
 const startedAt: unique symbol = Symbol('startedAt');
 type TimedResponse = ServerResponse & { [startedAt]?: number };
-
-type AssembledBff = ReturnType<typeof assembleBff>;
 
 function publicServer(bff: AssembledBff, log: Log): Server {
   const server = createServer({
@@ -116,7 +123,7 @@ function publicServer(bff: AssembledBff, log: Log): Server {
   }
 
   /** @param status undefined where the client left before there was one */
-  function logLine(request: IncomingMessage, status: number | undefined, since: number, aborted: boolean): void {
+  function logLine(request: CodedRequest, status: number | undefined, since: number, aborted: boolean): void {
     const { url = '', method } = request;
     const query = url.indexOf('?');
     log.info(
@@ -126,6 +133,7 @@ function publicServer(bff: AssembledBff, log: Log): Server {
         path: query === -1 ? url : url.slice(0, query),
         status,
         ms: Math.round((performance.now() - since) * 10) / 10,
+        ...(request[problemCode] === undefined ? undefined : { code: request[problemCode] }),
         ...(aborted ? { aborted } : undefined),
       },
       'request',

@@ -24,7 +24,6 @@ export interface EndpointDeps {
 export interface BffEnv {
   /** What @hono/node-server passes; absent under `app.request()`. */
   Bindings: { incoming?: IncomingMessage; outgoing?: ServerResponse };
-  Variables: { requestId: string };
 }
 
 export type BffContext = Context<BffEnv>;

@@ -5,6 +5,7 @@
  */
 import { pino, type DestinationStream, type Logger } from 'pino';
 import type { BffEvent, Events } from '../events.ts';
+import { terminalLine } from './terminal-lines.ts';
 
 export type Log = Logger;
 
@@ -19,11 +20,12 @@ const blockBytes = 32 * 1024;
 const flushMs = 500;
 
 /** @returns the log, and a function that writes what is still held back */
-export async function createLog(options: LogOptions): Promise<{ log: Log; flush: () => void }> {
+export function createLog(options: LogOptions): { log: Log; flush: () => void } {
   if (options.to !== undefined) return { log: pino(settings(options), options.to), flush() {} };
   if (process.stdout.isTTY) {
-    const { default: pretty } = await import('pino-pretty');
-    return { log: pino(settings(options), pretty({ ignore: 'pid,hostname', sync: true })), flush() {} };
+    // A terminal that has gone must not end the process.
+    process.stdout.on('error', () => undefined);
+    return { log: pino(settings(options), { write: (line) => process.stdout.write(terminalLine(line)) }), flush() {} };
   }
   const blocks = createBlocks();
   const timer = setInterval(blocks.flush, flushMs).unref();

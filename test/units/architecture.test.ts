@@ -45,7 +45,6 @@ const doors: Readonly<Record<string, { readonly in: readonly string[]; readonly 
   undici: { in: ['outbound.ts', 'proxy/'] },
   zod: { in: ['config.ts'] },
   pino: { in: ['telemetry/log.ts'], types: ['server.ts'] },
-  'pino-pretty': { in: ['telemetry/log.ts'] },
   ioredis: { in: ['store/redis.ts'] },
   'lru-cache': { in: ['session/', 'oidc/', 'spa.ts'] },
   hono: { in: unitsOn(floorsOfHono) },

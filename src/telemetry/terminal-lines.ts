@@ -1,0 +1,32 @@
+/** The log for a person at a terminal: one line an entry, in place of JSON. */
+import { stripVTControlCharacters, styleText } from 'node:util';
+
+const levels: Readonly<Record<number, { readonly name: string; readonly style: Parameters<typeof styleText>[0] }>> = {
+  20: { name: 'DEBUG', style: 'gray' },
+  30: { name: 'INFO ', style: 'green' },
+  40: { name: 'WARN ', style: 'yellow' },
+  50: { name: 'ERROR', style: 'red' },
+  60: { name: 'FATAL', style: 'red' },
+};
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** @param json one line of the JSON log */
+export function terminalLine(json: string): string {
+  const { level, time, msg, ...fields } = JSON.parse(json) as Fields;
+  const { name, style } = levels[Number(level)] ?? { name: String(level), style: 'gray' };
+  const clock = new Date(Number(time)).toTimeString().slice(0, 8);
+  const { text, rest } = msg === 'request' ? describeRequest(fields) : { text: String(msg), rest: fields };
+  const details = Object.entries(rest).map(([key, value]) => ` ${styleText('gray', `${key}=`)}${printable(value)}`);
+  return `${styleText('gray', clock)} ${styleText(style, name)} ${printable(text)}${details.join('')}\n`;
+}
+
+function describeRequest({ method, path, status = '-', ms, ...rest }: Fields): { text: string; rest: Fields } {
+  return { text: `${[method, path, status, ms].map(printable).join(' ')} ms`, rest };
+}
+
+/** What comes from clients and providers must not move the cursor or change colours. */
+function printable(value: unknown): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return stripVTControlCharacters(text).replace(/\p{C}/gu, '�');
+}
