@@ -39,9 +39,6 @@ const aboutTheOrigin = words(`
 /** Grants to other origins; we grant none. */
 const grants = words('timing-allow-origin x-permitted-cross-domain-policies');
 
-/** Of families that grow: CORS, and device-bound sessions, which are registered for a whole site. */
-const responsePrefixesDropped = words('access-control- secure-session- sec-session-');
-
 const requestDropped = new Set([...hopByHop, ...ownToSet, ...identity]);
 const responseDropped = new Set([...hopByHop, ...aboutTheOrigin, ...grants]);
 
@@ -162,7 +159,12 @@ function mayTrail(name: string): boolean {
 }
 
 function isForwardable(name: string): boolean {
-  return !responseDropped.has(name) && !responsePrefixesDropped.some((prefix) => name.startsWith(prefix));
+  return !responseDropped.has(name) && !isOfDroppedFamily(name);
+}
+
+/** Families that grow: CORS, and device-bound sessions, which are registered for a whole site. */
+function isOfDroppedFamily(name: string): boolean {
+  return name.startsWith('access-control-') || name.startsWith('secure-session-') || name.startsWith('sec-session-');
 }
 
 /** Whether a `Set-Cookie` is for a cookie of the API's own. None sets or clears one of ours. */
