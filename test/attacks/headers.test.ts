@@ -5,10 +5,11 @@
  * page, or have a cache keep one person's answer for everybody."
  */
 import { array, assert, asyncProperty, constantFrom, record, string, tuple } from 'fast-check';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
-import { sendRaw } from '../support/raw-call.ts';
-import { startRawServer } from '../support/raw.ts';
+import { rawCall, sendRaw } from '../support/raw-call.ts';
+import { rawRequest, startRawServer } from '../support/raw.ts';
+import { callHead, exchange, valuesOf as wireValuesOf } from '../support/wire.ts';
 import { signIn, startWorld, type World } from '../support/world.ts';
 
 const letter = constantFrom('a', 'e', 'k', 'T', 'x', '9', '-', '_', '!', '~', '.');
@@ -46,7 +47,7 @@ function valuesOf(name: string): string[] {
 }
 
 /** Names by which an API learns from its proxy who calls and from where, what to do, and how to frame. */
-const dropped = `
+const dropped = words(`
   Authorization Proxy-Authorization Cookie2 X-CSRF Forwarded Via X-Forwarded-By X-Forwarded-Server X-Forwarded-Port
   X-Forwarded-User X-Forwarded-Email X-Forwarded-Groups X-Forwarded-Access-Token X-Forwarded-Client-Cert
   X-Forwarded-Prefix X-Forwarded-Uri X-Forwarded-Method X-Real-IP X-Client-IP X-Cluster-Client-IP True-Client-IP
@@ -56,9 +57,8 @@ const dropped = `
   X-Authenticated-UserId X-Access-Token X-ID-Token X-MS-Client-Principal X-MS-Client-Principal-Id
   X-Goog-Authenticated-User-Email X-Client-Cert X-SSL-Client-Cert X-SSL-Client-Verify SSL-Client-Verify
   X-Envoy-External-Address X-Envoy-Original-Path TE Trailer Keep-Alive Proxy-Connection HTTP2-Settings
-`
-  .trim()
-  .split(/\s+/);
+  Secure-Session-Response Secure-Session-Skipped Sec-Secure-Session-Id Sec-Session-Response Sec-Session-Id
+`);
 
 /** Ours: they stand there once, with our value. */
 const setByUs = ['authorization', 'host', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto'];
@@ -206,6 +206,15 @@ async function answerOf(lines: string[]): Promise<Exchange> {
   return answer;
 }
 
+/** As a login transaction's is, of this moment. */
+async function loginCookieName(): Promise<string> {
+  const browser = world.client();
+  await browser.navigate('/bff/login', { follow: false });
+  const [cookie] = browser.cookies.all();
+  if (cookie === undefined) throw new Error('a sign-in has begun without a cookie');
+  return cookie.name;
+}
+
 describe('what an API says to the browser', () => {
   const forged = [
     'session=evil; Path=/',
@@ -216,25 +225,34 @@ describe('what an API says to the browser', () => {
     'session =evil',
     'session.1=evil',
     'session.4=; Max-Age=0',
-    'login-x=evil',
-    'LOGIN-abc-def=evil',
+    'LOGIN=evil',
+    'LOGIN =; Max-Age=0; Path=/',
     'logout=evil',
+    'logout\t=evil',
     '=session=evil',
     ' = session=evil',
     '==session=evil',
+    '=session.2=evil',
+    '=logout=evil',
     'session',
-    '=login-x=evil',
+    '=LOGIN=evil',
     '__Host-Http-session=evil; Secure; Path=/',
     '__host-http-session=evil',
-    '__HOST-HTTP-LOGIN-x=evil',
+    '__HOST-HTTP-LOGIN=evil',
     '=__Host-Http-session=evil',
     '__Host-Http-session.1=; Max-Age=0; Path=/; Secure; HttpOnly',
     '__Host-Http-logout=evil',
   ];
+  /** An API's own, on the port beside ours: whole names count. */
+  const harmless = words(`
+    sessionid session_id session-id sessions session.id mysession logout_reason logouts login login-foo login-hint
+    login_hint login-abc-def-ghi my-login JSESSIONID connect.sid
+  `);
 
   test('sets, changes and clears no cookie of ours', async () => {
     const before = JSON.stringify(alice.cookies.all());
-    for (const line of forged) {
+    const login = await loginCookieName();
+    for (const line of forged.map((pattern) => pattern.replace('LOGIN', login))) {
       world.api.answer({ headers: { 'set-cookie': [line, 'fine=1; Path=/'] } });
       const answer = await alice.fetch('/api/me');
       expect([line, answer.setCookies]).toEqual([line, ['fine=1; Path=/']]);
@@ -250,22 +268,37 @@ describe('what an API says to the browser', () => {
     });
     const browser = secure.client();
     await signIn(browser);
-    const prefixed = forged.filter((line) => /__host/i.test(line));
-    secure.api.answer({ headers: { 'set-cookie': prefixed } });
-    expect((await browser.fetch('/api/me')).setCookies).toEqual([]);
+    const login = await loginCookieName();
+    const prefixed = forged.filter((line) => /__host/i.test(line)).map((line) => line.replace('LOGIN', login));
+    const plain = ['session=1', 'logout=1', 'session.1=1', `${login}=1`, ...harmless.map((name) => `${name}=1`)];
+    secure.api.answer({ headers: { 'set-cookie': [...prefixed, ...plain] } });
+    expect((await browser.fetch('/api/me')).setCookies).toEqual(plain);
     expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(true);
+  });
+
+  test('sets the cookies of its own, whose names only begin like ours, and the session stays what it is', async () => {
+    const lines = harmless.map((name) => `${name}=1; Path=/`);
+    world.api.answer({ headers: { 'set-cookie': lines } });
+    expect((await alice.fetch('/api/me')).setCookies).toEqual(lines);
+    world.api.answer();
+    expect((await alice.fetch('/api/me')).at('sub')).toBe('alice');
+    expect((await alice.fetch('/bff/session')).at('authenticated')).toBe(true);
+    for (const name of harmless) alice.cookies.remove(name);
   });
 
   test('in any spelling of a cookie’s line', async () => {
     const edge = constantFrom('', ' ', '=', ' =', '= ', '\t', ' = = ');
+    const login = await loginCookieName();
     const own = constantFrom(
       'session',
       'session.1',
       'session.3',
-      'login-abc',
+      login,
+      // Another one's.
+      login.replace(/..$/, 'xy'),
       'logout',
       '__Host-Http-session',
-      '__Host-Http-login-x',
+      `__Host-Http-${login}`,
     );
     const tail = constantFrom('=evil', ' =evil', '', '=; Max-Age=0', '=evil; Domain=localhost', '=a=b');
     const casing = constantFrom(
@@ -308,6 +341,91 @@ describe('what an API says to the browser', () => {
     expect(answer.headers['keep-alive']).not.toBe('timeout=999');
   });
 
+  /** Said for the whole origin, or granting something to others; each with "evil" in its value. */
+  const aboutTheOrigin = [
+    'Strict-Transport-Security: max-age=31536000; evil',
+    'Public-Key-Pins: pin-sha256="evil"; max-age=5184000',
+    'Public-Key-Pins-Report-Only: pin-sha256="evil"; report-uri="https://evil.test"',
+    'Expect-CT: max-age=86400, enforce, report-uri="https://evil.test"',
+    'Alt-Svc: h3="evil.test:443"; ma=86400',
+    'Clear-Site-Data: "*", "evil"',
+    'NEL: {"report_to":"evil","max_age":86400,"include_subdomains":true}',
+    'Report-To: {"group":"evil","max_age":86400,"endpoints":[{"url":"https://evil.test"}]}',
+    'Reporting-Endpoints: default="https://evil.test/reports"',
+    'Origin-Agent-Cluster: ?0;evil',
+    'Accept-CH: Sec-CH-UA-Evil',
+    'Critical-CH: Sec-CH-UA-Evil',
+    'Service-Worker-Allowed: /;evil',
+    'Set-Login: logged-out;evil',
+    'Secure-Session-Registration: (ES256);path="/evil";challenge="evil"',
+    'Secure-Session-Challenge: "evil";id="evil"',
+    'Sec-Session-Registration: (ES256);path="/evil";challenge="evil"',
+    'Sec-Session-Challenge: "evil"',
+    'Timing-Allow-Origin: https://evil.test',
+    'Access-Control-Allow-Origin: https://evil.test',
+    'Access-Control-Allow-Headers: evil',
+    'Access-Control-Anything-New: evil',
+    'X-Permitted-Cross-Domain-Policies: all;evil',
+    'Use-As-Dictionary: match="/evil/*"',
+    'Supports-Loading-Mode: credentialed-prerender, evil',
+    'Activate-Storage-Access: retry; allowed-origin="https://evil.test"',
+    'Speculation-Rules: "/evil.json"',
+  ];
+
+  test('speaks for nothing but its own answer: not early, not in the answer, not in a trailer', async () => {
+    const names = aboutTheOrigin.map((line) => line.slice(0, line.indexOf(':')));
+    const lines = `${aboutTheOrigin.join('\r\n')}\r\n${aboutTheOrigin.join('\r\n').toLowerCase()}\r\n`;
+    const api = await startRawServer((socket) =>
+      socket.end(
+        `HTTP/1.1 103 Early Hints\r\n${lines}Link: </early.css>; rel=preload\r\n\r\n` +
+          `HTTP/1.1 200 OK\r\n${lines}X-Fine: kept\r\nTrailer: X-Checksum, ${names.join(', ')}\r\n` +
+          `Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n${lines}X-Checksum: 1\r\n\r\n`,
+      ),
+    );
+    onTestFinished(() => api.close());
+    const own = await startWorld({ config: { api: [{ path: '/api', target: api.url }] } });
+    const browser = own.client();
+    await signIn(browser);
+    const { responses } = await exchange(
+      own.server.port,
+      `${callHead(browser, 'GET', '/api/me')}TE: trailers\r\nConnection: close\r\n\r\n`,
+    );
+    const [early, final] = responses;
+    expect(early).toMatchObject({ status: 103, fields: [['link', '</early.css>; rel=preload']] });
+    expect(final).toMatchObject({ status: 200, complete: true, trailers: [['x-checksum', '1']] });
+    expect(wireValuesOf(final?.fields ?? [], 'x-fine')).toEqual(['kept']);
+    expect(wireValuesOf(final?.fields ?? [], 'trailer')).toEqual(['X-Checksum']);
+    expect(responses.flatMap(({ fields }) => fields).filter(([, value]) => value.includes('evil'))).toEqual([]);
+  });
+
+  test('nor when it takes or refuses a WebSocket', async () => {
+    for (const head of ['101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade', '403 Forbidden']) {
+      const api = await startRawServer((socket) =>
+        socket.end(
+          `HTTP/1.1 ${head}\r\n${aboutTheOrigin.join('\r\n')}\r\nSet-Cookie: session=evil\r\nX-Fine: kept\r\n\r\n`,
+        ),
+      );
+      const own = await startWorld({ config: { api: [{ path: '/api', target: api.url }] } });
+      const browser = own.client();
+      await signIn(browser);
+      const upgrade = [
+        'Upgrade: websocket',
+        'Sec-WebSocket-Version: 13',
+        'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+      ];
+      const answer = await rawRequest(
+        own.server.port,
+        rawCall(own, browser, {
+          target: '/api/events',
+          lines: [`Origin: ${own.origin}`, 'Connection: Upgrade', ...upgrade],
+        }),
+      );
+      await api.close();
+      expect(answer.toString('latin1')).toMatch(new RegExp(`^HTTP/1.1 ${head.slice(0, 3)} [^]*x-fine: kept`, 'i'));
+      expect(answer.toString('latin1')).not.toContain('evil');
+    }
+  });
+
   test('is kept by no cache unless it says so, and never with our cookie in it', async () => {
     const cached = async () => (await alice.fetch('/api/me')).headers['cache-control'];
     expect(await cached()).toBe('no-store');
@@ -334,7 +452,8 @@ describe('what an API says to the browser', () => {
     const toldTo = (answer: Exchange) =>
       Object.keys(forCdns).filter((name) => answer.headers[name.toLowerCase()] !== undefined);
     world.api.answer({ headers: { ...forCdns, 'cache-control': 'public' } });
-    expect(toldTo(await alice.fetch('/api/me'))).toEqual(Object.keys(forCdns));
+    // The last two can't be told to keep it for one person.
+    expect(toldTo(await alice.fetch('/api/me'))).toEqual(['CDN-Cache-Control', 'Cloudflare-CDN-Cache-Control']);
     const spent = world.api.last().token;
     world.api.rejectTokens((token) => token === spent);
     const renewed = await alice.fetch('/api/me');
@@ -367,3 +486,7 @@ describe('what an API says to the browser', () => {
     ]);
   });
 });
+
+function words(list: string): string[] {
+  return list.trim().split(/\s+/);
+}
