@@ -2,20 +2,30 @@
  * The attacker's story: "I send people a link to the real sign-in of the app they trust. Its `returnTo` is mine: after
  * signing in they land on my copy of the app, which says 'your session has expired, enter your password'. I write my host
  * in every way that the server's check takes for a path and a browser doesn't. If that fails, I'll have a script URL, a
- * header of my own in the redirect, or a loop that locks people out."
+ * header of my own in the redirect, or a loop that locks people out. Or, best of all, I stay on the app's own host and
+ * let the browser call the API for me: the page after the sign-in navigates from the app's own origin."
+ *
+ * Must hold: whatever comes of a link, a person ends on a page of the app, and nothing is done on the way.
  */
 import { array, assert, constantFrom, oneof, property, string } from 'fast-check';
 import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Config } from '../../src/config.ts';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { resolveConfig } from '../../src/config.ts';
 import { parseReturnTo } from '../../src/inbound.ts';
+import type { BrowserClient } from '../support/browser-client.ts';
 import { launchChromium } from '../support/chromium.ts';
 import { acceptable, ambiguous, corpusOrigin, leadsAway } from '../support/hostile-return-to.ts';
 import { startListener } from '../support/listener.ts';
-import { signIn, startWorld, type World } from '../support/world.ts';
+import { leadToCallback, signIn, startWorld, type World } from '../support/world.ts';
 
 const hostile = [...leadsAway, ...ambiguous];
-const config = { origin: corpusOrigin, basePath: '/bff', api: [] as Config['api'] } as Config;
+const config = resolveConfig({
+  origin: corpusOrigin,
+  issuer: 'https://login.example.test',
+  client: { id: 'app', secret: 'client-secret' },
+  secrets: ['q8Zr2mVxT0cLw7yNf4Hs1JkPb6DgEa9u'],
+  api: [{ path: '/api', target: 'http://localhost:1' }],
+});
 
 /** Where a browser at `base` goes; undefined when it goes nowhere. */
 function destination(value: string, base = corpusOrigin): URL | undefined {
@@ -95,10 +105,84 @@ describe('/bff/login', () => {
   });
 });
 
+describe('a link that makes the browser call the API', () => {
+  let world: World;
+  let victim: BrowserClient;
+
+  beforeAll(async () => {
+    world = await startWorld(
+      {
+        config: (base) => ({
+          ...base,
+          // The page after the sign-in is one of ours, and what it navigates to is asked for by the own origin.
+          spa: { ...base.spa, requireLogin: true },
+          api: [...(base.api ?? []), { path: '/reports/run', target: String(base.api?.[0]?.target) }],
+        }),
+      },
+      { scope: 'manual' },
+    );
+    victim = world.client();
+    await signIn(victim);
+  });
+
+  beforeEach(() => {
+    world.api.requests.length = 0;
+    world.provider.resetCalls();
+  });
+
+  afterAll(() => world.stop());
+
+  const targets = words(`
+    /api/transfer?to=evil /api /api/ /api?x=1 /api#x /%61pi/transfer /%61%70%69/transfer /./api/transfer
+    /orders/../api/transfer /orders/%2e%2e/api/transfer /api/../api/transfer /api%2ftransfer /api/%74ransfer
+    /reports/run /reports/run/now /reports/%72un /reports/./run /reports/x/../run?now
+  `);
+
+  test.each(targets)('%s: refused before anything is begun, wherever the link stands', async (returnTo) => {
+    for (const initiator of ['https://evil.test', 'http://sub.localhost:1', world.origin, 'none']) {
+      for (const more of ['', '&prompt=none', '&prompt=login']) {
+        const link = `/bff/login?returnTo=${encodeURIComponent(returnTo)}${more}`;
+        const page = await victim.navigate(link, { initiator });
+        expect([page.status, page.chain.length, page.setCookies]).toEqual([400, 1, []]);
+        expect(page.text).toContain('return_to_invalid');
+      }
+    }
+    expect(world.api.requests).toEqual([]);
+    expect(world.provider.calls.authorization).toBe(0);
+  });
+
+  test.each(['/reports', '/reports/runner', '/reports/2/run', '/apis/x', '/orders?then=/api/transfer#/api'])(
+    '%s: a page of the app, which people come back to and which calls nothing',
+    async (returnTo) => {
+      const page = await signIn(victim, 'alice', returnTo);
+      expect([page.status, page.url]).toEqual([200, world.origin + returnTo]);
+      expect(world.api.requests).toEqual([]);
+    },
+  );
+
+  test('a page that became an API’s address while somebody signed in is not gone to', async () => {
+    const own = await startWorld({ config: (base) => ({ ...base, spa: { ...base.spa, requireLogin: true } }) });
+    const browser = own.client();
+    const callback = await leadToCallback(browser, '/bff/login?returnTo=/orders/submit');
+    await own.restart((base) => ({
+      ...base,
+      api: [...(base.api ?? []), { path: '/orders', target: own.api.url }],
+    }));
+    const page = await browser.navigate(callback.href, { initiator: own.provider.issuer });
+    expect(own.api.requests).toEqual([]);
+    expect(page.url).toBe(`${own.origin}/`);
+    expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(true);
+  });
+});
+
+function words(list: string): string[] {
+  return list.trim().split(/\s+/);
+}
+
 describe('whatever parseReturnTo accepts', () => {
   /** The pieces of which hostile values are made. */
   const visible =
-    '/ // \\ . .. %2e %2f %5c %00 %09 @ : ? # ; & ／ ＼ https: javascript: data: evil.test bff %62ff [ ] [::1]';
+    '/ // \\ . .. %2e %2f %5c %00 %09 @ : ? # ; & ／ ＼ https: javascript: data: evil.test bff %62ff api %61pi [ ] [::1]';
   const invisible = ['\t', '\n', '\r', '\0', ' ', '\u00a0', '\u2028', '\ufeff', '\ud800'];
   const piece = constantFrom(...visible.split(' '), 'orders', 'login', 'app.example.test', ...invisible);
   const value = oneof(
@@ -107,7 +191,7 @@ describe('whatever parseReturnTo accepts', () => {
     string({ unit: 'binary' }).map((text) => `/${text}`),
   );
 
-  test('resolves to the own origin, stays the same when read again, and is no endpoint of ours', () => {
+  test('resolves to the own origin, stays the same when read again, and is no endpoint of ours or of an API', () => {
     let accepted = 0;
     assert(
       property(value, (returnTo) => {
@@ -119,7 +203,7 @@ describe('whatever parseReturnTo accepts', () => {
         expect(new URL(path, corpusOrigin).href).toBe(corpusOrigin + path);
         expect(new URL(path, 'http://127.0.0.1:8080').origin).toBe('http://127.0.0.1:8080');
         expect(parseReturnTo(path, config)).toBe(path);
-        expect(decoded(new URL(path, corpusOrigin).pathname)).not.toMatch(/^\/bff(?:\/|$)/);
+        expect(decoded(new URL(path, corpusOrigin).pathname)).not.toMatch(/^\/(?:bff|api)(?:\/|$)/);
       }),
       { numRuns: 5000 },
     );
