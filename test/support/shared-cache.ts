@@ -134,7 +134,10 @@ function freshness(lifetime: string | undefined, expires: number | undefined, he
   return changed === undefined ? 0 : (Date.now() - changed) / 10_000;
 }
 
-/** Directives by name, in lower case, with their values; what stands in quotes is a value and no directive. */
+/**
+ * Directives by name, in lower case, with their values; what stands in quotes is a value and no directive. Of one that
+ * stands twice the last counts: RFC 9111 4.2.1 would rather have the first, but leaves it open.
+ */
 export function directivesOf(field: string | string[] | undefined): Directives {
   const directives = new Map<string, string | undefined>();
   const parts = [field ?? []]
