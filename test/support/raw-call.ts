@@ -33,3 +33,15 @@ export async function sendRaw(world: World, browser: BrowserClient, call: RawCal
   const lines = [...(call.lines ?? []), 'Connection: close'];
   return (await rawRequest(world.server.port, rawCall(world, browser, { ...call, lines }))).toString('latin1');
 }
+
+/**
+ * A target whose path has nothing encoded that needs no encoding, which means the same (RFC 3986 6.2.2.2); the query is
+ * nobody's business.
+ */
+export function withPlainLetters(url: string): string {
+  const [path = '', ...query] = url.split('?');
+  const plain = path.replace(/%(?:2d|2e|3\d|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae])/gi, (escape) =>
+    decodeURIComponent(escape),
+  );
+  return [plain, ...query].join('?');
+}
