@@ -237,6 +237,21 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
     { logout: { returnTo: '//evil.test' } },
     /^logout\.returnTo: must be a path on the own origin/,
   ],
+  [
+    'a sign-out that leads back into the sign-out',
+    { logout: { returnTo: '/bff/logout' } },
+    /^logout\.returnTo: must be a page of the app.*"\/bff"/,
+  ],
+  [
+    'a sign-in whose age is no number',
+    { login: { params: { max_age: 'abc' } } },
+    /^login\.params\.max_age: must be a whole number of seconds/,
+  ],
+  [
+    'a sign-in that may never ask',
+    { login: { params: { audience: 'x', prompt: 'none' } } },
+    /^login\.params\.prompt: /,
+  ],
   ['a log level that is none', { logLevel: 'verbose' }, /^logLevel: must be debug, info/],
   ['a truth that is none', { csrf: { requireHeader: 'yes' } }, /^csrf\.requireHeader: must be true or false/],
 ];
@@ -257,6 +272,57 @@ describe('is refused:', () => {
     expect(faultsOf({ ...minimal, login: { allowParams: ['audience', name] } })).toEqual([
       expect.stringContaining(`login.allowParams.1: ${reason}`),
     ]);
+  });
+
+  test.each(['abc', '-1', '+1', '1.5', '1e3', '0x10', ' 60', '60 ', '', 'Infinity', '60s', '9'.repeat(20)])(
+    'max_age=%s with every login, which no sign-in could ever meet',
+    (maxAge) => {
+      expect(faultsOf({ ...minimal, login: { params: { max_age: maxAge } } })).toEqual([
+        expect.stringMatching(/^login\.params\.max_age: must be a whole number of seconds/),
+      ]);
+    },
+  );
+
+  test.each(['none', 'none login', 'login none', ' none'])(
+    'prompt=%s with every login, which asks nobody',
+    (prompt) => {
+      expect(faultsOf({ ...minimal, login: { params: { prompt } } })).toEqual([
+        expect.stringMatching(/^login\.params\.prompt: /),
+      ]);
+    },
+  );
+
+  test.each([
+    '/bff',
+    '/bff/',
+    '/bff?x',
+    '/bff#x',
+    '/bff/login',
+    '/bff/logout?sid=x',
+    '/%62ff/logout',
+    '/bff%2flogout',
+    '/./bff/logout',
+    '/orders/../bff/logout',
+    '/orders/%2e%2e/bff/logout',
+    '/api',
+    '/api/',
+    '/api?x',
+    '/api/orders',
+    '/%61pi/orders',
+    '/orders/../api/orders',
+  ])('a sign-out that comes back to %s, which is no page of the app', (returnTo) => {
+    const api = [{ path: '/api', target: 'http://localhost:1' }];
+    expect(faultsOf({ ...minimal, api, logout: { returnTo } })).toEqual([
+      expect.stringMatching(/^logout\.returnTo: must be a page of the app/),
+    ]);
+  });
+
+  test('a sign-out that comes back below a base path or a route of another name', () => {
+    const api = [{ path: '/orders/submit', target: 'http://localhost:1' }];
+    for (const returnTo of ['/auth/logout', '/orders/submit', '/orders/submit/now']) {
+      expect(faultsOf({ ...minimal, basePath: '/auth', api, logout: { returnTo } })).toHaveLength(1);
+    }
+    expect(faultsOf({ ...minimal, basePath: '/auth', api, logout: { returnTo: '/bff/logout' } })).toEqual([]);
   });
 
   test('all faults at once, each once', () => {
@@ -349,6 +415,27 @@ describe('is accepted:', () => {
       export default { ...${JSON.stringify({ ...minimal, issuer })}, [dangerouslyAllowHttpIssuer]: true };`;
     expect((await loaded({}, await fileOf('dangerous.config.ts', code))).issuer).toBe(issuer);
   });
+
+  test.each([
+    '/',
+    '/goodbye?x=1',
+    '/?signed-out#top',
+    '/bffs',
+    '/api-docs',
+    '/apis',
+    '/orders/api',
+    '/x?then=/bff/logout',
+  ])('a sign-out that comes back to %s', (returnTo) => {
+    const api = [{ path: '/api', target: 'http://localhost:1' }];
+    expect(resolveConfig({ ...minimal, api, logout: { returnTo } }).logout.returnTo).toBe(returnTo);
+  });
+
+  test.each([{ max_age: '0' }, { max_age: '86400' }, { prompt: 'login' }, { prompt: 'consent select_account' }])(
+    '%o with every login',
+    (params) => {
+      expect(faultsOf({ ...minimal, login: { params } })).toEqual([]);
+    },
+  );
 
   test('routes inside one another: the longest is asked first', () => {
     const paths = ['/api', '/api/admin/users', '/apis', '/api/admin'];
