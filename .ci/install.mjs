@@ -1,5 +1,6 @@
-// Installs what is missing before `npm start`, `npm run serve`, `npm test` (--for-tests) and `npm run test:keycloak`
-// (--for-keycloak). It runs before anything is installed, so it is plain JavaScript for any Node from 18 on, without dependencies.
+// Installs what is missing before `npm start`, `npm run serve`, `npm test` (--for-tests), `npm run test:keycloak`
+// (--for-keycloak) and `npm run test:routers` (--for-routers). It runs before anything is installed, so it is plain
+// JavaScript for any Node from 18 on, without dependencies.
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
@@ -9,8 +10,8 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const isWindows = process.platform === 'win32';
 
 /**
- * What the tests need from the system: `anyOf` are the commands that will do, `packages` the Debian packages that bring
- * one, tried in turn.
+ * What the tests need from the system: `anyOf` are the commands that will do, `imports` the Python modules, `packages` the
+ * Debian packages that bring them, tried in turn.
  */
 const SYSTEM_NEEDS = [
   {
@@ -55,9 +56,40 @@ const KEYCLOAK_NEEDS = [
   },
 ];
 
+/** What `npm run test:routers` needs. */
+const ROUTER_NEEDS = [
+  {
+    name: 'FastAPI and uvicorn',
+    variable: 'PYTHON_COMMAND',
+    anyOf: [],
+    paths: [],
+    imports: ['fastapi', 'uvicorn'],
+    packages: ['python3-fastapi', 'python3-uvicorn'],
+    remedy: 'install both for python3, or set PYTHON_COMMAND to a Python that has them',
+  },
+  {
+    name: 'Go',
+    variable: 'GO_COMMAND',
+    anyOf: ['go'],
+    paths: [],
+    packages: ['golang-go'],
+    remedy: 'install Go, or set GO_COMMAND to its executable',
+  },
+  {
+    name: 'a Java compiler',
+    variable: 'JAVAC_COMMAND',
+    anyOf: ['javac'],
+    paths: [],
+    packages: ['default-jdk-headless'],
+    remedy: 'install a JDK of Java 17 or newer',
+  },
+  ...KEYCLOAK_NEEDS.filter(({ name }) => name === 'Maven'),
+];
+
 installNodePackages();
 if (process.argv.includes('--for-tests')) installSystemPackages(SYSTEM_NEEDS);
 if (process.argv.includes('--for-keycloak')) installSystemPackages(KEYCLOAK_NEEDS);
+if (process.argv.includes('--for-routers')) installSystemPackages(ROUTER_NEEDS);
 
 function installNodePackages() {
   if (!isOutdated()) return;
@@ -126,8 +158,13 @@ function installSystemPackages(needs) {
 
 function isThere(need) {
   const named = process.env[need.variable];
+  if (need.imports) return (named ? [named] : ['python3', '/usr/bin/python3']).some((python) => imports(python, need));
   if (named) return isExecutable(named);
   return need.anyOf.some((command) => findCommand(command) !== undefined) || need.paths.some(isExecutable);
+}
+
+function imports(python, need) {
+  return spawnSync(python, ['-c', `import ${need.imports.join(', ')}`], { stdio: 'ignore' }).status === 0;
 }
 
 /** The words to put before apt-get, or undefined where this user may not install packages. */
@@ -160,7 +197,7 @@ function run([command, ...args]) {
 
 function explain(missing) {
   const lines = missing.map((need) => `  ${need.name}: ${need.remedy}`);
-  const packages = missing.map((need) => need.packages[0]).join(' ');
+  const packages = missing.flatMap((need) => (need.imports ? need.packages : need.packages.slice(0, 1))).join(' ');
   fail(`the tests need:\n${lines.join('\n')}\nOn Debian and Ubuntu: sudo apt-get install ${packages}`);
 }
 
