@@ -286,6 +286,21 @@ describe('what an API says to the browser', () => {
     for (const name of harmless) alice.cookies.remove(name);
   });
 
+  test('sets cookies that a sign-in neither counts among its own nor deletes', async () => {
+    const browser = world.client();
+    await signIn(browser);
+    const own = ['login-foo', ...Array.from({ length: 6 }, (_, index) => `login-zzzzzz-${index}`)];
+    world.api.answer({ headers: { 'set-cookie': own.map((name) => `${name}=1; Path=/`) } });
+    await browser.fetch('/api/me');
+    for (let count = 0; count < 5; count += 1) {
+      const { setCookies } = await browser.navigate('/bff/login', { follow: false });
+      expect(setCookies.map((line) => line.replace(/=.*/, '')).filter((name) => own.includes(name))).toEqual([]);
+    }
+    const page = await signIn(browser, 'alice', '/orders');
+    expect(page.url).toBe(`${world.origin}/orders`);
+    expect(own.filter((name) => browser.cookies.get(name) === undefined)).toEqual([]);
+  });
+
   test('in any spelling of a cookie’s line', async () => {
     const edge = constantFrom('', ' ', '=', ' =', '= ', '\t', ' = = ');
     const login = await loginCookieName();
