@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { isWithin, normalPath } from './paths.ts';
+import { isWithin } from './paths.ts';
 
 /** Symbol-keyed, so that no JSON file and no environment variable can set it: allows an `http:` issuer off loopback. */
 export const dangerouslyAllowHttpIssuer: unique symbol = Symbol('dangerouslyAllowHttpIssuer');
@@ -427,14 +427,25 @@ function crossFaults(parsed: Partial<Parsed>, httpIssuerAllowed: boolean): Confi
   return faults;
 }
 
-/** A parameter that would make every login fail. */
-function loginFaults({ max_age: maxAge }: Readonly<Record<string, string>>): ConfigFault[] {
-  if (maxAge === undefined || /^\d{1,9}$/.test(maxAge)) return [];
-  return [{ path: 'login.params.max_age', reason: 'must be a whole number of seconds, e.g. "3600"' }];
+/** Parameters that would make every login fail. */
+function loginFaults({ max_age: maxAge, prompt = '' }: Readonly<Record<string, string>>): ConfigFault[] {
+  const faults: ConfigFault[] = [];
+  if (maxAge !== undefined && !/^\d{1,9}$/.test(maxAge)) {
+    faults.push({ path: 'login.params.max_age', reason: 'must be a whole number of seconds, e.g. "3600"' });
+  }
+  // OpenID Connect Core 3.1.2.1.
+  if (prompt !== 'none' && prompt.split(' ').includes('none')) {
+    faults.push({
+      path: 'login.params.prompt',
+      reason: 'must not name "none" beside others: every provider refuses that',
+    });
+  }
+  return faults;
 }
 
 function logoutFaults(returnTo: string, { basePath = '/bff', api = [] }: Partial<Parsed>): ConfigFault[] {
-  const path = normalPath(returnTo.replace(/[?#].*$/, ''));
+  const { pathname } = new URL(returnTo, 'https://app.invalid');
+  const path = pathname.replace(/%[0-7][0-9a-f]/gi, (escape) => decodeURIComponent(escape));
   const prefix = [basePath, ...api.map((route) => route.path)].find((own) => isWithin(path, own));
   if (prefix === undefined) return [];
   return [{ path: 'logout.returnTo', reason: `must be a page of the app, and not below "${prefix}"` }];

@@ -80,15 +80,15 @@ export function parseReturnTo(value: string, config: Pick<Config, 'origin' | 'ba
   // "/./" and "/.//" shrink to "/" and "//": after parsing, the path must still not look like a host.
   const path = `${url.pathname}${url.search}${url.hash}`;
   if (/^\/(?:[/\\]|%2f|%5c)/i.test(path) || path.length > maximumEncodedLength) return undefined;
-  return isAppPath(url.pathname, config) ? path : undefined;
+  return isAppPath(path, config) ? path : undefined;
 }
 
 /**
  * Whether a path is the app's, and not an API's or Sallyport's own. Our navigations start on this site and so bring the
  * session along: one into an API would be a call that another site had us make, one into our endpoints a loop.
  */
-function isAppPath(path: string, { basePath, api }: Pick<Config, 'basePath' | 'api'>): boolean {
-  const decoded = path.replace(/%[0-7][0-9a-f]/gi, (escape) => decodeURIComponent(escape));
+export function isAppPath(path: string, { basePath, api }: Pick<Config, 'basePath' | 'api'>): boolean {
+  const decoded = path.replace(/[?#].*$/s, '').replace(/%[0-7][0-9a-f]/gi, (escape) => decodeURIComponent(escape));
   return ![basePath, ...api.map((route) => route.path)].some((prefix) => isWithin(decoded, prefix));
 }
 

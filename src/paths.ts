@@ -33,16 +33,25 @@ const decodingRounds = 3;
 export function loosestPath(path: string): string {
   let text = path;
   for (let round = 0; round < decodingRounds; round++) text = decodeAll(text).normalize('NFKC');
-  return text
-    .replace(/[?#].*$/s, '')
-    .replaceAll('\\', '/')
-    .replace(/;[^/]*/g, '')
-    .replace(/[\p{Cc}\s]/gu, '')
-    .toLowerCase()
-    .replace(/\/{2,}/g, '/');
+  return (
+    text
+      .replace(/[?#].*$/s, '')
+      .replaceAll('\\', '/')
+      .replace(/;[^/]*/g, '')
+      .replace(/[\p{C}\s]/gu, '')
+      .toLowerCase()
+      // The dotted and the dotless one are both "i" to a server that folds letter by letter (Java).
+      .replace(/i\u0307|\u0131/g, 'i')
+      .replace(/\/{2,}/g, '/')
+  );
 }
 
-/** Whether the loosest reading of a path holds a "." or ".." segment. */
+/** Whether the loosest reading of a path holds a ".." segment, which may lead above the target's path. */
+export function climbs(loosest: string): boolean {
+  return /\/\.\.(?:\/|$)/.test(loosest);
+}
+
+/** Whether it holds a "." or ".." segment. */
 export function hasDotSegment(loosest: string): boolean {
   return /\/\.{1,2}(?:\/|$)/.test(loosest);
 }

@@ -5,7 +5,7 @@
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { BffError } from '../errors.ts';
-import { isNoNavigation } from '../inbound.ts';
+import { isAppPath, isNoNavigation } from '../inbound.ts';
 import type { Grant } from '../oidc/provider.ts';
 import { repostPage, samesiteRedirectPage, type Page } from '../pages.ts';
 import type { LiveSession } from '../session/sessions.ts';
@@ -121,13 +121,14 @@ export function createCallback({ config, events, provider, sessions, transaction
   /** The earlier session's refresh token isn't revoked: some providers would end the single sign-on session with it. */
   async function endEarlierSession(c: BffContext, { replaces }: LoginTransaction): Promise<void> {
     const opened = await sessions.open(headersOf(c).cookie);
-    if (opened.state === 'live') await sessions.end(opened.live, 'new_login');
-    if (replaces !== undefined && !(opened.state === 'live' && opened.live.session.id === replaces.id)) {
-      await sessions.endById(replaces.id, replaces.expiresAt, 'new_login');
-    }
+    const shown = opened.state === 'none' ? undefined : opened.live;
+    if (shown !== undefined) await sessions.replace({ id: shown.session.id, expiresAt: sessions.endsAt(shown) });
+    if (replaces !== undefined && replaces.id !== shown?.session.id) await sessions.replace(replaces);
   }
 
-  function sendBack(c: BffContext, returnTo: string): Response {
+  function sendBack(c: BffContext, asked: string): Response {
+    // Looked at once more: a deployment may have made an API route of it since the sign-in began.
+    const returnTo = isAppPath(asked, config) ? asked : '/';
     // The navigation that follows a redirect is still cross-site and comes without the Strict cookie. The SPA's
     // document doesn't need it; a page that requires a login does, and is reached by a navigation from here.
     return config.spa?.requireLogin === true

@@ -22,8 +22,8 @@ export function createLogin({ config, events, provider, sessions, transactions }
         maxAge: asked['max_age'] === undefined ? undefined : Number(asked['max_age']),
         silent: asked['prompt'] === 'none',
         replaces:
-          opened.state === 'live' ? { id: opened.live.session.id, expiresAt: sessions.endsAt(opened.live) } : undefined,
-        showedSession: opened.state === 'live' || headers['sec-fetch-site'] !== 'cross-site',
+          opened.state === 'none' ? undefined : { id: opened.live.session.id, expiresAt: sessions.endsAt(opened.live) },
+        showedSession: opened.state !== 'none' || headers['sec-fetch-site'] !== 'cross-site',
       },
       headers.cookie,
     );

@@ -8,7 +8,7 @@ import { BffError } from '../errors.ts';
 import { demandOwnOrigin, isNoNavigation } from '../inbound.ts';
 import { samesiteRedirectPage } from '../pages.ts';
 import { cookieNames, cookiePairs, maximumCookieBytes } from '../session/cookies.ts';
-import type { LiveSession } from '../session/sessions.ts';
+import type { LiveSession, OpenedSession } from '../session/sessions.ts';
 import { createSealer } from '../session/seal.ts';
 import { pack, unpack } from '../session/packing.ts';
 import { nowSeconds } from '../token-set.ts';
@@ -50,8 +50,7 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
       demandSid(c, opened.live);
       await end(opened.live);
     }
-    // Only what this very request showed is deleted: a link on another site comes without cookies and must not clear any.
-    appendCookies(c, sessions.clearCookies(headers.cookie));
+    clearCookies(c, opened);
     const ticket = opened.state === 'live' ? { idToken: opened.live.session.tokens.idToken } : await takeTicket(c);
     return c.redirect(await wayOut(ticket), 302);
   }
@@ -61,12 +60,21 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
     const headers = headersOf(c);
     demandOwnOrigin(c.req.method, headers, config);
     const opened = await sessions.open(headers.cookie);
-    appendCookies(c, sessions.clearCookies(headers.cookie));
     const live = opened.state === 'live' ? opened.live : undefined;
     if (live !== undefined) await end(live);
+    clearCookies(c, opened);
     const location = live === undefined ? config.logout.returnTo : await giveTicket(c, live.session.tokens.idToken);
     if (headers['sec-fetch-mode'] !== 'navigate') return c.json({ location });
     return c.redirect(live === undefined ? location : `${location}?${pausing}`, 303);
+  }
+
+  /**
+   * Only what this very request showed is deleted: a link on another site comes without cookies and must not clear any.
+   * And nothing is where a login has put another session in its place: the revocation may take that long.
+   */
+  function clearCookies(c: BffContext, opened: OpenedSession): void {
+    if (opened.state !== 'none' && opened.live.replaced) return;
+    appendCookies(c, sessions.clearCookies(headersOf(c).cookie));
   }
 
   async function end(live: LiveSession): Promise<void> {

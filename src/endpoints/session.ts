@@ -48,7 +48,8 @@ export function createSessionEndpoints({ config, sessions, transactions, refresh
     // The cookie of a session that is over goes, unless this answer could overtake a login's and delete the session that
     // has just begun: one under way in this browser shows its transaction, and one that was completed here is counted.
     const mayOvertake =
-      sessions.begun() !== begunBefore || (opened.state === 'over' && transactions.isUnderWay(headers.cookie));
+      sessions.begun() !== begunBefore ||
+      (opened.state === 'over' && (opened.live.replaced || transactions.isUnderWay(headers.cookie)));
     if (opened.state !== 'live' && !mayOvertake) appendCookies(c, sessions.clearCookies(headers.cookie));
     appendCookies(c, transactions.evictSurplus(headers.cookie));
     return answer(c, opened);

@@ -4,6 +4,7 @@
  */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { ApiRoute, Config } from '../config.ts';
+import { detach } from '../detached.ts';
 import { BffError } from '../errors.ts';
 import { demandOwnOrigin, type createAddressReader } from '../inbound.ts';
 import type { Outbound } from '../outbound.ts';
@@ -14,7 +15,7 @@ import type { CallSlots } from './call-slots.ts';
 import { forward, type Upstream, type UpstreamRequest } from './forward.ts';
 import { requestHeaders, responseHeaders, type OwnHeaders } from './headers.ts';
 import { discardBody, takeBody, type RequestBody } from './request-body.ts';
-import type { SessionBoundList } from './session-bound.ts';
+import { sessionExpired, type SessionBoundList } from './session-bound.ts';
 import { createRouting } from './target.ts';
 
 export interface ApiProxyDeps {
@@ -84,12 +85,15 @@ export function createApiProxy(
     const opening = sessions.open(headers.cookie, request.socket as ClientConnection);
     const opened = demandSession(opening instanceof Promise ? await opening : opening);
     const taking = takeBody(request, response, upstream.route);
-    const body = taking instanceof Promise ? await taking : taking;
+    const body = taking instanceof Promise ? await bodyWhileSessionLives(taking, opened) : taking;
     if (body === undefined) return;
     const call = { request, response, upstream, opened, path, body };
     try {
       const refreshing = refresher.ensureFresh(opened.live);
-      if (refreshing !== undefined) await refreshing;
+      if (refreshing !== undefined) {
+        await refreshing;
+        demandGoingOn(opened);
+      }
       const touching = sessions.touch(opened.live);
       if (touching !== undefined) await touching;
       slots.acquire(upstream.route, response);
@@ -101,6 +105,29 @@ export function createApiProxy(
       for (const cookie of newCookies(call)) response.appendHeader('set-cookie', cookie);
       throw error;
     }
+  }
+
+  /** A client may take its time to send a body, and its session may end meanwhile. */
+  async function bodyWhileSessionLives(
+    taking: Promise<RequestBody | undefined>,
+    opened: OpenSession,
+  ): Promise<RequestBody | undefined> {
+    try {
+      const body = await bound.whileItLives(opened.live, taking);
+      if (body !== undefined) demandGoingOn(opened);
+      return body;
+    } catch (error) {
+      // What comes of the body later has nowhere to go.
+      detach(
+        taking.then((body) => body && discardBody(body)),
+        () => undefined,
+      );
+      throw error;
+    }
+  }
+
+  function demandGoingOn({ live }: OpenSession): void {
+    if (sessions.isOver(live)) throw sessionExpired();
   }
 
   async function send(call: Call): Promise<void> {
@@ -160,9 +187,7 @@ export function createApiProxy(
 /** An unreadable cookie looks like none: an outsider learns nothing from the difference. */
 export function demandSession(opened: OpenedSession): OpenSession {
   if (opened.state === 'live') return opened;
-  throw opened.state === 'over'
-    ? new BffError('session_expired', 'The session has ended. Sign in again.')
-    : new BffError('login_required', 'Sign in first.');
+  throw opened.state === 'over' ? sessionExpired() : new BffError('login_required', 'Sign in first.');
 }
 
 /** OPTIONS is answered here, without CORS: who may preflight is of the own origin and needs none. */

@@ -12,7 +12,7 @@ import { BffError } from '../errors.ts';
 import type { ConnectionPool, Lease, Taker } from '../outbound.ts';
 import type { LiveSession } from '../session/sessions.ts';
 import { announcedTrailers, interimHeaders, trailerFields } from './headers.ts';
-import { SessionBound, type SessionBoundList } from './session-bound.ts';
+import { SessionBound, sessionExpired, type SessionBoundList } from './session-bound.ts';
 
 export interface UpstreamRequest {
   readonly method: string;
@@ -244,7 +244,7 @@ class Exchange extends SessionBound implements Dispatcher.DispatchHandler, Taker
     const length = headers['content-length'];
     if (length === undefined) {
       // undici makes a list of a header that stands more than once, whatever the type says.
-      this.#isEventStream = String(headers['content-type']).startsWith('text/event-stream');
+      this.#isEventStream = /^text\/event-stream/i.test(String(headers['content-type']));
       this.#prepareTrailers(status, headers, kept);
     }
     this.#response.writeHead(status, reasonOf(status, statusText), kept);
@@ -366,10 +366,6 @@ function reasonOf(status: number, text: string | undefined): string | undefined 
 
 function codeOf(error: Error): string {
   return 'code' in error ? String(error.code) : '';
-}
-
-function sessionExpired(): BffError {
-  return new BffError('session_expired', 'The session has ended. Sign in again.');
 }
 
 /** Names the limit that ran out, or what the API did. */

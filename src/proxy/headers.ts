@@ -26,21 +26,27 @@ const identity = words(`
 `);
 const identityPrefixes = words(`
   x-forwarded x-auth-request- x-authenticated- x-envoy- x-ms-client-principal x-goog-authenticated-
-  secure-session- sec-session-
+  secure-session- sec-session- sec-secure-session-
 `);
 
 /** Said for a whole origin, which is ours and not the API's: its transport, storage, reporting, workers, client hints. */
 const aboutTheOrigin = words(`
   strict-transport-security public-key-pins public-key-pins-report-only expect-ct alt-svc clear-site-data
-  nel report-to reporting-endpoints origin-agent-cluster accept-ch critical-ch service-worker-allowed set-login
-  use-as-dictionary supports-loading-mode activate-storage-access speculation-rules
+  nel report-to reporting-endpoints origin-agent-cluster accept-ch accept-ch-lifetime critical-ch service-worker-allowed
+  set-login idp-signin-status use-as-dictionary supports-loading-mode activate-storage-access speculation-rules
+  shared-storage-write observe-browsing-topics
+`);
+
+/** Orders to a server in front of us, to send a file or another address of its own in place of the answer. */
+const toServersInFront = words(`
+  x-accel-redirect x-sendfile x-litespeed-location x-reproxy-url
 `);
 
 /** Grants to other origins; we grant none. */
 const grants = words('timing-allow-origin x-permitted-cross-domain-policies');
 
 const requestDropped = new Set([...hopByHop, ...ownToSet, ...identity]);
-const responseDropped = new Set([...hopByHop, ...aboutTheOrigin, ...grants]);
+const responseDropped = new Set([...hopByHop, ...aboutTheOrigin, ...toServersInFront, ...grants]);
 
 /** Verdicts by name as spelled; bounded, for clients choose the names. Saves a lower-casing per header and call. */
 const verdicts = new Map<string, boolean>();
@@ -176,10 +182,11 @@ function isForeignCookie(setCookie: string, names: CookieNames): boolean {
 
 /** `Cache-Control`, its targeted forms (RFC 9213), what CDNs take for it, and what chooses among stored answers. */
 function isAboutCaching(name: string): boolean {
-  return (
-    name === 'vary' || name.endsWith('cache-control') || name === 'surrogate-control' || name === 'x-accel-expires'
-  );
+  return name === 'vary' || name.endsWith('cache-control') || toSharedCaches.has(name);
 }
+
+/** These speak to shared caches alone, and can't say `private`. */
+const toSharedCaches = new Set(['surrogate-control', 'x-accel-expires', 'edge-control']);
 
 type CachingHeaders = ReadonlyMap<string, readonly string[]>;
 
@@ -194,11 +201,11 @@ function pushPersonalCaching(out: string[], caching: CachingHeaders | undefined,
   if (caching === undefined) return;
   pushVary(out, caching.get('vary') ?? []);
   if (setsCookies) return;
-  const isShared = cacheControl !== undefined && isShareable(directivesOf(cacheControl));
+  const directives = cacheControl === undefined ? undefined : directivesOf(cacheControl);
+  const isPublic = directives?.has('public') === true || directives?.has('s-maxage') === true;
   for (const [name, values] of caching) {
     if (name.endsWith('cache-control')) pushEach(out, name, withPrivate(values));
-    // `Surrogate-Control` and `X-Accel-Expires` speak to shared caches alone, and can't say `private`.
-    else if (name !== 'vary' && isShared) pushEach(out, name, values);
+    else if (name !== 'vary' && isPublic) pushEach(out, name, values);
   }
 }
 
@@ -210,22 +217,29 @@ function pushEach(out: string[], name: string, values: readonly string[]): void 
 function withPrivate(values: readonly string[]): readonly string[] {
   const directives = directivesOf(values);
   if (isShareable(directives) || directives.has('private') || directives.has('no-store')) return values;
-  // In front: a quotation mark that the API left open would swallow it at the end.
-  const [first = '', ...rest] = values;
-  return [first.trim() === '' ? 'private' : `private, ${first}`, ...rest];
+  // In front: a quotation mark that the API left open would swallow it at the end. Of a directive that stands twice some
+  // caches take the last (RFC 9111 4.2.1): what is private in part is so as a whole.
+  const kept = values.map((value) => value.replace(qualifiedPrivate, '').replace(/^[\s,]+/, ''));
+  const [first = '', ...rest] = kept.filter((value, index) => index === 0 || value !== '');
+  return [first === '' ? 'private' : `private, ${first}`, ...rest];
 }
+
+const qualifiedPrivate = /(?<=^|,)\s*private\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^,]*)/gi;
 
 function isShareable(directives: ReadonlySet<string>): boolean {
   return directives.has('public') || directives.has('s-maxage') || directives.has('must-revalidate');
 }
 
-/** Directive names in lower case. `private="field"` is about that field alone (RFC 9111 5.2.2.7), and doesn't count. */
+/**
+ * Directive names in lower case. `private="field"` is about that field alone (RFC 9111 5.2.2.7), and `public=?0` says no
+ * (RFC 9213 2.1): what takes no argument doesn't count with one.
+ */
 function directivesOf(values: readonly string[]): Set<string> {
   const found = new Set<string>();
-  for (const [, name = '', argument] of values
-    .join(', ')
-    .matchAll(/([^\s,;="]+)(\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,;]*))?/g)) {
-    if (name !== 'private' || argument === undefined) found.add(name.toLowerCase());
+  const members = values.join(', ').match(/(?:[^,"]|"(?:[^"\\]|\\.)*"|")+/g) ?? [];
+  for (const member of members) {
+    const [, name = '', argument] = /^\s*([^\s=]+)\s*(=.*)?$/s.exec(member) ?? [];
+    if (argument === undefined || name.toLowerCase() === 's-maxage') found.add(name.toLowerCase());
   }
   return found;
 }

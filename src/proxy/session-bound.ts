@@ -2,6 +2,7 @@
  * What is under way for a session and lives no longer than it does: calls and WebSockets. When the session ends, by
  * sign-out, a new login, a refused refresh, its lifetime or its idle timeout, they end as well.
  */
+import { BffError } from '../errors.ts';
 import type { Events } from '../events.ts';
 import type { LiveSession, Sessions } from '../session/sessions.ts';
 import { nowSeconds } from '../token-set.ts';
@@ -28,6 +29,21 @@ export abstract class SessionBound {
   /** Whether it ends with the idle timeout, too: a call that waits for its answer is what keeps a session from idling. */
   abstract readonly endsWhenIdle: boolean;
   abstract endWithSession(): void;
+}
+
+export function sessionExpired(): BffError {
+  return new BffError('session_expired', 'The session has ended. Sign in again.');
+}
+
+/** Something that is waited for before a call goes to its API, such as the rest of a small upload. */
+class Preparation extends SessionBound {
+  readonly endsWhenIdle = false;
+  readonly endWithSession: () => void;
+
+  constructor(session: LiveSession, end: () => void) {
+    super(session);
+    this.endWithSession = end;
+  }
 }
 
 export type SessionBoundList = ReturnType<typeof createSessionBoundList>;
@@ -84,5 +100,20 @@ export function createSessionBoundList({ sessions, events }: { readonly sessions
     for (const bound of ending) bound.endWithSession();
   }
 
-  return { add, remove };
+  /**
+   * Waits for `work`, but no longer than the session lives.
+   * @throws {BffError} `session_expired`
+   */
+  async function whileItLives<T>(session: LiveSession, work: Promise<T>): Promise<T> {
+    const end = Promise.withResolvers<never>();
+    const preparation = new Preparation(session, () => end.reject(sessionExpired()));
+    add(preparation);
+    try {
+      return await Promise.race([work, end.promise]);
+    } finally {
+      remove(preparation);
+    }
+  }
+
+  return { add, remove, whileItLives };
 }

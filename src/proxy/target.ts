@@ -4,7 +4,7 @@
  */
 import type { ApiRoute } from '../config.ts';
 import { BffError } from '../errors.ts';
-import { hasDotSegment, isLooselyWithin, isWithin, loosestPath, normalPath, pathOf } from '../paths.ts';
+import { climbs, hasDotSegment, isLooselyWithin, isWithin, loosestPath, normalPath, pathOf } from '../paths.ts';
 
 /** Characters that a path can't hold, or that parsers disagree about; a fragment has no place on the wire. */
 const odd = /[^\x21-\x7e]|[\\#]|%00/;
@@ -49,8 +49,9 @@ export function createRouting(routes: readonly ApiRoute[]): Routing {
       throw invalid('The path holds dot segments, encoded slashes, backslashes or characters that a URL must encode.');
     }
     if (query.includes('#')) throw invalid('A "#" in a query must be written as %23.');
+    if (normalPath(path) !== path) throw invalid('The path holds escapes of escapes.');
     const { targetPath, longer, isNested } = places.get(route) ?? placeOf(route, routes);
-    if (isNested) refuseOtherReadings(path, longer);
+    if (isNested || path.includes('%')) refuseOtherReadings(path, longer, isNested);
     // As it came, where its prefix did: the two spellings mean the same (RFC 3986 6.2.2.2).
     const rest = (isWithin(given, route.path) ? given : path).slice(route.path.length);
     return `${targetPath === '' && !rest.startsWith('/') ? '/' : targetPath}${rest}${query}`;
@@ -71,9 +72,10 @@ function placeOf(route: ApiRoute, routes: readonly ApiRoute[]): Place {
 }
 
 /** The API behind may decode, fold or cut what we don't, and then find itself under a route with other rules. */
-function refuseOtherReadings(path: string, longer: readonly ApiRoute[]): void {
+function refuseOtherReadings(path: string, longer: readonly ApiRoute[], isNested: boolean): void {
   const loosest = loosestPath(path);
-  if (hasDotSegment(loosest)) throw invalid('The path holds dot segments that are encoded twice.');
+  if (climbs(loosest) || (isNested && hasDotSegment(loosest)))
+    throw invalid('The path holds dot segments that are encoded twice.');
   const meant = longer.find((route) => isLooselyWithin(loosest, route.path));
   if (meant === undefined) return;
   throw invalid(

@@ -36,6 +36,8 @@ export interface LiveSession {
   readonly label: string;
   /** Ended for good: nothing revives it. */
   ended: boolean;
+  /** A login has put another session in its place: its browser has a newer cookie. */
+  replaced: boolean;
   /** When the browser first showed the newest generation, in seconds; undefined before. */
   confirmedAt: number | undefined;
   /** The last call that counts against the idle timeout. */
@@ -48,7 +50,7 @@ export interface LiveSession {
 export type OpenedSession =
   | OpenSession
   /** There was a session and it is over. */
-  | { readonly state: 'over' }
+  | { readonly state: 'over'; readonly live: LiveSession }
   /** No cookie, or nothing that opens. */
   | { readonly state: 'none' };
 
@@ -57,6 +59,12 @@ export interface OpenSession {
   readonly state: 'live';
   readonly live: LiveSession;
   readonly shown: SessionForm;
+}
+
+/** A session that a login replaces: its cookie may not be at hand any more. */
+export interface ReplacedSession {
+  readonly id: string;
+  readonly expiresAt: number;
 }
 
 interface CachedCookie {
@@ -200,14 +208,23 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
 
   function judge({ live, shown }: CachedCookie): OpenedSession {
     const now = nowSeconds();
-    if (live.ended || now >= endsAt(live.session, limits)) return { state: 'over' };
-    if (limits.idleSeconds > 0 && now >= live.lastCallAt + limits.idleSeconds) return { state: 'over' };
+    if (isOver(live)) return { state: 'over', live };
     if (shown.generation === live.session.generation) {
       if (live.confirmedAt === undefined) confirm(live, now);
     } else if (live.confirmedAt !== undefined && now > live.confirmedAt + config.refresh.graceSeconds) {
-      return { state: 'over' };
+      return { state: 'over', live };
     }
     return { state: 'live', live, shown };
+  }
+
+  /** Whether the session has ended, by a decision, by its lifetime or by its idle timeout. */
+  function isOver(live: LiveSession): boolean {
+    const now = nowSeconds();
+    return (
+      live.ended ||
+      now >= endsAt(live.session, limits) ||
+      (limits.idleSeconds > 0 && now >= live.lastCallAt + limits.idleSeconds)
+    );
   }
 
   /** The browser has the newest cookie: from now on older ones are good for the grace period only. */
@@ -287,6 +304,13 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     events.emit({ type: 'store.failed', cause });
   }
 
+  /** Ends the session that a login puts another one in place of. */
+  async function replace({ id, expiresAt }: ReplacedSession): Promise<void> {
+    const live = lives.get(id);
+    if (live !== undefined) live.replaced = true;
+    if (live?.ended !== true) await endById(id, expiresAt, 'new_login');
+  }
+
   async function tellEnding(id: string, expiresAt: number): Promise<void> {
     untold.delete(id);
     try {
@@ -328,7 +352,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
    * @param header the request's Cookie header
    */
   function newCookies({ live, shown }: OpenSession, header: string | undefined): string[] {
-    return live.ended || !isNewer(live.session, shown) ? [] : setCookies(live, header);
+    return !isNewer(live.session, shown) || isOver(live) ? [] : setCookies(live, header);
   }
 
   /**
@@ -378,7 +402,8 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     begun: () => begun,
     advance,
     end,
-    endById,
+    replace,
+    isOver,
     catchUp,
     synchronise,
     ask,
@@ -400,6 +425,7 @@ function createLive(session: Session, sealed: string): LiveSession {
     sealed,
     label: label(session.id),
     ended: false,
+    replaced: false,
     confirmedAt: undefined,
     lastCallAt: session.touchedAt,
     references: 0,

@@ -12,9 +12,10 @@ import type { Config } from '../config.ts';
 import type { Events } from '../events.ts';
 import type { Store } from '../store/store.ts';
 import { nowSeconds } from '../token-set.ts';
-import { cookieNames, cookiePairs, loginCookie } from './cookies.ts';
+import { cookieNames, cookiePairs, isLoginCookie, loginCookie } from './cookies.ts';
 import { pack, unpack } from './packing.ts';
 import { createSealer } from './seal.ts';
+import type { ReplacedSession } from './sessions.ts';
 
 const lifetimeSeconds = 600;
 const maximumTransactions = 5;
@@ -28,7 +29,7 @@ export interface LoginRequest {
   /** Whether the login is `prompt=none`, whose failure is an answer rather than an error. */
   readonly silent: boolean;
   /** The session that this login replaces: the callback doesn't get its Strict cookie. */
-  readonly replaces: { readonly id: string; readonly expiresAt: number } | undefined;
+  readonly replaces: ReplacedSession | undefined;
   /** Whether the browser showed its session, if it has one. It holds Strict cookies back on a way from another site. */
   readonly showedSession: boolean;
 }
@@ -71,7 +72,7 @@ export function createLoginTransactions(
 
   /** The cookie's name starts with its time in milliseconds, so that the oldest can be told without opening any. */
   function nameOf(state: string): string {
-    return `${names.loginPrefix}${Date.now().toString(36)}-${stateHash(state)}`;
+    return `${names.loginPrefix}${Date.now().toString(36).padStart(8, '0')}-${stateHash(state)}`;
   }
 
   function sealReturnTo(id: string, returnTo: string): Promise<string> {
@@ -80,7 +81,7 @@ export function createLoginTransactions(
 
   function namesIn(header: string | undefined): string[] {
     const found = new Set<string>();
-    for (const [name] of cookiePairs(header ?? '')) if (name.startsWith(names.loginPrefix)) found.add(name);
+    for (const [name] of cookiePairs(header ?? '')) if (isLoginCookie(name, names)) found.add(name);
     return [...found];
   }
 
@@ -103,7 +104,7 @@ export function createLoginTransactions(
     let transaction: LoginTransaction | undefined;
     const cookies = new Set<string>();
     for (const [name, value] of cookiePairs(header ?? '')) {
-      if (!name.startsWith(names.loginPrefix) || !name.endsWith(suffix)) continue;
+      if (!isLoginCookie(name, names) || !name.endsWith(suffix)) continue;
       cookies.add(loginCookie(name, '', 0, names));
       transaction = (await open(value, state)) ?? transaction;
     }

@@ -145,8 +145,6 @@ function seenByApi({ method, url, fields, body }: Received, prefix: string) {
 function seenByClient(response: WireResponse, { addsNoStore }: { addsNoStore: boolean }) {
   const fields = grouped(response.fields, responseOwn);
   if (addsNoStore) fields['cache-control'] = privately(fields['cache-control']);
-  const vary = varyOf(fields, addsNoStore);
-  if (vary.length > 0) fields['vary'] = vary;
   const { status, reason, body, complete, trailers } = response;
   return { status, reason, fields, body: body.toString('latin1'), complete, trailers };
 }
@@ -157,14 +155,6 @@ function privately(values: readonly string[] | undefined): string[] {
   if (/public|private|no-store/.test(values.join())) return [...values];
   const [first = '', ...rest] = values;
   return [`private, ${first}`, ...rest];
-}
-
-/** The members in order of the alphabet; the proxy adds the cookie where only this browser may keep the answer. */
-function varyOf(fields: Record<string, string[]>, addsCookie: boolean): string[] {
-  const { vary = [], 'cache-control': cacheControl = [] } = fields;
-  const members = vary.flatMap((value) => value.split(',')).flatMap((member) => member.trim().toLowerCase() || []);
-  const own = addsCookie && cacheControl.join().includes('private') ? ['cookie'] : [];
-  return members.includes('*') ? ['*'] : [...new Set([...members, ...own])].toSorted();
 }
 
 let world: World;
