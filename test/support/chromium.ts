@@ -12,7 +12,7 @@ const places = [
 ];
 
 /** Starts the browser; close it when the tests are over. */
-export function launchChromium(): Promise<Browser> {
+export function launchChromium(moreArguments: readonly string[] = []): Promise<Browser> {
   return chromium.launch({
     executablePath: findChromium(),
     args: [
@@ -23,6 +23,7 @@ export function launchChromium(): Promise<Browser> {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
+      ...moreArguments,
     ],
   });
 }

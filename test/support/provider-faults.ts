@@ -81,7 +81,8 @@ interface Rule {
   step: Step;
 }
 
-interface InnerGate extends Gate {
+/** A gate as the one who is held sees it. */
+export interface InnerGate extends Gate {
   pass(): Promise<void>;
 }
 
@@ -165,7 +166,7 @@ async function applyAfter(steps: Step[]): Promise<'answer' | 'drop'> {
   return 'answer';
 }
 
-function createGate(): InnerGate {
+export function createGate(): InnerGate {
   const arrival = createSignal();
   const opening = createSignal();
   return {

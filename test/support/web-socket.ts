@@ -64,11 +64,12 @@ export interface OpenOptions extends ClientOptions {
 export function beginSocket(world: World, client: BrowserClient, options: OpenOptions = {}): WebSocket {
   const { protocols = [], path = '/api/socket', headers, ...rest } = options;
   const cookie = client.cookieHeader();
-  const url = new URL(path, world.origin.replace(/^http/, 'ws'));
+  // Whatever its name, the origin is this machine.
+  const url = new URL(path, `ws://127.0.0.1:${world.server.port}`);
   return new WebSocket(url, protocols, {
     origin: world.origin,
     ...rest,
-    headers: { ...(cookie === undefined ? {} : { cookie }), ...headers },
+    headers: { host: new URL(world.origin).host, ...(cookie === undefined ? {} : { cookie }), ...headers },
   });
 }
 
