@@ -128,3 +128,21 @@ test('the page between leaves no step to go back to', async () => {
   await page.goBack();
   expect(await page.title()).toBe('Elsewhere');
 });
+
+test('an answer about a session that had ended, held up on its way, leaves the session after it alone', async () => {
+  const elsewhereOpen = world.client();
+  elsewhereOpen.cookies.put({ name: '__Host-Http-session', value: alices, domain: 'app.example.test', secure: true });
+  await elsewhereOpen.fetch('/bff/logout', { method: 'POST' });
+
+  const gate = sites.holdAnswer('app.example.test', '/bff/session');
+  await first.evaluate(`window.late = fetch('/bff/session').then((answer) => answer.json()); undefined`);
+  await within(5, gate.arrived, 'the tab did not ask');
+  const page = await context.newPage();
+  world.provider.revokeSession();
+  await page.goto(asBob);
+  await page.waitForURL(`${app}/`);
+  gate.release();
+  expect(await first.evaluate('late')).toMatchObject({ authenticated: false });
+  expect(await whoIsIn(page)).toBe('Bob Brown');
+  expect(await whoIsIn(first)).toBe('Bob Brown');
+});

@@ -50,7 +50,7 @@ export async function startHttpsSites(): Promise<HttpsSites> {
       const target = /^[A-Z]+ (\S+) HTTP\/1\.1\r\n/.exec(text)?.[1];
       const gate = holds.get(`${host} ${target}`);
       holds.delete(`${host} ${target}`);
-      if (gate !== undefined) upstream.once('data', () => void (held = gate.pass()));
+      if (gate !== undefined) upstream.prependOnceListener('data', () => void (held = gate.pass()));
       upstream.write(bytes);
     });
     upstream.on('data', (bytes) => passOn(client, bytes));

@@ -1,0 +1,218 @@
+/**
+ * The unlucky user's story: "My app is open in two tabs, and the session that they share has ended: I signed out in
+ * another window, or was away for long. In the one tab I sign in again; the other one asks just then whether I am signed
+ * in, or still has a call under way. Its answer is about the old session, and it reaches my browser last."
+ *
+ * Must hold: no answer about an old session takes the new one away, neither by deleting its cookie nor by an old one.
+ */
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { BrowserClient, Exchange } from '../support/browser-client.ts';
+import { signIn, startWorld, type World, type WorldOptions } from '../support/world.ts';
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** An access token lives for 300 s. */
+const expiredMs = 301_000;
+
+type Tabs = World & { readonly browser: BrowserClient };
+
+async function startSignedIn(options: WorldOptions = {}): Promise<Tabs> {
+  const world = await startWorld(options);
+  const browser = world.client();
+  await signIn(browser, 'alice');
+  return Object.assign(world, { browser });
+}
+
+/** What another tab is answered with the cookies of this moment; the browser gets to see it when it {@link arrive}s. */
+function askEarly(browser: BrowserClient, path: string, method = 'GET'): Promise<Exchange> {
+  return browser.clone().fetch(path, { method });
+}
+
+/** An answer reaches the browser, which does what it says about cookies. */
+function arrive(browser: BrowserClient, answer: Exchange): void {
+  for (const line of answer.setCookies) browser.cookies.store(line, browser.origin);
+}
+
+/** In the tab that is looked at, whoever the provider takes the person for. */
+function signInAsBob(browser: BrowserClient): Promise<unknown> {
+  return browser.navigate('/bff/login?prompt=login&login_hint=bob', { initiator: browser.origin });
+}
+
+async function expectBobIn(browser: BrowserClient): Promise<void> {
+  expect((await browser.fetch('/bff/session')).at('user.sub')).toBe('bob');
+  expect((await browser.fetch('/api/me')).at('sub')).toBe('bob');
+}
+
+interface End {
+  readonly how: string;
+  readonly end: (tabs: Tabs) => unknown;
+  readonly options?: WorldOptions;
+}
+
+/** What has become of the session that the tabs share, or of its cookie. */
+const ends: readonly End[] = [
+  { how: 'was signed out', end: ({ browser }) => browser.clone().fetch('/bff/logout', { method: 'POST' }) },
+  {
+    how: 'outlived its lifetime, though its cookie was kept',
+    options: { config: { session: { lifetimeSeconds: 1000 } } },
+    end({ browser }) {
+      const cookie = browser.cookies.get('session');
+      if (cookie !== undefined) browser.cookies.put({ ...cookie, expiresAt: Infinity });
+      vi.advanceTimersByTime(1001_000);
+    },
+  },
+  {
+    how: 'was idle',
+    options: { config: { session: { idleSeconds: 100 } } },
+    end: () => vi.advanceTimersByTime(101_000),
+  },
+  {
+    how: 'lost its refresh token',
+    end({ browser, provider }) {
+      vi.advanceTimersByTime(expiredMs);
+      provider.revokeGrants('alice');
+      return browser.clone().fetch('/api/me');
+    },
+  },
+  {
+    how: 'can’t be read any more',
+    end: ({ browser }) => browser.cookies.replace('session', (value) => value.slice(0, -1)),
+  },
+  {
+    how: 'is sealed with a secret that is gone',
+    end: ({ restart }) => restart({ secrets: ['another one, of 32 characters or more'] }),
+  },
+];
+
+describe.each(ends)('after a session that $how, and a sign-in,', ({ end, options }) => {
+  test.each([
+    ['GET', '/bff/session'],
+    ['POST', '/bff/refresh'],
+  ])('an earlier answer of %s %s leaves the new session alone', async (method, path) => {
+    const tabs = await startSignedIn(options);
+    const { browser } = tabs;
+    await end(tabs);
+    const answer = await askEarly(browser, path, method);
+    expect([answer.status, answer.json()]).toEqual([200, { authenticated: false, loginUrl: '/bff/login' }]);
+    await signInAsBob(browser);
+    arrive(browser, answer);
+    await expectBobIn(browser);
+  });
+
+  test('an earlier refusal of a call leaves the new session alone', async () => {
+    const tabs = await startSignedIn(options);
+    const { browser } = tabs;
+    await end(tabs);
+    const answer = await askEarly(browser, '/api/me');
+    expect(answer.status).toBe(401);
+    await signInAsBob(browser);
+    arrive(browser, answer);
+    await expectBobIn(browser);
+  });
+});
+
+describe('a session in several cookies', () => {
+  test('one of which is lost is no session, and what is left of it is not deleted from under the next', async () => {
+    const tabs = await startSignedIn({ provider: { settings: { accessTokenPadding: 5000 } } });
+    const { browser } = tabs;
+    browser.cookies.remove('session.2');
+    const answer = await askEarly(browser, '/bff/session');
+    expect(answer.at('authenticated')).toBe(false);
+    await signInAsBob(browser);
+    expect(browser.cookies.for(browser.origin).length).toBeGreaterThan(1);
+    arrive(browser, answer);
+    await expectBobIn(browser);
+  });
+});
+
+describe('an answer that waits while somebody else signs in', () => {
+  test.each([0, 100_000])(
+    'for a refresh that was asked for says that the session is over (idle timeout %i)',
+    async (idleSeconds) => {
+      const { browser, provider } = await startSignedIn({ config: { session: { idleSeconds } } });
+      vi.advanceTimersByTime(expiredMs);
+      const gate = provider.hold('refresh');
+      const asked = askEarly(browser, '/bff/refresh', 'POST');
+      await gate.arrived;
+      await signInAsBob(browser);
+      gate.release();
+      const answer = await asked;
+      expect([answer.json(), answer.setCookies]).toEqual([{ authenticated: false, loginUrl: '/bff/login' }, []]);
+      arrive(browser, answer);
+      await expectBobIn(browser);
+    },
+  );
+
+  test.each([0, 100_000])(
+    'for the new token of a call says that the session is over (idle timeout %i)',
+    async (idleSeconds) => {
+      const { browser, provider, api } = await startSignedIn({ config: { session: { idleSeconds } } });
+      vi.advanceTimersByTime(expiredMs);
+      const gate = provider.hold('refresh');
+      const asked = askEarly(browser, '/api/orders');
+      await gate.arrived;
+      await signInAsBob(browser);
+      gate.release();
+      const answer = await asked;
+      expect([answer.status, answer.at('code'), answer.setCookies]).toEqual([401, 'session_expired', []]);
+      expect(api.requests).toEqual([]);
+      arrive(browser, answer);
+      await expectBobIn(browser);
+    },
+  );
+
+  test('for an API brings no cookie of the session that it was asked for, though that had got a new token', async () => {
+    const { browser, api } = await startSignedIn({ config: { session: { idleSeconds: 100_000 } } });
+    vi.advanceTimersByTime(expiredMs);
+    let answerNow: (() => void) | undefined;
+    const arrived = new Promise<void>((resolve) => {
+      api.handleRaw((_, response) => {
+        api.handleRaw();
+        answerNow = () => response.end('late');
+        resolve();
+      });
+    });
+    const asked = askEarly(browser, '/api/orders');
+    await arrived;
+    await signInAsBob(browser);
+    answerNow?.();
+    const answer = await asked;
+    expect([answer.status, answer.setCookies]).toEqual([401, []]);
+    arrive(browser, answer);
+    await expectBobIn(browser);
+  });
+});
+
+describe('the newest cookie of one session', () => {
+  test('is not written over by a call that was asked with it, however long its answer takes', async () => {
+    const { browser, api } = await startSignedIn();
+    vi.advanceTimersByTime(expiredMs);
+    await browser.fetch('/api/renews');
+    const newest = browser.cookies.get('session')?.value;
+    let answerNow: (() => void) | undefined;
+    const arrived = new Promise<void>((resolve) => {
+      api.handleRaw((_, response) => {
+        api.handleRaw();
+        answerNow = () => response.end('late');
+        resolve();
+      });
+    });
+    const asked = askEarly(browser, '/api/slow');
+    await arrived;
+    vi.advanceTimersByTime(expiredMs);
+    await browser.fetch('/api/renews-again');
+    const renewed = browser.cookies.get('session')?.value;
+    expect(renewed).not.toBe(newest);
+    answerNow?.();
+    const answer = await asked;
+    arrive(browser, answer);
+    expect(browser.cookies.get('session')?.value).toBe(renewed);
+    expect((await browser.fetch('/api/me')).at('sub')).toBe('alice');
+  });
+});
