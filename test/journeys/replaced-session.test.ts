@@ -158,12 +158,18 @@ describe('the way back of a sign-in that another site began', () => {
     expect(provider.calls.code).toBe(1);
   });
 
-  test('comes to its end where the browser sends no metadata', async () => {
+  test('ends the earlier session also where the browser sends no metadata', async () => {
     const world = await startWorld({ origin });
     const browser = world.client({ profile: 'safari', fetchMetadata: false });
+    const call = { headers: { 'x-csrf': '1' } };
+    await browser.navigate('/bff/login?login_hint=alice');
+    const old = browser.clone();
+    expect((await old.fetch('/api/me', call)).at('sub')).toBe('alice');
+    world.provider.revokeSession();
     const landed = await browser.navigate(asBob, { initiator: elsewhere });
     expect([landed.url, landed.status]).toEqual([`${origin}/`, 200]);
-    expect((await browser.fetch('/bff/session', { headers: { 'x-csrf': '1' } })).at('user.sub')).toBe('bob');
+    expect((await browser.fetch('/bff/session', call)).at('user.sub')).toBe('bob');
+    expect((await old.fetch('/api/me', call)).at('code')).toBe('session_expired');
   });
 
   test('shows a page that lets nobody see or frame the code, and runs nothing of what came with it', async () => {
