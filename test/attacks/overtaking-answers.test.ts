@@ -6,7 +6,9 @@
  * Must hold: no answer about an old session takes the new one away, neither by deleting its cookie nor by an old one.
  */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { TestApi } from '../support/api.ts';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
+import { createGate, type Gate } from '../support/provider-faults.ts';
 import { signIn, startWorld, type World, type WorldOptions } from '../support/world.ts';
 
 beforeEach(() => {
@@ -42,6 +44,16 @@ function arrive(browser: BrowserClient, answer: Exchange): void {
 /** In the tab that is looked at, whoever the provider takes the person for. */
 function signInAsBob(browser: BrowserClient): Promise<unknown> {
   return browser.navigate('/bff/login?prompt=login&login_hint=bob', { initiator: browser.origin });
+}
+
+/** The API's answer to the next call waits until it is released. */
+function holdNext(api: TestApi): Gate {
+  const gate = createGate();
+  api.handleRaw((_, response) => {
+    api.handleRaw();
+    void gate.pass().then(() => response.end('late'));
+  });
+  return gate;
 }
 
 async function expectBobIn(browser: BrowserClient): Promise<void> {
@@ -170,20 +182,29 @@ describe('an answer that waits while somebody else signs in', () => {
   test('for an API brings no cookie of the session that it was asked for, though that had got a new token', async () => {
     const { browser, api } = await startSignedIn({ config: { session: { idleSeconds: 100_000 } } });
     vi.advanceTimersByTime(expiredMs);
-    let answerNow: (() => void) | undefined;
-    const arrived = new Promise<void>((resolve) => {
-      api.handleRaw((_, response) => {
-        api.handleRaw();
-        answerNow = () => response.end('late');
-        resolve();
-      });
-    });
+    const atApi = holdNext(api);
     const asked = askEarly(browser, '/api/orders');
-    await arrived;
+    await atApi.arrived;
     await signInAsBob(browser);
-    answerNow?.();
+    atApi.release();
     const answer = await asked;
     expect([answer.status, answer.setCookies]).toEqual([401, []]);
+    arrive(browser, answer);
+    await expectBobIn(browser);
+  });
+
+  test('for an API brings no cookie of a session that was idle for too long meanwhile', async () => {
+    const { browser, api } = await startSignedIn({ config: { session: { idleSeconds: 100 } } });
+    // Long enough for the call to be noted in the cookie.
+    vi.advanceTimersByTime(50_000);
+    const atApi = holdNext(api);
+    const asked = askEarly(browser, '/api/orders');
+    await atApi.arrived;
+    vi.advanceTimersByTime(101_000);
+    await signInAsBob(browser);
+    atApi.release();
+    const answer = await asked;
+    expect(answer.setCookies).toEqual([]);
     arrive(browser, answer);
     await expectBobIn(browser);
   });
@@ -195,21 +216,14 @@ describe('the newest cookie of one session', () => {
     vi.advanceTimersByTime(expiredMs);
     await browser.fetch('/api/renews');
     const newest = browser.cookies.get('session')?.value;
-    let answerNow: (() => void) | undefined;
-    const arrived = new Promise<void>((resolve) => {
-      api.handleRaw((_, response) => {
-        api.handleRaw();
-        answerNow = () => response.end('late');
-        resolve();
-      });
-    });
+    const atApi = holdNext(api);
     const asked = askEarly(browser, '/api/slow');
-    await arrived;
+    await atApi.arrived;
     vi.advanceTimersByTime(expiredMs);
     await browser.fetch('/api/renews-again');
     const renewed = browser.cookies.get('session')?.value;
     expect(renewed).not.toBe(newest);
-    answerNow?.();
+    atApi.release();
     const answer = await asked;
     arrive(browser, answer);
     expect(browser.cookies.get('session')?.value).toBe(renewed);

@@ -153,11 +153,6 @@ const ends: readonly End[] = [
     end: () => vi.advanceTimersByTime(1001_000),
   },
   {
-    how: 'its idle timeout',
-    options: { config: { session: { idleSeconds: 100 } } },
-    end: () => vi.advanceTimersByTime(101_000),
-  },
-  {
     how: 'the end of the only access token that it has',
     options: { provider: { settings: { refreshTokens: 'never' } } },
     end: () => vi.advanceTimersByTime(expiredMs),
@@ -185,6 +180,23 @@ describe.each(ends)('when a session ends by $how', ({ end, options }) => {
     expect(problemOf(await within(5, waiting.wire.answered(), 'no refusal came'))).toEqual(sessionExpired);
     expect(world.logs.join('')).not.toContain('internal_error');
   });
+});
+
+test('when a session ends by its idle timeout, answers that have begun end, and a call that waits for its own gets it', async () => {
+  const world = await startSignedIn({ config: { session: { idleSeconds: 100 } } });
+  const { browser } = world;
+  const stream = await beginAnswer(world, browser, events);
+  const download = await beginAnswer(world, browser, { 'content-length': '1000' });
+  const waiting = await beginCall(world, browser);
+  vi.advanceTimersByTime(101_000);
+  await within(3, Promise.all([stream.closed, download.closed]), 'the API still answers');
+  await completed(stream, 'the stream did not end');
+  expect(read(stream)).toEqual({ status: 200, complete: true, body: 'data: 1\n\n' });
+  expect(finalOf(await within(5, download.wire.ended(), 'the answer goes on')).complete).toBe(false);
+  // A long report, say: to wait for it is not to be idle.
+  waiting.response.end('done');
+  expect(finalOf(await within(5, waiting.wire.answered(), 'no answer came'))).toMatchObject({ status: 200 });
+  expect((await browser.fetch('/api/next')).at('code')).toBe('session_expired');
 });
 
 describe('those of other sessions go on', () => {
@@ -343,16 +355,24 @@ describe('a call that has not reached the API when its session ends', () => {
     expect(api.requests.map(({ url }) => url)).toEqual(['/other']);
   });
 
-  test('does not reach it with the rest of its upload', async () => {
-    const world = await startSignedIn();
+  test.each([
+    ['a sign-out', signOut, {}],
+    ['the lifetime', () => vi.advanceTimersByTime(1001_000), { lifetimeSeconds: 1000 }],
+    ['the idle timeout', () => vi.advanceTimersByTime(101_000), { idleSeconds: 100 }],
+  ] as const)('does not reach it with the rest of its upload after %s', async (_how, end, session) => {
+    const world = await startSignedIn({ config: { session } });
     const { browser, api, server } = world;
+    const tab = browser.clone();
     const wire = openWire(server.port, 'POST');
-    wire.write(`${callHead(browser, 'POST', '/api/x')}Content-Length: 1000\r\n\r\n${'x'.repeat(500)}`);
-    await browser.fetch('/api/other');
-    await signOut(world);
+    wire.write(`${callHead(tab, 'POST', '/api/x')}Content-Length: 1000\r\n\r\n${'x'.repeat(500)}`);
+    await tab.fetch('/api/other');
+    await end(world);
     wire.write('x'.repeat(500));
     expect(problemOf(await within(5, wire.answered(), 'no refusal came'))).toEqual(sessionExpired);
     expect(api.requests.map(({ url }) => url)).toEqual(['/other']);
+    const kept = openWire(server.port);
+    kept.write(`${callHead(tab, 'GET', '/api/y')}\r\n`);
+    expect(finalOf(await within(5, kept.answered(), 'no answer')).status).toBe(401);
   });
 
   test('is refused while it waits for a new token', async () => {
