@@ -142,15 +142,11 @@ function allSessionNames(names: CookieNames): string[] {
 export function isOwnCookie(name: string, { secure }: CookieNames): boolean {
   const folded = name.toLowerCase();
   const plain = folded.startsWith(securePrefix) ? folded.slice(securePrefix.length) : secure ? '' : folded;
-  return (
-    isSessionCookie(plain, { session: 'session' }) ||
-    isLoginCookie(plain, { loginPrefix: 'login-' }) ||
-    plain === 'logout'
-  );
+  return isSessionCookie(plain, { session: 'session' }) || plain.startsWith('login-') || plain === 'logout';
 }
 
 /** Whether a name is a login transaction's: `<prefix><time>-<hash of the state>`. */
-export function isLoginCookie(name: string, { loginPrefix }: Pick<CookieNames, 'loginPrefix'>): boolean {
+export function isLoginCookie(name: string, { loginPrefix }: CookieNames): boolean {
   return name.startsWith(loginPrefix) && /^[0-9a-z]{8}-[\w-]{10}$/.test(name.slice(loginPrefix.length));
 }
 

@@ -41,9 +41,21 @@ function arrive(browser: BrowserClient, answer: Exchange): void {
   for (const line of answer.setCookies) browser.cookies.store(line, browser.origin);
 }
 
+const asBob = '/bff/login?prompt=login&login_hint=bob';
+
 /** In the tab that is looked at, whoever the provider takes the person for. */
 function signInAsBob(browser: BrowserClient): Promise<unknown> {
-  return browser.navigate('/bff/login?prompt=login&login_hint=bob', { initiator: browser.origin });
+  return browser.navigate(asBob, { initiator: browser.origin });
+}
+
+/** The same, up to the way back; what it answers completes the sign-in. */
+async function beginAsBob(browser: BrowserClient, { issuer }: World['provider']): Promise<() => Promise<unknown>> {
+  const stopped = await browser.navigate(asBob, {
+    initiator: browser.origin,
+    stopBefore: (url) => url.pathname === '/bff/callback',
+  });
+  const back = new URL(stopped.headers.location ?? '', stopped.url);
+  return () => browser.navigate(back.href, { initiator: issuer });
 }
 
 /** The API's answer to the next call waits until it is released. */
@@ -63,15 +75,22 @@ async function expectBobIn(browser: BrowserClient): Promise<void> {
 
 interface End {
   readonly how: string;
+  /** Whether its cookie still opens, and tells which session it was. */
+  readonly isReadable: boolean;
   readonly end: (tabs: Tabs) => unknown;
   readonly options?: WorldOptions;
 }
 
 /** What has become of the session that the tabs share, or of its cookie. */
 const ends: readonly End[] = [
-  { how: 'was signed out', end: ({ browser }) => browser.clone().fetch('/bff/logout', { method: 'POST' }) },
+  {
+    how: 'was signed out',
+    isReadable: true,
+    end: ({ browser }) => browser.clone().fetch('/bff/logout', { method: 'POST' }),
+  },
   {
     how: 'outlived its lifetime, though its cookie was kept',
+    isReadable: true,
     options: { config: { session: { lifetimeSeconds: 1000 } } },
     end({ browser }) {
       const cookie = browser.cookies.get('session');
@@ -81,11 +100,13 @@ const ends: readonly End[] = [
   },
   {
     how: 'was idle',
+    isReadable: true,
     options: { config: { session: { idleSeconds: 100 } } },
     end: () => vi.advanceTimersByTime(101_000),
   },
   {
     how: 'lost its refresh token',
+    isReadable: true,
     end({ browser, provider }) {
       vi.advanceTimersByTime(expiredMs);
       provider.revokeGrants('alice');
@@ -94,23 +115,22 @@ const ends: readonly End[] = [
   },
   {
     how: 'can’t be read any more',
+    isReadable: false,
     end: ({ browser }) => browser.cookies.replace('session', (value) => value.slice(0, -1)),
   },
   {
     how: 'is sealed with a secret that is gone',
+    isReadable: false,
     end: ({ restart }) => restart({ secrets: ['another one, of 32 characters or more'] }),
   },
 ];
 
 describe.each(ends)('after a session that $how, and a sign-in,', ({ end, options }) => {
-  test.each([
-    ['GET', '/bff/session'],
-    ['POST', '/bff/refresh'],
-  ])('an earlier answer of %s %s leaves the new session alone', async (method, path) => {
+  test('an earlier answer of POST /bff/refresh leaves the new session alone', async () => {
     const tabs = await startSignedIn(options);
     const { browser } = tabs;
     await end(tabs);
-    const answer = await askEarly(browser, path, method);
+    const answer = await askEarly(browser, '/bff/refresh', 'POST');
     expect([answer.status, answer.json()]).toEqual([200, { authenticated: false, loginUrl: '/bff/login' }]);
     await signInAsBob(browser);
     arrive(browser, answer);
@@ -129,18 +149,34 @@ describe.each(ends)('after a session that $how, and a sign-in,', ({ end, options
   });
 });
 
-describe('a session in several cookies', () => {
-  test('one of which is lost is no session, and what is left of it is not deleted from under the next', async () => {
-    const tabs = await startSignedIn({ provider: { settings: { accessTokenPadding: 5000 } } });
-    const { browser } = tabs;
-    browser.cookies.remove('session.2');
-    const answer = await askEarly(browser, '/bff/session');
-    expect(answer.at('authenticated')).toBe(false);
-    await signInAsBob(browser);
-    expect(browser.cookies.for(browser.origin).length).toBeGreaterThan(1);
-    arrive(browser, answer);
-    await expectBobIn(browser);
-  });
+describe.each(ends.filter(({ isReadable }) => isReadable))(
+  'while a session that $how gives way to another',
+  (story) => {
+    test('an answer of GET /bff/session leaves the new one alone', async () => {
+      const tabs = await startSignedIn(story.options);
+      const { browser, provider } = tabs;
+      await story.end(tabs);
+      const complete = await beginAsBob(browser, provider);
+      const answer = await askEarly(browser, '/bff/session');
+      expect([answer.status, answer.json()]).toEqual([200, { authenticated: false, loginUrl: '/bff/login' }]);
+      await complete();
+      arrive(browser, answer);
+      await expectBobIn(browser);
+    });
+  },
+);
+
+test('a sign-out whose revocation takes until another person has signed in leaves that one’s session alone', async () => {
+  const { browser, provider } = await startSignedIn();
+  const gate = provider.hold('revocation');
+  const signedOut = askEarly(browser, '/bff/logout', 'POST');
+  await gate.arrived;
+  await signInAsBob(browser);
+  gate.release();
+  const answer = await signedOut;
+  expect(answer.setCookies.filter((line) => line.startsWith('session'))).toEqual([]);
+  arrive(browser, answer);
+  await expectBobIn(browser);
 });
 
 describe('an answer that waits while somebody else signs in', () => {

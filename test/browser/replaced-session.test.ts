@@ -134,12 +134,14 @@ test('an answer about a session that had ended, held up on its way, leaves the s
   elsewhereOpen.cookies.put({ name: '__Host-Http-session', value: alices, domain: 'app.example.test', secure: true });
   await elsewhereOpen.fetch('/bff/logout', { method: 'POST' });
 
+  world.provider.revokeSession();
+  world.provider.settings.login = 'form';
+  const page = await context.newPage();
+  await page.goto(asBob);
   const gate = sites.holdAnswer('app.example.test', '/bff/session');
   await first.evaluate(`window.late = fetch('/bff/session').then((answer) => answer.json()); undefined`);
   await within(5, gate.arrived, 'the tab did not ask');
-  const page = await context.newPage();
-  world.provider.revokeSession();
-  await page.goto(asBob);
+  await page.getByRole('button', { name: 'Sign in' }).click();
   await page.waitForURL(`${app}/`);
   gate.release();
   expect(await first.evaluate('late')).toMatchObject({ authenticated: false });
