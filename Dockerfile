@@ -38,7 +38,7 @@ EXPOSE 3000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --start-interval=1s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.SALLYPORT_OPS_PORT}/livez`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 # The exec form: node is PID 1 and gets the SIGTERM itself; the server drains, then exits.
-ENTRYPOINT ["node", "dist/cli.js"]
+ENTRYPOINT ["node", "dist/cli/main.js"]
 CMD ["start"]
 
 # `docker build --target demo .`: the example SPA and its API, for docker-compose.yml.

@@ -8,30 +8,31 @@ import type { Duplex } from 'node:stream';
 import { getRequestListener } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono } from 'hono';
-import { attachTo, refuseAmbiguous, trackResponse, useOriginForm, type ServerObserver } from './attach.ts';
-import { resolveConfig, type Config, type ConfigInput } from './config.ts';
+import { attachTo, refuseAmbiguous, trackResponse, useOriginForm, type ServerObserver } from './http/attach.ts';
+import { resolveConfig, type Config, type ConfigInput } from './config/config.ts';
 import { detach } from './detached.ts';
-import { createLoginGate } from './endpoints/app-page.ts';
+import { createLoginGate } from './endpoints/login-gate.ts';
 import { createCallback } from './endpoints/callback.ts';
 import type { BffContext, BffEnv } from './endpoints/endpoint.ts';
 import { createLogin } from './endpoints/login.ts';
 import { createLogout } from './endpoints/logout.ts';
 import { createSessionEndpoints, personalClaims } from './endpoints/session.ts';
-import { asBffError, BffError } from './errors.ts';
+import { asBffError, BffError } from './http/errors.ts';
 import { createEvents, type Events } from './events.ts';
-import { renderFailure } from './failures.ts';
-import { createAddressReader } from './inbound.ts';
+import { renderError } from './http/problem.ts';
+import { createClientAddressResolver } from './http/client-address.ts';
 import { createProvider } from './oidc/provider.ts';
-import { createOutbound } from './outbound.ts';
+import { createConnectionPools } from './upstream/connection-pool.ts';
+import { createProviderFetch } from './upstream/provider-fetch.ts';
 import { createApiProxy, type ApiUpstream } from './proxy/api.ts';
 import { createCallSlots } from './proxy/call-slots.ts';
-import { createDevServerProxy } from './proxy/dev-server.ts';
-import { createOpenSockets } from './proxy/open-sockets.ts';
+import { createDevServerProxy } from './spa/dev-server.ts';
+import { createOpenSockets } from './proxy/websocket/open-sockets.ts';
 import { createSessionBoundList } from './proxy/session-bound.ts';
-import { createUpgrade } from './proxy/upgrade.ts';
+import { createUpgrade } from './proxy/websocket/upgrade.ts';
 import { createSessions } from './session/sessions.ts';
 import { createLoginTransactions } from './session/transactions.ts';
-import { createSpaFolder } from './spa.ts';
+import { createSpaFolder } from './spa/folder.ts';
 import { createMemoryStore } from './store/memory.ts';
 import { createRedisStore } from './store/redis.ts';
 import type { Store } from './store/store.ts';
@@ -100,12 +101,13 @@ export function assembleBff(
 ): AssembledBff {
   const events = createEvents();
   const store = options.store ?? createStore(config, events);
-  const outbound = createOutbound();
-  const provider = createProvider(config, { outbound, events });
+  const pools = createConnectionPools();
+  const providerFetch = createProviderFetch();
+  const provider = createProvider(config, { fetch: providerFetch.fetch, events });
   const sessions = createSessions(config, { store, events });
   const transactions = createLoginTransactions(config, { store, events });
   const refresher = createRefresher(config, { provider, sessions, store, events });
-  const readAddress = createAddressReader(config.trustedProxies);
+  const resolveClientAddress = createClientAddressResolver(config.trustedProxies);
   const newRequestId = createRequestIds();
   const deps = {
     config,
@@ -118,12 +120,12 @@ export function assembleBff(
   };
   const bound = createSessionBoundList({ sessions, events });
   const slots = createCallSlots();
-  const apis = createApiProxy(config, { sessions, refresher, outbound, bound, slots, readAddress });
+  const apis = createApiProxy(config, { sessions, refresher, pools, bound, slots, resolveClientAddress });
   const openSockets = createOpenSockets(bound);
   const devServer =
     config.spa?.devServer === undefined
       ? undefined
-      : createDevServerProxy(config, new URL(config.spa.devServer), { outbound, bound });
+      : createDevServerProxy(config, new URL(config.spa.devServer), { pools, bound });
 
   const app = new Hono<BffEnv>();
   app.onError((error, c) => {
@@ -181,7 +183,7 @@ export function assembleBff(
       if (gated !== undefined) return gated;
       if (folder !== undefined) return folder.fetch(c.req.raw);
       const { incoming, outgoing } = nodeOf(c);
-      await devServer?.(incoming, outgoing);
+      await devServer?.handle(incoming, outgoing);
       return alreadySent(outgoing);
     });
   }
@@ -219,7 +221,7 @@ export function assembleBff(
     const failure = asBffError(error);
     const id = requestIdOf(request);
     onFailure(failure, id, request);
-    return renderFailure(failure, { headers, id }, config);
+    return renderError(failure, { headers, id }, config);
   }
 
   /** One id for a request, whichever way it goes. */
@@ -232,11 +234,12 @@ export function assembleBff(
   const upgrade = createUpgrade(config, {
     sessions,
     refresher,
-    outbound,
+    pools,
     openSockets,
     bound,
     slots,
-    readAddress,
+    devServer: devServer?.webSockets,
+    resolveClientAddress,
     renderFailed: (error, request) => renderFailed(error, request.headers, request),
   });
   provider.start();
@@ -298,7 +301,7 @@ export function assembleBff(
       provider.close();
       await refresher.idle();
       openSockets.destroy();
-      await outbound.close();
+      await Promise.all([pools.close(), providerFetch.close()]);
       await store.close();
     },
   };

@@ -7,11 +7,11 @@ export {
   type ConfigFault,
   type ConfigFile,
   type ConfigInput,
-} from './config.ts';
-export { BffError, errorCodes, type ErrorCode } from './errors.ts';
+} from './config/config.ts';
+export { BffError, errorCodes, type ErrorCode } from './http/errors.ts';
 export type { BffEvent, Events, SessionEnd } from './events.ts';
 export type { SessionView } from './endpoints/session.ts';
-export { startServer, type RunningServer, type ServerOptions } from './server.ts';
+export { startServer, type RunningServer, type ServerOptions } from './server/server.ts';
 export { createMemoryStore } from './store/memory.ts';
 export type { Store } from './store/store.ts';
 export type { Claims } from './token-set.ts';

@@ -16,8 +16,3 @@ export type Claims = Readonly<Record<string, unknown>>;
 export function idTokenClaims(idToken: string): Claims {
   return JSON.parse(Buffer.from(idToken.split('.')[1] ?? '', 'base64url').toString()) as Claims;
 }
-
-/** The clock of sessions and tokens: seconds since 1970. */
-export function nowSeconds(): number {
-  return Math.floor(Date.now() / 1000);
-}

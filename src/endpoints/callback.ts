@@ -4,11 +4,12 @@
  * earlier session came in the transaction, and left-over cookies are deleted unseen.
  */
 import type { IncomingHttpHeaders } from 'node:http';
-import { BffError } from '../errors.ts';
-import { isAppPath, isNoNavigation } from '../inbound.ts';
+import { BffError } from '../http/errors.ts';
+import { isAppPath } from '../http/return-to.ts';
+import { isPrefetchOrSubresource } from '../http/navigation.ts';
 import type { Grant } from '../oidc/provider.ts';
-import { repostPage, samesiteRedirectPage, type Page } from '../pages.ts';
-import type { LiveSession } from '../session/sessions.ts';
+import { repostPage, sameSiteRedirectPage, type Page } from '../http/pages.ts';
+import type { SessionEntry } from '../session/sessions.ts';
 import type { LoginTransaction } from '../session/transactions.ts';
 import { appendCookies, headersOf, sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
 
@@ -56,7 +57,7 @@ export function createCallback({ config, events, provider, sessions, transaction
   async function complete(c: BffContext, parameters: URLSearchParams): Promise<Response> {
     const headers = headersOf(c);
     // A prefetch or a frame must not burn the transaction.
-    if (isNoNavigation(headers)) {
+    if (isPrefetchOrSubresource(headers)) {
       throw new BffError('request_invalid', 'The end of a sign-in is a navigation of the browser.');
     }
     const state = single(parameters, 'state');
@@ -74,14 +75,14 @@ export function createCallback({ config, events, provider, sessions, transaction
 
   function continuePage(parameters: URLSearchParams): Page {
     const query = new URLSearchParams([...parameters, [continuedParameter, '1']]);
-    return samesiteRedirectPage('Signing in', `${config.basePath}/callback?${query.toString()}`);
+    return sameSiteRedirectPage('Signing in', `${config.basePath}/callback?${query.toString()}`);
   }
 
   async function finish(c: BffContext, parameters: URLSearchParams, transaction: LoginTransaction): Promise<Response> {
     if (responseParameters.some((name) => single(parameters, name) === null)) {
       throw invalid('The answer holds a parameter twice.');
     }
-    if (!(await provider.isFromProvider(parameters))) throw invalid('The answer comes from another provider.');
+    if (!(await provider.hasExpectedIssuer(parameters))) throw invalid('The answer comes from another provider.');
     const error = parameters.get('error');
     if (error !== null) return refused(c, error, transaction);
     if (!parameters.get('code')) throw invalid('The answer carries no code.');
@@ -90,14 +91,14 @@ export function createCallback({ config, events, provider, sessions, transaction
     appendCookies(c, cookies);
     await endEarlierSession(c, transaction);
     events.emit({ type: 'login.succeeded', session: live.label, subject: grant.subject });
-    return sendBack(c, transaction.returnTo);
+    return redirectToApp(c, transaction.returnTo);
   }
 
   /** A session that no cookie can hold is none: its tokens must not stay good, and the earlier session stays. */
-  async function beginSession({ tokens, userInfo }: Grant): Promise<{ live: LiveSession; cookies: string[] }> {
+  async function beginSession({ tokens, userInfo }: Grant): Promise<{ live: SessionEntry; cookies: string[] }> {
     try {
       const live = await sessions.begin(tokens, userInfo);
-      return { live, cookies: sessions.firstCookies(live) };
+      return { live, cookies: sessions.loginCookies(live) };
     } catch (error) {
       const { refreshToken } = tokens;
       const revocation = refreshToken === undefined ? undefined : provider.revoke(refreshToken, 'refresh_token');
@@ -126,13 +127,13 @@ export function createCallback({ config, events, provider, sessions, transaction
     if (replaces !== undefined && replaces.id !== shown?.session.id) await sessions.replace(replaces);
   }
 
-  function sendBack(c: BffContext, asked: string): Response {
+  function redirectToApp(c: BffContext, asked: string): Response {
     // Looked at once more: a deployment may have made an API route of it since the sign-in began.
     const returnTo = isAppPath(asked, config) ? asked : '/';
     // The navigation that follows a redirect is still cross-site and comes without the Strict cookie. The SPA's
     // document doesn't need it; a page that requires a login does, and is reached by a navigation from here.
     return config.spa?.requireLogin === true
-      ? sendPage(c, samesiteRedirectPage('Signed in', returnTo))
+      ? sendPage(c, sameSiteRedirectPage('Signed in', returnTo))
       : c.redirect(returnTo, 302);
   }
 
@@ -140,7 +141,7 @@ export function createCallback({ config, events, provider, sessions, transaction
     if (silent && needsInteraction.has(error)) {
       const url = new URL(returnTo, config.origin);
       url.searchParams.set('login', 'required');
-      return sendBack(c, `${url.pathname}${url.search}${url.hash}`);
+      return redirectToApp(c, `${url.pathname}${url.search}${url.hash}`);
     }
     // What came in the URL is shown only if it looks like an error code (RFC 6749 4.1.2.1), never its description.
     const code = /^[a-z_]{1,40}$/.test(error) ? error : 'unknown error';

@@ -1,10 +1,10 @@
 /** What all endpoints share: their dependencies and how they answer. */
 import type { Context } from 'hono';
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import type { Provider } from '../oidc/provider.ts';
-import type { Page } from '../pages.ts';
+import type { Page } from '../http/pages.ts';
 import type { LoginTransactions } from '../session/transactions.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { Claims } from '../token-set.ts';

@@ -1,13 +1,14 @@
 /** `GET /bff/login`: begins a login transaction and sends the browser to the provider (OpenID Connect Core 3.1.2.1). */
-import { BffError } from '../errors.ts';
-import { isNavigation, parseReturnTo } from '../inbound.ts';
+import { BffError } from '../http/errors.ts';
+import { parseReturnTo } from '../http/return-to.ts';
+import { isNavigation } from '../http/navigation.ts';
 import { appendCookies, headersOf, loginPath, single, type BffContext, type EndpointDeps } from './endpoint.ts';
 
 /** Parameters that a SPA may always pass on: none of them widens what is granted. */
-const passedOn = ['prompt', 'login_hint', 'max_age', 'acr_values', 'ui_locales'];
+const forwardedParameters = ['prompt', 'login_hint', 'max_age', 'acr_values', 'ui_locales'];
 
 export function createLogin({ config, events, provider, sessions, transactions }: EndpointDeps) {
-  const allowed = [...passedOn, ...config.login.allowParams];
+  const allowed = [...forwardedParameters, ...config.login.allowParams];
 
   return async function login(c: BffContext): Promise<Response> {
     const headers = headersOf(c);

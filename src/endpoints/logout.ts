@@ -4,14 +4,15 @@
  */
 import { timingSafeEqual } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BffError } from '../errors.ts';
-import { demandOwnOrigin, isNoNavigation } from '../inbound.ts';
-import { samesiteRedirectPage } from '../pages.ts';
+import { BffError } from '../http/errors.ts';
+import { requireSameOrigin } from '../http/same-origin.ts';
+import { isPrefetchOrSubresource } from '../http/navigation.ts';
+import { sameSiteRedirectPage } from '../http/pages.ts';
 import { cookieNames, cookiePairs, maximumCookieBytes } from '../session/cookies.ts';
-import type { LiveSession, OpenedSession } from '../session/sessions.ts';
+import type { SessionEntry, OpenedSession } from '../session/sessions.ts';
 import { createSealer } from '../session/seal.ts';
 import { pack, unpack } from '../session/packing.ts';
-import { nowSeconds } from '../token-set.ts';
+import { nowSeconds } from '../clock.ts';
 import { appendCookies, headersOf, sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
 
 /** The way out waits no longer than this for the provider to revoke the refresh token. */
@@ -23,7 +24,7 @@ const ticketSeconds = 60;
  * Asks for a page between a form and the provider: the app's `form-action 'self'` (CSP 3 6.4.2) would else stop the
  * redirects that follow a form.
  */
-const pausing = 'pause';
+const interstitialParameter = 'pause';
 
 /** A session that ended here, and is to be ended at the provider. */
 interface Ticket {
@@ -39,33 +40,35 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
   async function get(c: BffContext): Promise<Response> {
     const headers = headersOf(c);
     // A browser that fetches links ahead must not sign anybody out.
-    if (isNoNavigation(headers)) {
+    if (isPrefetchOrSubresource(headers)) {
       throw new BffError('request_invalid', 'Sign-out by a link is a navigation of the browser.');
     }
-    if (new URL(c.req.url).searchParams.has(pausing)) {
-      return sendPage(c, samesiteRedirectPage('Signing out', `${config.basePath}/logout`));
+    if (new URL(c.req.url).searchParams.has(interstitialParameter)) {
+      return sendPage(c, sameSiteRedirectPage('Signing out', `${config.basePath}/logout`));
     }
     const opened = await sessions.open(headers.cookie);
     if (opened.state === 'live') {
-      demandSid(c, opened.live);
+      requireLogoutSid(c, opened.live);
       await end(opened.live);
     }
     clearCookies(c, opened);
-    const ticket = opened.state === 'live' ? { idToken: opened.live.session.tokens.idToken } : await takeTicket(c);
-    return c.redirect(await wayOut(ticket), 302);
+    const ticket =
+      opened.state === 'live' ? { idToken: opened.live.session.tokens.idToken } : await consumeLogoutTicket(c);
+    return c.redirect(await logoutRedirect(ticket), 302);
   }
 
   /** A fetch, answered with where to navigate; or a form, sent there. */
   async function post(c: BffContext): Promise<Response> {
     const headers = headersOf(c);
-    demandOwnOrigin(c.req.method, headers, config);
+    requireSameOrigin(c.req.method, headers, config);
     const opened = await sessions.open(headers.cookie);
     const live = opened.state === 'live' ? opened.live : undefined;
     if (live !== undefined) await end(live);
     clearCookies(c, opened);
-    const location = live === undefined ? config.logout.returnTo : await giveTicket(c, live.session.tokens.idToken);
+    const location =
+      live === undefined ? config.logout.returnTo : await issueLogoutTicket(c, live.session.tokens.idToken);
     if (headers['sec-fetch-mode'] !== 'navigate') return c.json({ location });
-    return c.redirect(live === undefined ? location : `${location}?${pausing}`, 303);
+    return c.redirect(live === undefined ? location : `${location}?${interstitialParameter}`, 303);
   }
 
   /**
@@ -77,7 +80,7 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
     appendCookies(c, sessions.clearCookies(headersOf(c).cookie));
   }
 
-  async function end(live: LiveSession): Promise<void> {
+  async function end(live: SessionEntry): Promise<void> {
     await sessions.end(live, 'logout');
     const { refreshToken, accessToken } = live.session.tokens;
     const revocation = (
@@ -89,7 +92,7 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
   }
 
   /** Without a session there is nothing to end at the provider either: straight to the end. */
-  async function wayOut(ticket: Ticket | undefined): Promise<string> {
+  async function logoutRedirect(ticket: Ticket | undefined): Promise<string> {
     const end = ticket === undefined ? undefined : await provider.endSessionUrl(ticket.idToken);
     return end ?? config.logout.returnTo;
   }
@@ -98,7 +101,7 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
    * The provider's address carries the ID token as a hint, and no token may reach a script: it gets an address of ours,
    * and the ID token waits in a sealed cookie.
    */
-  async function giveTicket(c: BffContext, idToken: string): Promise<string> {
+  async function issueLogoutTicket(c: BffContext, idToken: string): Promise<string> {
     const line = await ticketCookie(idToken);
     // Without the hint the provider may ask the person; a cookie that the browser drops would leave them signed in there.
     appendCookies(c, [line.length <= maximumCookieBytes ? line : await ticketCookie(undefined)]);
@@ -110,7 +113,7 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
     return `${names.logout}=${ticket}; Max-Age=${ticketSeconds}${ticketAttributes}`;
   }
 
-  async function takeTicket(c: BffContext): Promise<Ticket | undefined> {
+  async function consumeLogoutTicket(c: BffContext): Promise<Ticket | undefined> {
     const tickets = [...cookiePairs(headersOf(c).cookie ?? '')].filter(([name]) => name === names.logout);
     const [ticket] = tickets;
     if (ticket === undefined) return undefined;
@@ -125,7 +128,7 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
   return { get, post };
 }
 
-function demandSid(c: BffContext, live: LiveSession): void {
+function requireLogoutSid(c: BffContext, live: SessionEntry): void {
   const sid = single(new URL(c.req.url).searchParams, 'sid') ?? '';
   const [given, expected] = [Buffer.from(sid), Buffer.from(live.session.id)];
   if (given.length === expected.length && timingSafeEqual(given, expected)) return;

@@ -1,8 +1,9 @@
 /** `GET /bff/session` and `POST /bff/refresh`: what the SPA may know of its session. Never a token. */
-import { BffError } from '../errors.ts';
-import { demandOwnOrigin } from '../inbound.ts';
-import type { LiveSession, OpenedSession } from '../session/sessions.ts';
-import { idTokenClaims, nowSeconds, type Claims } from '../token-set.ts';
+import { BffError } from '../http/errors.ts';
+import { requireSameOrigin } from '../http/same-origin.ts';
+import type { SessionEntry, OpenedSession } from '../session/sessions.ts';
+import { idTokenClaims, type Claims } from '../token-set.ts';
+import { nowSeconds } from '../clock.ts';
 import { appendCookies, headersOf, loginPath, type BffContext, type EndpointDeps } from './endpoint.ts';
 
 /** The answer of `/bff/session`. Times are ISO 8601 beside relative seconds; null means 'no such limit'. */
@@ -42,7 +43,7 @@ export function createSessionEndpoints({ config, sessions, transactions, refresh
   /** Reading it never prolongs the session. */
   async function read(c: BffContext): Promise<Response> {
     const headers = headersOf(c);
-    demandOwnOrigin(c.req.method, headers, config, true);
+    requireSameOrigin(c.req.method, headers, config, true);
     const begunBefore = sessions.begun();
     const opened = await sessions.open(headers.cookie);
     // The cookie of a session that is over goes, unless this answer could overtake a login's and delete the session that
@@ -57,7 +58,7 @@ export function createSessionEndpoints({ config, sessions, transactions, refresh
 
   async function refresh(c: BffContext): Promise<Response> {
     const headers = headersOf(c);
-    demandOwnOrigin(c.req.method, headers, config);
+    requireSameOrigin(c.req.method, headers, config);
     const opened = await sessions.open(headers.cookie);
     if (opened.state === 'live') {
       await refreshOrEnd(opened.live);
@@ -67,9 +68,9 @@ export function createSessionEndpoints({ config, sessions, transactions, refresh
   }
 
   /** A refresh that ends the session is told as that: by the answer that there is none. */
-  async function refreshOrEnd(live: LiveSession): Promise<void> {
+  async function refreshOrEnd(live: SessionEntry): Promise<void> {
     try {
-      await refresher.refreshOnRequest(live);
+      await refresher.refreshNow(live);
     } catch (error) {
       if (!(error instanceof BffError) || error.code !== 'session_expired') throw error;
     }
@@ -83,7 +84,7 @@ export function createSessionEndpoints({ config, sessions, transactions, refresh
     return c.json(viewOf(opened.live));
   }
 
-  function viewOf(live: LiveSession): SessionView {
+  function viewOf(live: SessionEntry): SessionView {
     const { createdAt, tokens, userInfo, id } = live.session;
     const expiresAt = sessions.endsAt(live);
     const idleExpiresAt = sessions.idleEndsAt(live);

@@ -3,7 +3,7 @@
  * hand out keys of their own, and with them sign people in as anyone.
  */
 import type { ServerMetadata } from 'openid-client';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 
 /** Every member of the metadata that Sallyport fetches, or sends browsers to. */
 const members = [

@@ -2,7 +2,7 @@
  * Spares a provider that is down: after some failures in a row nobody asks it for a while, and calls fail at once. Then
  * one call tries whether it is back, and the others wait for that one's outcome.
  */
-import { BffError } from '../errors.ts';
+import { BffError } from '../http/errors.ts';
 
 const failuresUntilOpen = 5;
 const firstPauseMs = 1000;

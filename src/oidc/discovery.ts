@@ -4,9 +4,9 @@
  * costs nothing but the calls that need it.
  */
 import * as client from 'openid-client';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import { detach } from '../detached.ts';
-import { BffError } from '../errors.ts';
+import { BffError } from '../http/errors.ts';
 import type { Events } from '../events.ts';
 import type { ProviderAddresses } from './addresses.ts';
 
@@ -45,7 +45,7 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
       const fetched = discovered.serverMetadata();
       // openid-client doesn't compare the issuer where it was given the document's own address (Discovery 4.3).
       if (fetched.issuer !== config.issuer) throw new IssuerMismatch(config.issuer, fetched.issuer);
-      demandEndpoints(fetched);
+      requireEndpoints(fetched);
       addresses.requireSecure(fetched);
       if (metadata === undefined) events.emit({ type: 'provider.discovered' });
       metadata = fetched;
@@ -89,7 +89,7 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
 
 const required = ['authorization_endpoint', 'token_endpoint', 'jwks_uri'] as const;
 
-function demandEndpoints(metadata: client.ServerMetadata): void {
+function requireEndpoints(metadata: client.ServerMetadata): void {
   const missing = required.filter((name) => metadata[name] === undefined);
   if (missing.length > 0) throw new Error(`The provider's metadata names no ${missing.join(', no ')}.`);
 }

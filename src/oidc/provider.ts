@@ -5,11 +5,11 @@
  */
 import { LRUCache } from 'lru-cache';
 import * as client from 'openid-client';
-import type { Config } from '../config.ts';
-import { BffError } from '../errors.ts';
+import type { Config } from '../config/config.ts';
+import { BffError } from '../http/errors.ts';
 import type { Events } from '../events.ts';
-import type { Outbound } from '../outbound.ts';
-import { idTokenClaims, nowSeconds, type Claims, type TokenSet } from '../token-set.ts';
+import { idTokenClaims, type Claims, type TokenSet } from '../token-set.ts';
+import { nowSeconds } from '../clock.ts';
 import { createProviderAddresses } from './addresses.ts';
 import { createCircuitBreaker } from './circuit-breaker.ts';
 import { createDiscovery } from './discovery.ts';
@@ -24,8 +24,8 @@ const clockToleranceSeconds = 30;
 const keyRefetchesPerMinute = 5;
 
 /** openid-client fetches older keys anew, for each grant by itself: they are renewed before. */
-const keysLastSeconds = 300;
-const renewKeysAfterSeconds = 240;
+const jwksMaxAgeSeconds = 300;
+const jwksRefreshAfterSeconds = 240;
 
 /** Beyond what is in flight, token responses that could not be verified yet are kept for this long. */
 const unverifiedMs = 10 * 60 * 1000;
@@ -59,11 +59,11 @@ type KeySet = Parameters<typeof client.setJwksCache>[1];
 type Fetch = (url: string, options: client.CustomFetchOptions) => Promise<Response>;
 type TokenResponse = Awaited<ReturnType<typeof client.refreshTokenGrant>>;
 
-export function createProvider(config: Config, deps: { readonly outbound: Outbound; readonly events: Events }) {
-  const { outbound, events } = deps;
+export function createProvider(config: Config, deps: { readonly fetch: typeof fetch; readonly events: Events }) {
+  const { events } = deps;
   const redirectUri = `${config.origin}${config.basePath}/callback`;
   const addresses = createProviderAddresses(config);
-  const providerFetch = addresses.guard(outbound.providerFetch);
+  const providerFetch = addresses.guard(deps.fetch);
   const discovery = createDiscovery(config, {
     fetch: providerFetch,
     addresses,
@@ -76,7 +76,7 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
       : client.ClientSecretBasic(config.client.secret);
   const unverified = new LRUCache<string, Response>({ max: 1000, ttl: unverifiedMs });
   const breaker = createCircuitBreaker(retryAfterMs);
-  const keyRefetches: number[] = [];
+  const unknownKeyFetches: number[] = [];
   let keys: KeySet | undefined;
   let renewal: Promise<void> | undefined;
 
@@ -96,7 +96,7 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
   }
 
   /** Whether an authorization response names this provider (RFC 9207 2.4). */
-  async function isFromProvider(parameters: URLSearchParams): Promise<boolean> {
+  async function hasExpectedIssuer(parameters: URLSearchParams): Promise<boolean> {
     const metadata = await discovery.metadata();
     const issuer = parameters.get('iss');
     return issuer === null
@@ -110,9 +110,9 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
    */
   async function redeem(parameters: URLSearchParams, checks: LoginChecks): Promise<Grant> {
     const currentUrl = new URL(`${redirectUri}?${parameters.toString()}`);
-    const recorder = recordTokenResponse();
+    const recorder = replayableTokenFetch();
     try {
-      const response = await withSecondLook(recorder.fetch, callTimeoutSeconds, (configuration) =>
+      const response = await retryWithFreshKeys(recorder.fetch, callTimeoutSeconds, (configuration) =>
         client.authorizationCodeGrant(configuration, currentUrl, {
           expectedState: checks.state,
           expectedNonce: checks.nonce,
@@ -123,7 +123,7 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
       );
       return await grantOf(response, undefined);
     } catch (error) {
-      if (isInvalidGrant(error) || (isIdTokenFault(error) && (await isTokenResponse(recorder.response())))) {
+      if (isInvalidGrant(error) || (isInvalidTokenResponse(error) && (await isTokenResponse(recorder.response())))) {
         throw new BffError('authorization_failed', 'The identity provider did not confirm the sign-in.', {
           cause: error,
         });
@@ -148,9 +148,9 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
   ): Promise<RefreshAnswer> {
     const refreshToken = tokens.refreshToken ?? '';
     // A response that came but couldn't be verified (the keys' address was down) is looked at again: its token is spent.
-    const recorder = recordTokenResponse(unverified.get(key));
+    const recorder = replayableTokenFetch(unverified.get(key));
     try {
-      const response = await withSecondLook(recorder.fetch, refreshTimeoutSeconds, (configuration) =>
+      const response = await retryWithFreshKeys(recorder.fetch, refreshTimeoutSeconds, (configuration) =>
         client.refreshTokenGrant(configuration, refreshToken),
       );
       unverified.delete(key);
@@ -160,7 +160,7 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
       if (isInvalidGrant(error)) return { granted: false, reason: 'refresh_rejected', cause: error };
       const response = recorder.response();
       const complete = await isTokenResponse(response);
-      if (isIdTokenFault(error) && complete) {
+      if (isInvalidTokenResponse(error) && complete) {
         unverified.delete(key);
         return { granted: false, reason: 'refresh_id_token_invalid', cause: error };
       }
@@ -192,12 +192,12 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
     previous: { readonly tokens: TokenSet; readonly userInfo: Claims | undefined } | undefined,
   ): Promise<Grant> {
     if (response.token_type.toLowerCase() !== 'bearer') {
-      throw new IdTokenFault(`The token type is ${JSON.stringify(response.token_type)}, not Bearer.`);
+      throw new InvalidTokenResponse(`The token type is ${JSON.stringify(response.token_type)}, not Bearer.`);
     }
     const claims = response.claims();
-    if (claims !== undefined) checkIdToken(claims, previous?.tokens);
+    if (claims !== undefined) checkIdTokenClaims(claims, previous?.tokens);
     const idToken = response.id_token ?? previous?.tokens.idToken;
-    if (idToken === undefined) throw new IdTokenFault('The token response has no ID token.');
+    if (idToken === undefined) throw new InvalidTokenResponse('The token response has no ID token.');
     const subject = String(idTokenClaims(idToken)['sub']);
     return {
       subject,
@@ -227,12 +227,12 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
    * Runs a grant; if the ID token's key is unknown, fetches the keys afresh and looks at the same response once more,
    * for the code or the refresh token is spent by then. Bounded, so that a flood of odd tokens is no flood of fetches.
    */
-  async function withSecondLook<T>(
+  async function retryWithFreshKeys<T>(
     fetch: Fetch,
     timeoutSeconds: number,
     grant: (configuration: client.Configuration) => Promise<T>,
   ): Promise<T> {
-    await keepKeysFresh();
+    await refreshKeysIfStale();
     const known = keys;
     try {
       return await grant(await configuration(fetch, timeoutSeconds));
@@ -240,7 +240,7 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
       if (codeOf(error) !== 'OAUTH_KEY_SELECTION_FAILED') throw error;
       // Unless somebody has renewed them since: then these are the keys to look among.
       if (keys === known) {
-        if (renewal === undefined) countRefetch();
+        if (renewal === undefined) spendFetchBudget();
         await renewKeys();
       }
       return await grant(await configuration(fetch, timeoutSeconds));
@@ -248,24 +248,24 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
   }
 
   /** Before the code or the refresh token is spent: if the keys can't be had, nothing is lost by then. */
-  async function keepKeysFresh(): Promise<void> {
+  async function refreshKeysIfStale(): Promise<void> {
     const age = keys === undefined ? Infinity : nowSeconds() - keys.uat;
-    if (age < renewKeysAfterSeconds) return;
+    if (age < jwksRefreshAfterSeconds) return;
     try {
       await renewKeys();
     } catch (error) {
       // openid-client takes them for as long as this.
-      if (age >= keysLastSeconds) throw error;
+      if (age >= jwksMaxAgeSeconds) throw error;
     }
   }
 
-  function countRefetch(): void {
+  function spendFetchBudget(): void {
     const now = Date.now();
-    while (keyRefetches[0] !== undefined && keyRefetches[0] < now - 60_000) keyRefetches.shift();
-    if (keyRefetches.length >= keyRefetchesPerMinute) {
+    while (unknownKeyFetches[0] !== undefined && unknownKeyFetches[0] < now - 60_000) unknownKeyFetches.shift();
+    if (unknownKeyFetches.length >= keyRefetchesPerMinute) {
       throw unavailable(new Error("The provider's signing keys were fetched too often in the last minute."));
     }
-    keyRefetches.push(now);
+    unknownKeyFetches.push(now);
   }
 
   /** One fetch for all who need it. */
@@ -309,7 +309,7 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
   const fetchOnce: Fetch = (url, options) => providerFetch(url, options as RequestInit);
 
   /** A fetch that keeps the token response, to answer with it again instead of asking twice. */
-  function recordTokenResponse(known?: Response): { fetch: Fetch; response(): Response | undefined } {
+  function replayableTokenFetch(known?: Response): { fetch: Fetch; response(): Response | undefined } {
     let recorded = known;
     return {
       response: () => recorded,
@@ -323,7 +323,7 @@ export function createProvider(config: Config, deps: { readonly outbound: Outbou
 
   return {
     loginUrl,
-    isFromProvider,
+    hasExpectedIssuer,
     redeem,
     refresh,
     revoke,
@@ -349,20 +349,21 @@ function expiryOf(lifetimeSeconds: number | undefined): number | undefined {
 }
 
 /** What openid-client accepts and the specification doesn't (Core 2, 12.2). */
-function checkIdToken(claims: Claims, previous: TokenSet | undefined): void {
-  if (typeof claims['sub'] !== 'string' || claims['sub'] === '') throw new IdTokenFault('The ID token has no subject.');
+function checkIdTokenClaims(claims: Claims, previous: TokenSet | undefined): void {
+  if (typeof claims['sub'] !== 'string' || claims['sub'] === '')
+    throw new InvalidTokenResponse('The ID token has no subject.');
   if (typeof claims['iat'] === 'number' && claims['iat'] > nowSeconds() + clockToleranceSeconds) {
-    throw new IdTokenFault('The ID token was issued in the future; check the clocks.');
+    throw new InvalidTokenResponse('The ID token was issued in the future; check the clocks.');
   }
   if (previous === undefined) return;
   const before = idTokenClaims(previous.idToken);
   for (const name of ['iss', 'sub', 'aud', 'azp'] as const) {
     if (audience(claims[name]) !== audience(before[name])) {
-      throw new IdTokenFault(`The refreshed ID token has another "${name}".`);
+      throw new InvalidTokenResponse(`The refreshed ID token has another "${name}".`);
     }
   }
   if (claims['nonce'] !== undefined && before['nonce'] !== undefined && claims['nonce'] !== before['nonce']) {
-    throw new IdTokenFault('The refreshed ID token has another "nonce".');
+    throw new InvalidTokenResponse('The refreshed ID token has another "nonce".');
   }
 }
 
@@ -371,7 +372,7 @@ function audience(value: unknown): string {
   return JSON.stringify(Array.isArray(value) ? value.map(String).toSorted() : value === undefined ? [] : [value]);
 }
 
-class IdTokenFault extends Error {}
+class InvalidTokenResponse extends Error {}
 
 const idTokenFaultCodes = new Set([
   'OAUTH_INVALID_RESPONSE',
@@ -382,8 +383,8 @@ const idTokenFaultCodes = new Set([
   'OAUTH_UNSUPPORTED_OPERATION',
 ]);
 
-function isIdTokenFault(error: unknown): boolean {
-  return error instanceof IdTokenFault || idTokenFaultCodes.has(codeOf(error));
+function isInvalidTokenResponse(error: unknown): boolean {
+  return error instanceof InvalidTokenResponse || idTokenFaultCodes.has(codeOf(error));
 }
 
 /** Whether a token endpoint's answer has what every grant has (RFC 6749 5.1): else it is no answer, whatever it lacks. */

@@ -3,28 +3,29 @@
  * both ways. When the API refuses the token, it is refreshed and the call replayed once, where that is safe.
  */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import type { ApiRoute, Config } from '../config.ts';
+import type { ApiRoute, Config } from '../config/config.ts';
 import { detach } from '../detached.ts';
-import { BffError } from '../errors.ts';
-import { demandOwnOrigin, type createAddressReader } from '../inbound.ts';
-import type { Outbound } from '../outbound.ts';
+import { BffError } from '../http/errors.ts';
+import { requireSameOrigin } from '../http/same-origin.ts';
+import type { createClientAddressResolver } from '../http/client-address.ts';
+import type { ConnectionPools } from '../upstream/connection-pool.ts';
 import { cookieNames } from '../session/cookies.ts';
 import type { ClientConnection, OpenedSession, OpenSession, Sessions } from '../session/sessions.ts';
 import type { Refresher } from '../tokens/refresh.ts';
 import type { CallSlots } from './call-slots.ts';
 import { forward, type Upstream, type UpstreamRequest } from './forward.ts';
 import { requestHeaders, responseHeaders, type OwnHeaders } from './headers.ts';
-import { discardBody, takeBody, type RequestBody } from './request-body.ts';
+import { discardRest, readBody, type RequestBody } from './request-body.ts';
 import { sessionExpired, type SessionBoundList } from './session-bound.ts';
 import { createRouting } from './target.ts';
 
 export interface ApiProxyDeps {
   readonly sessions: Sessions;
   readonly refresher: Refresher;
-  readonly outbound: Outbound;
+  readonly pools: ConnectionPools;
   readonly bound: SessionBoundList;
   readonly slots: CallSlots;
-  readonly readAddress: ReturnType<typeof createAddressReader>;
+  readonly resolveClientAddress: ReturnType<typeof createClientAddressResolver>;
 }
 
 /** A route with what is worked out once. */
@@ -47,7 +48,7 @@ export type ApiProxy = ReturnType<typeof createApiProxy>;
 
 export function createApiProxy(
   config: Config,
-  { sessions, refresher, outbound, bound, slots, readAddress }: ApiProxyDeps,
+  { sessions, refresher, pools, bound, slots, resolveClientAddress }: ApiProxyDeps,
 ) {
   const names = cookieNames(config.secure);
   const routing = createRouting(config.api);
@@ -59,7 +60,7 @@ export function createApiProxy(
       route,
       {
         route,
-        pool: outbound.poolOf({ ...route, origin: route.target.origin }),
+        pool: pools.poolOf({ ...route, origin: route.target.origin }),
         bound,
         host: route.target.host,
       },
@@ -78,18 +79,18 @@ export function createApiProxy(
    */
   async function handle(request: IncomingMessage, response: ServerResponse, upstream: ApiUpstream): Promise<void> {
     const { method = 'GET', url = '/', headers } = request;
-    demandOwnOrigin(method, headers, config, upstream.route.navigations);
-    if (!upstream.route.methods.has(method)) return refuseMethod(method, upstream.route, response);
+    requireSameOrigin(method, headers, config, upstream.route.navigations);
+    if (!upstream.route.methods.has(method)) return rejectMethod(method, upstream.route, response);
     const path = routing.upstreamTarget(url, upstream.route);
     // Each of these has its answer at once for nearly every call; a promise is awaited only where there is one.
     const opening = sessions.open(headers.cookie, request.socket as ClientConnection);
-    const opened = demandSession(opening instanceof Promise ? await opening : opening);
-    const taking = takeBody(request, response, upstream.route);
+    const opened = requireSession(opening instanceof Promise ? await opening : opening);
+    const taking = readBody(request, response, upstream.route);
     const body = taking instanceof Promise ? await bodyWhileSessionLives(taking, opened) : taking;
     if (body === undefined) return;
     const call = { request, response, upstream, opened, path, body };
     try {
-      const refreshing = refresher.ensureFresh(opened.live);
+      const refreshing = refresher.refreshIfDue(opened.live);
       if (refreshing !== undefined) {
         await refreshing;
         demandGoingOn(opened);
@@ -99,7 +100,7 @@ export function createApiProxy(
       slots.acquire(upstream.route, response);
       await send(call);
     } catch (error) {
-      discardBody(body);
+      discardRest(body);
       if (response.headersSent) throw error;
       // A new session must reach the browser with whatever answer there is.
       for (const cookie of newCookies(call)) response.appendHeader('set-cookie', cookie);
@@ -119,7 +120,7 @@ export function createApiProxy(
     } catch (error) {
       // What comes of the body later has nowhere to go.
       detach(
-        taking.then((body) => body && discardBody(body)),
+        taking.then((body) => body && discardRest(body)),
         () => undefined,
       );
       throw error;
@@ -138,7 +139,10 @@ export function createApiProxy(
     const outcome = await forward(upstream, upstreamRequest(call), response, (status, headers) => {
       if (status === 401) {
         challenge = challengeOf(headers);
-        if (isStepUp(challenge) || (refresher.mayRenew(live, upstream.route.path) && !isAboutScope(challenge)))
+        if (
+          isStepUp(challenge) ||
+          (refresher.canRefreshAfterRejection(live, upstream.route.path) && !isAboutScope(challenge))
+        )
           return undefined;
       }
       return answerHeaders(call, headers);
@@ -153,7 +157,7 @@ export function createApiProxy(
   /** The second and last try; a token that is refused when new is refused for other reasons than its age. */
   async function replay(call: Call): Promise<void> {
     await forward(call.upstream, upstreamRequest(call), call.response, (status, headers) => {
-      if (status === 401) refresher.noteRefusal(call.opened.live, call.upstream.route.path);
+      if (status === 401) refresher.recordRejection(call.opened.live, call.upstream.route.path);
       return answerHeaders(call, headers);
     });
   }
@@ -162,7 +166,7 @@ export function createApiProxy(
     const session = opened.live;
     const own: OwnHeaders = {
       host: upstream.host,
-      forwardedFor: readAddress(request.socket.remoteAddress, request.headers['x-forwarded-for']).chain,
+      forwardedFor: resolveClientAddress(request.socket.remoteAddress, request.headers['x-forwarded-for']).chain,
       forwardedHost,
       forwardedProto,
       authorization: `Bearer ${session.session.tokens.accessToken}`,
@@ -185,13 +189,13 @@ export function createApiProxy(
 }
 
 /** An unreadable cookie looks like none: an outsider learns nothing from the difference. */
-export function demandSession(opened: OpenedSession): OpenSession {
+export function requireSession(opened: OpenedSession): OpenSession {
   if (opened.state === 'live') return opened;
   throw opened.state === 'over' ? sessionExpired() : new BffError('login_required', 'Sign in first.');
 }
 
 /** OPTIONS is answered here, without CORS: who may preflight is of the own origin and needs none. */
-function refuseMethod(method: string, route: ApiRoute, response: ServerResponse): void {
+function rejectMethod(method: string, route: ApiRoute, response: ServerResponse): void {
   const allow = [...route.methods, 'OPTIONS'].join(', ');
   if (method !== 'OPTIONS') {
     throw new BffError('method_not_allowed', `This route takes ${allow}.`, { headers: { allow } });

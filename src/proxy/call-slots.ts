@@ -3,8 +3,8 @@
  * client that is slow to send a small body, or a token that is being refreshed, costs the API nothing.
  */
 import type { EventEmitter } from 'node:events';
-import type { ApiRoute } from '../config.ts';
-import { BffError } from '../errors.ts';
+import type { ApiRoute } from '../config/config.ts';
+import { BffError } from '../http/errors.ts';
 
 export type CallSlots = ReturnType<typeof createCallSlots>;
 

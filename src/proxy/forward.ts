@@ -8,9 +8,9 @@
 import { STATUS_CODES, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import { Readable, type Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import { BffError } from '../errors.ts';
-import type { ConnectionPool, Lease, Taker } from '../outbound.ts';
-import type { LiveSession } from '../session/sessions.ts';
+import { BffError } from '../http/errors.ts';
+import type { ConnectionPool, Lease, PendingCall } from '../upstream/connection-pool.ts';
+import type { SessionEntry } from '../session/sessions.ts';
 import { announcedTrailers, interimHeaders, trailerFields } from './headers.ts';
 import { SessionBound, sessionExpired, type SessionBoundList } from './session-bound.ts';
 
@@ -22,7 +22,7 @@ export interface UpstreamRequest {
   readonly body: Buffer | Readable | null;
   readonly limits: UpstreamLimits;
   /** The session by which the call lives; undefined for what asks for none. */
-  readonly session: LiveSession | undefined;
+  readonly session: SessionEntry | undefined;
   /**
    * Asks for an upgrade to WebSocket and takes the connection when the upstream has switched.
    * @returns what is to be answered instead, if the connection isn't wanted any more
@@ -44,7 +44,7 @@ export interface UpstreamLimits {
  * Decides about a response when its status and headers are there.
  * @returns the headers to send to the client as a flat list, or undefined to discard the response
  */
-export type Decide = (status: number, headers: IncomingHttpHeaders) => string[] | undefined;
+export type ResponseFilter = (status: number, headers: IncomingHttpHeaders) => string[] | undefined;
 
 /** `gone`: the client went away; there is nobody to tell. */
 export type ForwardOutcome = 'sent' | 'discarded' | 'upgraded' | 'gone';
@@ -63,10 +63,10 @@ export function forward(
   upstream: Upstream,
   request: UpstreamRequest,
   response: ServerResponse,
-  decide: Decide,
+  decide: ResponseFilter,
 ): Promise<ForwardOutcome> {
   return new Promise((resolve, reject) => {
-    new Exchange(upstream, request, response, decide, resolve, reject).dispatch();
+    new UpstreamCall(upstream, request, response, decide, resolve, reject).dispatch();
   });
 }
 
@@ -76,7 +76,7 @@ const discardMs = 1000;
 /** Interim responses of one call; an API that sends more would send them for ever. */
 const maximumInterims = 128;
 
-class Exchange extends SessionBound implements Dispatcher.DispatchHandler, Taker {
+class UpstreamCall extends SessionBound implements Dispatcher.DispatchHandler, PendingCall {
   deadline = 0;
   /** Nobody waits for the answer any more. */
   left = false;
@@ -84,7 +84,7 @@ class Exchange extends SessionBound implements Dispatcher.DispatchHandler, Taker
   readonly #bound: SessionBoundList;
   readonly #request: UpstreamRequest;
   readonly #response: ServerResponse;
-  readonly #decide: Decide;
+  readonly #decide: ResponseFilter;
   readonly #resolve: (outcome: ForwardOutcome) => void;
   readonly #reject: (error: BffError) => void;
   #lease: Lease | undefined;
@@ -101,7 +101,7 @@ class Exchange extends SessionBound implements Dispatcher.DispatchHandler, Taker
     { pool, bound }: Upstream,
     request: UpstreamRequest,
     response: ServerResponse,
-    decide: Decide,
+    decide: ResponseFilter,
     resolve: (outcome: ForwardOutcome) => void,
     reject: (error: BffError) => void,
   ) {

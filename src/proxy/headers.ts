@@ -12,7 +12,7 @@ const hopByHop = words(`
 `);
 
 /** Set afresh by us or by the HTTP client, or no business of the API. */
-const ownToSet = words(`
+const setByProxy = words(`
   host content-length expect authorization cookie cookie2 x-csrf
 `);
 
@@ -45,7 +45,7 @@ const toServersInFront = words(`
 /** Grants to other origins; we grant none. */
 const grants = words('timing-allow-origin x-permitted-cross-domain-policies');
 
-const requestDropped = new Set([...hopByHop, ...ownToSet, ...identity]);
+const requestDropped = new Set([...hopByHop, ...setByProxy, ...identity]);
 const responseDropped = new Set([...hopByHop, ...aboutTheOrigin, ...toServersInFront, ...grants]);
 
 /** Verdicts by name as spelled; bounded, for clients choose the names. Saves a lower-casing per header and call. */
@@ -137,7 +137,7 @@ export function interimHeaders(headers: IncomingHttpHeaders): string[] {
 }
 
 /** What frames, routes or guards a message comes too late in a trailer (RFC 9110 6.5.1). */
-const neverTrailers = new Set(
+const forbiddenTrailers = new Set(
   words(`
     age authorization cache-control content-encoding content-length content-range content-type date expires host
     location pragma retry-after vary www-authenticate
@@ -147,7 +147,7 @@ const neverTrailers = new Set(
 /** Which of the field names in a `Trailer` header may come; undefined where none. */
 export function announcedTrailers(trailer: string): string | undefined {
   const names = trailer.split(',').map((name) => name.trim());
-  const kept = names.filter((name) => mayTrail(name.toLowerCase()));
+  const kept = names.filter((name) => isAllowedTrailer(name.toLowerCase()));
   return kept.length === 0 ? undefined : kept.join(', ');
 }
 
@@ -155,13 +155,13 @@ export function announcedTrailers(trailer: string): string | undefined {
 export function trailerFields(trailers: IncomingHttpHeaders): Record<string, string | string[]> {
   const kept: Record<string, string | string[]> = {};
   for (const [name, value] of Object.entries(trailers)) {
-    if (value !== undefined && mayTrail(name)) kept[name] = value;
+    if (value !== undefined && isAllowedTrailer(name)) kept[name] = value;
   }
   return kept;
 }
 
-function mayTrail(name: string): boolean {
-  return isForwardable(name) && name !== 'set-cookie' && !neverTrailers.has(name);
+function isAllowedTrailer(name: string): boolean {
+  return isForwardable(name) && name !== 'set-cookie' && !forbiddenTrailers.has(name);
 }
 
 function isForwardable(name: string): boolean {

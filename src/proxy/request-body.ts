@@ -1,7 +1,7 @@
 /** A request's body on its way upstream: kept whole while it is small, so that the call can be replayed, else streamed. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
-import { BffError } from '../errors.ts';
+import { BffError } from '../http/errors.ts';
 
 export interface RequestBody {
   readonly content: Buffer | Readable | null;
@@ -28,13 +28,13 @@ export function hasBody({ headers }: IncomingMessage): boolean {
  * @throws {BffError} `body_too_large`, `request_invalid`
  * @returns undefined when the client went away before its body was there
  */
-export function takeBody(
+export function readBody(
   request: IncomingMessage,
   response: ServerResponse,
   limits: BodyLimits,
 ): RequestBody | Promise<RequestBody | undefined> {
   if (!hasBody(request)) return none;
-  demandPlainFraming(request);
+  requireChunkedFraming(request);
   const declared = request.headers['content-length'];
   const length = declared === undefined ? undefined : Number(declared);
   if (limits.maxBodyBytes > 0 && (length ?? 0) > limits.maxBodyBytes) {
@@ -44,21 +44,21 @@ export function takeBody(
   // Only now is the body wanted: who asked first (RFC 9110 10.1.1) and was refused has not sent it.
   if (request.headers.expect !== undefined) response.writeContinue();
   if (length !== undefined && length > limits.replayBytes) {
-    return { content: new Upload(request, limits), length, replayable: false };
+    return { content: new StreamedBody(request, limits), length, replayable: false };
   }
   return collect(request, limits, length);
 }
 
 /** A body that is streamed in any case; null where none follows. */
 export function streamBody(request: IncomingMessage): Readable | null {
-  return hasBody(request) ? new Upload(request, { maxBodyBytes: 0 }) : null;
+  return hasBody(request) ? new StreamedBody(request, { maxBodyBytes: 0 }) : null;
 }
 
 /**
  * Node takes off the chunks alone. A body in any further transfer coding, or chunks from a client of HTTP/1.0, would
  * leave here with other bounds than it came with (RFC 9112 6.1): that is how requests are smuggled.
  */
-function demandPlainFraming({ headers, httpVersionMinor }: IncomingMessage): void {
+function requireChunkedFraming({ headers, httpVersionMinor }: IncomingMessage): void {
   const coding = headers['transfer-encoding'];
   if (coding === undefined || (coding.toLowerCase() === 'chunked' && httpVersionMinor > 0)) return;
   throw new BffError('request_invalid', 'The only transfer coding is "chunked", and it needs HTTP/1.1.', {
@@ -67,7 +67,7 @@ function demandPlainFraming({ headers, httpVersionMinor }: IncomingMessage): voi
 }
 
 /** For a call that is answered without its body: what is left of it is read and forgotten. */
-export function discardBody({ content }: RequestBody): void {
+export function discardRest({ content }: RequestBody): void {
   if (content instanceof Readable) content.destroy();
 }
 
@@ -87,7 +87,7 @@ function collect(
       settle();
       request.pause();
       if (size > 0) request.unshift(Buffer.concat(chunks));
-      resolve({ content: new Upload(request, limits), length, replayable: false });
+      resolve({ content: new StreamedBody(request, limits), length, replayable: false });
     };
     const onData = (chunk: Buffer) => {
       chunks.push(chunk);
@@ -124,7 +124,7 @@ function collect(
  * request would hold up the connection on which the client is to read that answer. Counts what comes, for only the end
  * of a body of unknown length would tell that it is too large.
  */
-class Upload extends Readable {
+class StreamedBody extends Readable {
   readonly #request: IncomingMessage;
   readonly #onData: (chunk: Buffer) => void;
   #size = 0;

@@ -2,10 +2,10 @@
  * What is under way for a session and lives no longer than it does: calls and WebSockets. When the session ends, by
  * sign-out, a new login, a refused refresh, its lifetime or its idle timeout, they end as well.
  */
-import { BffError } from '../errors.ts';
+import { BffError } from '../http/errors.ts';
 import type { Events } from '../events.ts';
-import type { LiveSession, Sessions } from '../session/sessions.ts';
-import { nowSeconds } from '../token-set.ts';
+import type { SessionEntry, Sessions } from '../session/sessions.ts';
+import { nowSeconds } from '../clock.ts';
 
 /** How soon the end of a session's time reaches what is under way. */
 const sweepMs = 1000;
@@ -20,9 +20,9 @@ export abstract class SessionBound {
   /** @internal */
   previous: SessionBound | undefined;
   /** Undefined for what asks for no session. */
-  session: LiveSession | undefined;
+  session: SessionEntry | undefined;
 
-  constructor(session: LiveSession | undefined) {
+  constructor(session: SessionEntry | undefined) {
     this.session = session;
   }
 
@@ -40,7 +40,7 @@ class Preparation extends SessionBound {
   readonly endsWhenIdle = false;
   readonly endWithSession: () => void;
 
-  constructor(session: LiveSession, end: () => void) {
+  constructor(session: SessionEntry, end: () => void) {
     super(session);
     this.endWithSession = end;
   }
@@ -88,7 +88,7 @@ export function createSessionBoundList({ sessions, events }: { readonly sessions
     });
   }
 
-  function isOver(session: LiveSession, now: number, whenIdle: boolean): boolean {
+  function isOver(session: SessionEntry, now: number, whenIdle: boolean): boolean {
     const end = sessions.endsAt(session);
     return session.ended || now >= (whenIdle ? Math.min(end, sessions.idleEndsAt(session) ?? Infinity) : end);
   }
@@ -104,7 +104,7 @@ export function createSessionBoundList({ sessions, events }: { readonly sessions
    * Waits for `work`, but no longer than the session lives.
    * @throws {BffError} `session_expired`
    */
-  async function whileItLives<T>(session: LiveSession, work: Promise<T>): Promise<T> {
+  async function whileItLives<T>(session: SessionEntry, work: Promise<T>): Promise<T> {
     const end = Promise.withResolvers<never>();
     const preparation = new Preparation(session, () => end.reject(sessionExpired()));
     add(preparation);

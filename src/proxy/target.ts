@@ -2,9 +2,9 @@
  * Which route a request takes and what it asks of the upstream. One and the same path decides both: whatever two parsers
  * could read differently is refused.
  */
-import type { ApiRoute } from '../config.ts';
-import { BffError } from '../errors.ts';
-import { climbs, hasDotSegment, isLooselyWithin, isWithin, loosestPath, normalPath, pathOf } from '../paths.ts';
+import type { ApiRoute } from '../config/config.ts';
+import { BffError } from '../http/errors.ts';
+import { climbs, hasDotSegment, isLooselyWithin, isWithin, loosestPath, normalPath, pathOf } from '../http/paths.ts';
 
 /** Characters that a path can't hold, or that parsers disagree about; a fragment has no place on the wire. */
 const odd = /[^\x21-\x7e]|[\\#]|%00/;

@@ -8,7 +8,7 @@ export const maximumCookieBytes = 4096;
 const maximumChunks = 4;
 
 /** In place of a Cookie header where the browser may withhold cookies that it has. */
-export const unseen: unique symbol = Symbol('unseen');
+export const cookiesUnknown: unique symbol = Symbol('cookiesUnknown');
 
 export interface CookieNames {
   readonly secure: boolean;
@@ -79,13 +79,13 @@ function joinFound(chunkAt: (index: number) => string | undefined): string | und
 
 /**
  * The `Set-Cookie` lines that make `sealed` the browser's session and delete what is left over.
- * @param header the request's Cookie header, or {@link unseen} where the browser may withhold cookies that it has
+ * @param header the request's Cookie header, or {@link cookiesUnknown} where the browser may withhold cookies that it has
  * @returns undefined when four cookies can't hold it
  */
 export function writeSessionCookie(
   sealed: string,
   maxAgeSeconds: number,
-  header: string | undefined | typeof unseen,
+  header: string | undefined | typeof cookiesUnknown,
   names: CookieNames,
 ): string[] | undefined {
   const attributes = sessionAttributes(maxAgeSeconds, names);
@@ -113,12 +113,12 @@ function chunksOf(sealed: string, room: number, names: CookieNames): (readonly [
 
 /** The `Set-Cookie` lines that delete the session's cookies, but for the names in `kept`. */
 export function clearSessionCookie(
-  header: string | undefined | typeof unseen,
+  header: string | undefined | typeof cookiesUnknown,
   names: CookieNames,
   kept: ReadonlySet<string> = new Set(),
 ): string[] {
   const attributes = sessionAttributes(0, names);
-  const present = header === unseen ? allSessionNames(names) : sessionNamesIn(header, names);
+  const present = header === cookiesUnknown ? allSessionNames(names) : sessionNamesIn(header, names);
   return present.filter((name) => !kept.has(name)).map((name) => `${name}=${attributes}`);
 }
 

@@ -9,9 +9,9 @@ export interface Session {
   readonly generation: number;
   readonly createdAt: number;
   /** The last call that counts against the idle timeout, as far as this seal knows. */
-  readonly touchedAt: number;
+  readonly sealedActivityAt: number;
   /** When {@link tokens} were obtained. */
-  readonly obtainedAt: number;
+  readonly tokensIssuedAt: number;
   readonly tokens: TokenSet;
   /** Claims from the UserInfo endpoint, where configured. */
   readonly userInfo: Claims | undefined;
@@ -38,20 +38,20 @@ export function endsAt(session: Session, limits: SessionLimits): number {
 export function refreshDueAt(session: Session, beforeSeconds: number): number {
   const { accessTokenExpiresAt, refreshToken } = session.tokens;
   if (accessTokenExpiresAt === undefined || refreshToken === undefined) return Infinity;
-  return accessTokenExpiresAt - Math.min(beforeSeconds, (accessTokenExpiresAt - session.obtainedAt) / 2);
+  return accessTokenExpiresAt - Math.min(beforeSeconds, (accessTokenExpiresAt - session.tokensIssuedAt) / 2);
 }
 
 /** A session as 7-bit text, to be sealed. */
 export function writeSession(session: Session): string {
-  const { id, generation, createdAt, touchedAt, obtainedAt, tokens, userInfo } = session;
+  const { id, generation, createdAt, sealedActivityAt, tokensIssuedAt, tokens, userInfo } = session;
   const expiresAt = tokens.accessTokenExpiresAt ?? null;
   return pack({
     fields: [
       id,
       generation,
       createdAt,
-      touchedAt,
-      obtainedAt,
+      sealedActivityAt,
+      tokensIssuedAt,
       expiresAt,
       ...(userInfo === undefined ? [] : [userInfo]),
     ],
@@ -63,16 +63,19 @@ export function writeSession(session: Session): string {
 export function readSession(text: string): Session | undefined {
   const { fields, tokens } = unpack(text) ?? {};
   if (!Array.isArray(fields) || tokens === undefined) return undefined;
-  const [id, generation, createdAt, touchedAt, obtainedAt, expiresAt, userInfo] = fields as readonly unknown[];
+  const [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, userInfo] =
+    fields as readonly unknown[];
   const [accessToken, idToken, refreshToken] = tokens;
-  const areTimes = [generation, createdAt, touchedAt, obtainedAt, expiresAt ?? 0].every(Number.isSafeInteger);
+  const areTimes = [generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt ?? 0].every(
+    Number.isSafeInteger,
+  );
   if (typeof id !== 'string' || !areTimes || accessToken === undefined || idToken === undefined) return undefined;
   return {
     id,
     generation: Number(generation),
     createdAt: Number(createdAt),
-    touchedAt: Number(touchedAt),
-    obtainedAt: Number(obtainedAt),
+    sealedActivityAt: Number(sealedActivityAt),
+    tokensIssuedAt: Number(tokensIssuedAt),
     userInfo: userInfo as Claims | undefined,
     tokens: {
       accessToken,
@@ -85,8 +88,11 @@ export function readSession(text: string): Session | undefined {
 
 /** Whether one form of a session is newer than another: refreshed since, or sealed again for a later call. */
 export function isNewer(one: SessionForm, other: SessionForm): boolean {
-  return one.generation > other.generation || (one.generation === other.generation && one.touchedAt > other.touchedAt);
+  return (
+    one.generation > other.generation ||
+    (one.generation === other.generation && one.sealedActivityAt > other.sealedActivityAt)
+  );
 }
 
 /** What tells one form of a session from another. */
-export type SessionForm = Pick<Session, 'generation' | 'touchedAt'>;
+export type SessionForm = Pick<Session, 'generation' | 'sealedActivityAt'>;

@@ -2,20 +2,21 @@
  * The life of sessions: opening the browser's cookie, handing out its newest form, ending it.
  *
  * A cookie is unsealed once and then found by its whole text, so that a warm call costs a map look-up and no two users
- * can meet. All cookies of one session, of whatever generation, lead to one {@link LiveSession}, which holds the newest
+ * can meet. All cookies of one session, of whatever generation, lead to one {@link SessionEntry}, which holds the newest
  * tokens: so a call that still carries an older cookie is served, and gets the newest one, until the browser has shown
  * the newest and a grace period after that. What must outlive this process's memory stands in the store: `latest:<id>`
  * (a generation, or `ended`) and `successor:<id>` (the sealed session that an older cookie leads to).
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import { detach } from '../detached.ts';
-import { BffError } from '../errors.ts';
+import { BffError } from '../http/errors.ts';
 import type { Events, SessionEnd } from '../events.ts';
 import type { Store } from '../store/store.ts';
-import { nowSeconds, type Claims, type TokenSet } from '../token-set.ts';
-import { clearSessionCookie, cookieNames, readSessionCookie, unseen, writeSessionCookie } from './cookies.ts';
+import type { Claims, TokenSet } from '../token-set.ts';
+import { nowSeconds } from '../clock.ts';
+import { clearSessionCookie, cookieNames, readSessionCookie, cookiesUnknown, writeSessionCookie } from './cookies.ts';
 import { createSealer } from './seal.ts';
 import { endsAt, isNewer, readSession, writeSession, type Session, type SessionForm } from './session.ts';
 
@@ -28,7 +29,7 @@ const entryBytes = 1024;
 const maximumTouchIntervalSeconds = 60;
 
 /** A session in this process, newest generation. Mutable: it is where the answers of concurrent calls meet. */
-export interface LiveSession {
+export interface SessionEntry {
   session: Session;
   /** `session`, sealed. */
   sealed: string;
@@ -39,9 +40,9 @@ export interface LiveSession {
   /** A login has put another session in its place: its browser has a newer cookie. */
   replaced: boolean;
   /** When the browser first showed the newest generation, in seconds; undefined before. */
-  confirmedAt: number | undefined;
+  acknowledgedAt: number | undefined;
   /** The last call that counts against the idle timeout. */
-  lastCallAt: number;
+  lastActivityAt: number;
   /** Cookies in the cache that lead here. */
   references: number;
 }
@@ -50,14 +51,14 @@ export interface LiveSession {
 export type OpenedSession =
   | OpenSession
   /** There was a session and it is over. */
-  | { readonly state: 'over'; readonly live: LiveSession }
+  | { readonly state: 'over'; readonly live: SessionEntry }
   /** No cookie, or nothing that opens. */
   | { readonly state: 'none' };
 
 /** A session that goes on, and the form of it that the request showed. */
 export interface OpenSession {
   readonly state: 'live';
-  readonly live: LiveSession;
+  readonly live: SessionEntry;
   readonly shown: SessionForm;
 }
 
@@ -70,7 +71,7 @@ export interface ReplacedSession {
 interface CachedCookie {
   /** The cookie's whole text. */
   readonly text: string;
-  readonly live: LiveSession;
+  readonly live: SessionEntry;
   readonly shown: SessionForm;
   /** Still in the cache: what was dropped from it may not be the session's only form any more. */
   cached: boolean;
@@ -91,11 +92,11 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   const names = cookieNames(config.secure);
   const sealer = createSealer(config.secrets, 'session');
   const touchIntervalSeconds = Math.min(maximumTouchIntervalSeconds, limits.idleSeconds / 20);
-  const lives = new Map<string, LiveSession>();
+  const lives = new Map<string, SessionEntry>();
   let begun = 0;
   const opening = new Map<string, Promise<CachedCookie | undefined>>();
   /** Sessions that ended while the store was down, and when they would have ended anyway. */
-  const untold = new Map<string, number>();
+  const pendingRevocations = new Map<string, number>();
   const cookies = new LRUCache<string, CachedCookie>({
     maxSize: cacheBytes,
     sizeCalculation: ({ live }, text) => 2 * text.length + sizeOf(live.session) + entryBytes,
@@ -117,18 +118,18 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     const last = connection?.[lastCookie];
     const cookie = last?.cached === true && last.text === text ? last : cookies.get(text);
     if (connection !== undefined && cookie !== undefined) connection[lastCookie] = cookie;
-    return cookie !== undefined && !store.shared ? judge(cookie) : openSlowly(text, cookie);
+    return cookie !== undefined && !store.shared ? judge(cookie) : openAsync(text, cookie);
   }
 
-  async function openSlowly(text: string, known: CachedCookie | undefined): Promise<OpenedSession> {
-    const cookie = known ?? (await openOnce(text));
+  async function openAsync(text: string, known: CachedCookie | undefined): Promise<OpenedSession> {
+    const cookie = known ?? (await unsealShared(text));
     if (cookie === undefined) return { state: 'none' };
-    if (store.shared) await consult(cookie.live);
+    if (store.shared) await reconcileIfAvailable(cookie.live);
     return judge(cookie);
   }
 
   /** Parallel calls with the same new cookie unseal it once. */
-  function openOnce(text: string): Promise<CachedCookie | undefined> {
+  function unsealShared(text: string): Promise<CachedCookie | undefined> {
     const running = opening.get(text);
     if (running !== undefined) return running;
     // A part of a header would keep the whole header in memory.
@@ -145,7 +146,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     let live = lives.get(session.id);
     if (live === undefined) {
       live = createLive(session, text);
-      if (!store.shared) await synchronise(live);
+      if (!store.shared) await reconcile(live);
       // Another call may have brought the same session in the meantime.
       live = lives.get(session.id) ?? live;
     }
@@ -154,24 +155,24 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     return remember(text, live, session);
   }
 
-  function remember(text: string, live: LiveSession, { generation, touchedAt }: SessionForm): CachedCookie {
-    const cookie = { text, live, shown: { generation, touchedAt }, cached: true };
+  function remember(text: string, live: SessionEntry, { generation, sealedActivityAt }: SessionForm): CachedCookie {
+    const cookie = { text, live, shown: { generation, sealedActivityAt }, cached: true };
     live.references++;
     if (!live.ended) lives.set(live.session.id, live);
     cookies.set(text, cookie);
     return cookie;
   }
 
-  async function consult(live: LiveSession): Promise<void> {
+  async function reconcileIfAvailable(live: SessionEntry): Promise<void> {
     try {
-      await synchronise(live);
+      await reconcile(live);
     } catch (error) {
       if (!(error instanceof BffError) || error.code !== 'store_unavailable') throw error;
     }
   }
 
   /** Takes over what other processes, or this one before it forgot, know of the session; tells them what they do not. */
-  async function synchronise(live: LiveSession): Promise<void> {
+  async function reconcile(live: SessionEntry): Promise<void> {
     const { id, generation } = live.session;
     const [latest, successor] = await ask(() => Promise.all([store.get(`latest:${id}`), store.get(`successor:${id}`)]));
     if (latest === 'ended') live.ended = true;
@@ -182,7 +183,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     if (known <= generation) return;
     const opened = successor === undefined ? undefined : await sealer.unseal(successor);
     const session = opened === undefined ? undefined : readSession(opened);
-    if (session === undefined || successor === undefined) return forgetSuperseded(live);
+    if (session === undefined || successor === undefined) return evictSuperseded(live);
     // A refresh may have overtaken the answer.
     if (session.generation > live.session.generation) adopt(live, session, successor);
   }
@@ -191,13 +192,13 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
    * Superseded longer ago than the grace period: what these cookies hold is a used refresh token. The session itself is
    * not over: its newest cookie starts afresh.
    */
-  function forgetSuperseded(live: LiveSession): void {
+  function evictSuperseded(live: SessionEntry): void {
     live.ended = true;
     if (lives.get(live.session.id) === live) lives.delete(live.session.id);
   }
 
-  function successorSeconds(live: LiveSession): number {
-    return live.confirmedAt === undefined ? remaining(live.session) : Math.max(1, config.refresh.graceSeconds);
+  function successorSeconds(live: SessionEntry): number {
+    return live.acknowledgedAt === undefined ? remaining(live.session) : Math.max(1, config.refresh.graceSeconds);
   }
 
   /** @returns false if the session has ended or a newer generation exists */
@@ -210,42 +211,42 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     const now = nowSeconds();
     if (isOver(live)) return { state: 'over', live };
     if (shown.generation === live.session.generation) {
-      if (live.confirmedAt === undefined) confirm(live, now);
-    } else if (live.confirmedAt !== undefined && now > live.confirmedAt + config.refresh.graceSeconds) {
+      if (live.acknowledgedAt === undefined) confirm(live, now);
+    } else if (live.acknowledgedAt !== undefined && now > live.acknowledgedAt + config.refresh.graceSeconds) {
       return { state: 'over', live };
     }
     return { state: 'live', live, shown };
   }
 
   /** Whether the session has ended, by a decision, by its lifetime or by its idle timeout. */
-  function isOver(live: LiveSession): boolean {
+  function isOver(live: SessionEntry): boolean {
     const now = nowSeconds();
     return (
       live.ended ||
       now >= endsAt(live.session, limits) ||
-      (limits.idleSeconds > 0 && now >= live.lastCallAt + limits.idleSeconds)
+      (limits.idleSeconds > 0 && now >= live.lastActivityAt + limits.idleSeconds)
     );
   }
 
   /** The browser has the newest cookie: from now on older ones are good for the grace period only. */
-  function confirm(live: LiveSession, now: number): void {
-    live.confirmedAt = now;
+  function confirm(live: SessionEntry, now: number): void {
+    live.acknowledgedAt = now;
     if (live.session.generation === 0) return;
     detach(store.set(`successor:${live.session.id}`, live.sealed, successorSeconds(live)), onStoreError);
   }
 
-  function adopt(live: LiveSession, session: Session, sealed: string): void {
-    if (session.generation > live.session.generation) live.confirmedAt = undefined;
+  function adopt(live: SessionEntry, session: Session, sealed: string): void {
+    if (session.generation > live.session.generation) live.acknowledgedAt = undefined;
     live.session = session;
     live.sealed = sealed;
-    live.lastCallAt = Math.max(live.lastCallAt, session.touchedAt);
+    live.lastActivityAt = Math.max(live.lastActivityAt, session.sealedActivityAt);
   }
 
   /** A new session after a login: new id, generation 0. @throws {BffError} when it is too large for any cookie */
-  async function begin(tokens: TokenSet, userInfo: Claims | undefined): Promise<LiveSession> {
+  async function begin(tokens: TokenSet, userInfo: Claims | undefined): Promise<SessionEntry> {
     const now = nowSeconds();
     const id = randomBytes(16).toString('base64url');
-    const session = { id, generation: 0, createdAt: now, touchedAt: now, obtainedAt: now, tokens, userInfo };
+    const session = { id, generation: 0, createdAt: now, sealedActivityAt: now, tokensIssuedAt: now, tokens, userInfo };
     const live = createLive(session, await sealer.seal(writeOrRefuse(session)));
     begun++;
     remember(live.sealed, live, session);
@@ -256,7 +257,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
    * Puts a refresh's result in place of the session that it was made from.
    * @returns false if the session was ended, or superseded, in the meantime: the result must be thrown away
    */
-  async function advance(live: LiveSession, next: Session): Promise<boolean> {
+  async function advance(live: SessionEntry, next: Session): Promise<boolean> {
     const sealed = await sealer.seal(writeSession(next));
     try {
       if (!(await publish(next, sealed, remaining(next)))) return false;
@@ -286,16 +287,16 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
    * Ends the session for good, everywhere. Takes effect here before the store has answered; a store that is down holds
    * nobody's sign-out up, and hears of it when it answers again.
    */
-  async function end(live: LiveSession, reason: SessionEnd): Promise<void> {
+  async function end(live: SessionEntry, reason: SessionEnd): Promise<void> {
     live.ended = true;
-    await endById(live.session.id, endsAt(live.session, limits), reason);
+    await endSessionById(live.session.id, endsAt(live.session, limits), reason);
   }
 
   /** Ends a session of which only the id is known, e.g. the one before a new login. */
-  async function endById(id: string, expiresAt: number, reason: SessionEnd): Promise<void> {
+  async function endSessionById(id: string, expiresAt: number, reason: SessionEnd): Promise<void> {
     const live = lives.get(id);
     if (live !== undefined) live.ended = true;
-    const told = tellEnding(id, expiresAt);
+    const told = writeRevocation(id, expiresAt);
     events.emit({ type: 'session.ended', session: label(id), reason });
     await told;
   }
@@ -308,35 +309,35 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   async function replace({ id, expiresAt }: ReplacedSession): Promise<void> {
     const live = lives.get(id);
     if (live !== undefined) live.replaced = true;
-    if (live?.ended !== true) await endById(id, expiresAt, 'new_login');
+    if (live?.ended !== true) await endSessionById(id, expiresAt, 'new_login');
   }
 
-  async function tellEnding(id: string, expiresAt: number): Promise<void> {
-    untold.delete(id);
+  async function writeRevocation(id: string, expiresAt: number): Promise<void> {
+    pendingRevocations.delete(id);
     try {
       await store.set(`latest:${id}`, 'ended', Math.max(1, expiresAt - nowSeconds()));
     } catch (cause) {
-      untold.set(id, expiresAt);
+      pendingRevocations.set(id, expiresAt);
       events.emit({ type: 'store.failed', cause });
     }
   }
 
   /** Looks for a newer generation than `generation` that somebody else obtained. @returns whether there is one */
-  async function catchUp(live: LiveSession, generation: number): Promise<boolean> {
-    await synchronise(live);
+  async function hasNewerGeneration(live: SessionEntry, generation: number): Promise<boolean> {
+    await reconcile(live);
     return live.session.generation > generation;
   }
 
   /** Counts a call against the idle timeout. Now and then the cookie takes it along: it outlives this process's memory. */
-  function touch(live: LiveSession): undefined | Promise<void> {
+  function touch(live: SessionEntry): undefined | Promise<void> {
     if (limits.idleSeconds === 0) return undefined;
     const now = nowSeconds();
-    live.lastCallAt = now;
-    return now - live.session.touchedAt < touchIntervalSeconds ? undefined : sealTouched(live, now);
+    live.lastActivityAt = now;
+    return now - live.session.sealedActivityAt < touchIntervalSeconds ? undefined : sealTouched(live, now);
   }
 
-  async function sealTouched(live: LiveSession, now: number): Promise<void> {
-    const touched = { ...live.session, touchedAt: now };
+  async function sealTouched(live: SessionEntry, now: number): Promise<void> {
+    const touched = { ...live.session, sealedActivityAt: now };
     live.session = touched;
     const sealed = await sealer.seal(writeSession(touched));
     // A refresh that ended in the meantime has written a newer one.
@@ -359,7 +360,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
    * The `Set-Cookie` lines that give the browser the newest form of the session. A session that has outgrown the cookies
    * stays in this process's memory and is served from there, which the event tells the operator.
    */
-  function setCookies(live: LiveSession, header: string | undefined | typeof unseen): string[] {
+  function setCookies(live: SessionEntry, header: string | undefined | typeof cookiesUnknown): string[] {
     const lines = writeSessionCookie(live.sealed, remaining(live.session), header, names);
     if (lines === undefined) {
       events.emit({ type: 'session.oversized', session: live.label, bytes: live.sealed.length });
@@ -368,8 +369,8 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   }
 
   /** The `Set-Cookie` lines of a new session. @throws {BffError} when four cookies can't hold it */
-  function firstCookies(live: LiveSession): string[] {
-    const lines = setCookies(live, unseen);
+  function loginCookies(live: SessionEntry): string[] {
+    const lines = setCookies(live, cookiesUnknown);
     if (lines.length > 0) return lines;
     throw tooLarge(live.sealed.length);
   }
@@ -382,7 +383,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   async function ask<T>(question: () => Promise<T>): Promise<T> {
     try {
       const answer = await question();
-      for (const [id, expiresAt] of untold) detach(tellEnding(id, expiresAt), onStoreError);
+      for (const [id, expiresAt] of pendingRevocations) detach(writeRevocation(id, expiresAt), onStoreError);
       return answer;
     } catch (cause) {
       events.emit({ type: 'store.failed', cause });
@@ -396,7 +397,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   return {
     open,
     /** What calls of the session meet now: the cache may have dropped `live` and opened the session anew. */
-    newest: (live: LiveSession) => lives.get(live.session.id) ?? live,
+    newest: (live: SessionEntry) => lives.get(live.session.id) ?? live,
     begin,
     /** How many sessions have begun in this process. */
     begun: () => begun,
@@ -404,30 +405,31 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     end,
     replace,
     isOver,
-    catchUp,
-    synchronise,
+    hasNewerGeneration,
+    reconcile,
     ask,
     touch,
     newCookies,
-    firstCookies,
+    loginCookies,
     /** The `Set-Cookie` lines that remove the session cookies that a request showed. */
     clearCookies: (header: string | undefined) => clearSessionCookie(header, names),
     /** When the session ends at the latest, in seconds since 1970. */
-    endsAt: (live: LiveSession) => endsAt(live.session, limits),
+    endsAt: (live: SessionEntry) => endsAt(live.session, limits),
     /** When the session ends for want of calls; undefined where the idle timeout is off. */
-    idleEndsAt: (live: LiveSession) => (limits.idleSeconds === 0 ? undefined : live.lastCallAt + limits.idleSeconds),
+    idleEndsAt: (live: SessionEntry) =>
+      limits.idleSeconds === 0 ? undefined : live.lastActivityAt + limits.idleSeconds,
   };
 }
 
-function createLive(session: Session, sealed: string): LiveSession {
+function createLive(session: Session, sealed: string): SessionEntry {
   return {
     session,
     sealed,
     label: label(session.id),
     ended: false,
     replaced: false,
-    confirmedAt: undefined,
-    lastCallAt: session.touchedAt,
+    acknowledgedAt: undefined,
+    lastActivityAt: session.sealedActivityAt,
     references: 0,
   };
 }

@@ -8,10 +8,10 @@
  * `returnTo` travels in the `state`, sealed. Five are kept, the newest.
  */
 import { createHash, hkdfSync, randomBytes } from 'node:crypto';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import type { Store } from '../store/store.ts';
-import { nowSeconds } from '../token-set.ts';
+import { nowSeconds } from '../clock.ts';
 import { cookieNames, cookiePairs, isLoginCookie, loginCookie } from './cookies.ts';
 import { pack, unpack } from './packing.ts';
 import { createSealer } from './seal.ts';

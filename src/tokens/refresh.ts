@@ -5,14 +5,14 @@
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Config } from '../config.ts';
-import { BffError } from '../errors.ts';
+import type { Config } from '../config/config.ts';
+import { BffError } from '../http/errors.ts';
 import type { Events } from '../events.ts';
 import { retryAfterMs, type Provider } from '../oidc/provider.ts';
 import { refreshDueAt } from '../session/session.ts';
-import type { LiveSession, Sessions } from '../session/sessions.ts';
+import type { SessionEntry, Sessions } from '../session/sessions.ts';
 import type { Store } from '../store/store.ts';
-import { nowSeconds } from '../token-set.ts';
+import { nowSeconds } from '../clock.ts';
 
 /** How long a call waits for a refresh. The flight itself goes on, for its result must not be lost. */
 const patienceMs = 10_000;
@@ -54,33 +54,33 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
   const { provider, sessions, store, events } = deps;
   const flights = new Map<string, Promise<void>>();
   /** When a call went on without waiting for a refresh any longer. */
-  const failedAt = new WeakMap<LiveSession, number>();
-  const failures = new WeakMap<LiveSession, Failure>();
-  const refusals = new WeakMap<LiveSession, Map<string, number>>();
+  const failedAt = new WeakMap<SessionEntry, number>();
+  const failures = new WeakMap<SessionEntry, Failure>();
+  const refusals = new WeakMap<SessionEntry, Map<string, number>>();
 
   /**
    * Makes sure that the session's access token can be used.
    * @returns undefined when it can already: the usual case costs no promise
    * @throws {BffError} `session_expired`, or `provider_unavailable` when the token is over and no new one can be had now
    */
-  function ensureFresh(live: LiveSession): Promise<void> | undefined {
+  function refreshIfDue(live: SessionEntry): Promise<void> | undefined {
     const now = nowSeconds();
     const due = refreshDueAt(live.session, config.refresh.beforeSeconds * (1 - spread * fraction(live)));
     return now < due ? undefined : refreshDue(live, now);
   }
 
-  async function refreshDue(live: LiveSession, now: number): Promise<void> {
+  async function refreshDue(live: SessionEntry, now: number): Promise<void> {
     const stillGood = now < (live.session.tokens.accessTokenExpiresAt ?? Infinity);
     if (stillGood && now < (failedAt.get(live) ?? 0) + retryAfterFailureSeconds) return;
     try {
       await refresh(live, stillGood ? shortPatienceMs : patienceMs);
     } catch (error) {
       failedAt.set(live, now);
-      if (!stillGood || !isPassing(error)) throw error;
+      if (!stillGood || !isTransient(error)) throw error;
     }
   }
 
-  function noteFailure(live: LiveSession, cause: unknown): void {
+  function noteFailure(live: SessionEntry, cause: unknown): void {
     const count = (failures.get(live)?.count ?? 0) + 1;
     const pauseMs = count === 1 ? 0 : Math.min(lastPauseMs, firstPauseMs * 2 ** (count - 2));
     const retryAt = Date.now() + Math.max(pauseMs, retryAfterMs(cause));
@@ -88,7 +88,7 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
   }
 
   /** A provider that has just failed is not asked again by every call. @throws {BffError} `provider_unavailable` */
-  function demandPatience(live: LiveSession): void {
+  function demandPatience(live: SessionEntry): void {
     const { retryAt = 0, cause } = failures.get(live) ?? {};
     const waitMs = retryAt - Date.now();
     if (waitMs <= 0) return;
@@ -102,7 +102,7 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
    * Obtains a newer generation than the session has now, or joins whoever is doing so.
    * @throws {BffError} `session_expired` when the session is over, `provider_unavailable` when the outcome is open
    */
-  async function refresh(live: LiveSession, patience = patienceMs): Promise<void> {
+  async function refresh(live: SessionEntry, patience = patienceMs): Promise<void> {
     if (live.session.tokens.refreshToken === undefined) throw sessionExpired();
     const key = flightKey(live);
     let flight = flights.get(key);
@@ -115,11 +115,12 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     await patiently(flight, patience);
     if (live.ended) throw sessionExpired();
     // The flight may have been another object's of the same session, when this one had been dropped from the cache.
-    if (live.session.generation === generation && !(await sessions.catchUp(live, generation))) throw sessionExpired();
+    if (live.session.generation === generation && !(await sessions.hasNewerGeneration(live, generation)))
+      throw sessionExpired();
   }
 
   /** One redemption of one refresh token. Never depends on the request that began it. */
-  async function fly(live: LiveSession, key: string): Promise<void> {
+  async function fly(live: SessionEntry, key: string): Promise<void> {
     const lock = `refreshing:${key}`;
     const owner = randomUUID();
     try {
@@ -137,17 +138,17 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
   }
 
   /** Takes the lock, or waits for the process that has it. @returns whether that one obtained the result */
-  async function takenElsewhere(live: LiveSession, lock: string, owner: string): Promise<boolean> {
+  async function takenElsewhere(live: SessionEntry, lock: string, owner: string): Promise<boolean> {
     // Of the token that this flight is for: another call may take over somebody's result at any moment.
     const { generation } = live.session;
     // The cookie may be older than what this process obtained for it, and dropped from its cache.
-    if (!store.shared) return sessions.catchUp(live, generation);
+    if (!store.shared) return sessions.hasNewerGeneration(live, generation);
     const deadline = Date.now() + lockSeconds * 1000;
     while (Date.now() < deadline) {
-      if (await sessions.catchUp(live, generation)) return true;
+      if (await sessions.hasNewerGeneration(live, generation)) return true;
       if (live.ended || (await sessions.ask(() => store.compareAndSet(lock, undefined, owner, lockSeconds)))) {
         // Between the look and the lock, the one who had it may have finished.
-        return live.ended || (await sessions.catchUp(live, generation));
+        return live.ended || (await sessions.hasNewerGeneration(live, generation));
       }
       await sleep(pollMs);
     }
@@ -156,35 +157,35 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     });
   }
 
-  async function release(live: LiveSession, lock: string, owner: string): Promise<void> {
+  async function release(live: SessionEntry, lock: string, owner: string): Promise<void> {
     if (!store.shared) return;
     try {
       // Who waits must find the result when the lock is gone, also where the store was down when it was to be written.
-      await sessions.synchronise(live);
+      await sessions.reconcile(live);
       if ((await store.get(lock)) === owner) await store.delete(lock);
     } catch (cause) {
       events.emit({ type: 'store.failed', cause });
     }
   }
 
-  async function redeem(live: LiveSession, key: string): Promise<void> {
+  async function redeem(live: SessionEntry, key: string): Promise<void> {
     const { session } = live;
     const answer = await provider.refresh(session.tokens, session.userInfo, key);
     if (!answer.granted) {
       // A second look: somebody else may have redeemed the token, and theirs is the newest generation.
-      if (await sessions.catchUp(live, session.generation)) return;
+      if (await sessions.hasNewerGeneration(live, session.generation)) return;
       events.emit({ type: 'token.refresh_failed', session: live.label, reason: answer.reason, cause: answer.cause });
       await sessions.end(live, answer.reason);
       return;
     }
     const { tokens, userInfo } = answer.grant;
-    const next = { ...session, generation: session.generation + 1, obtainedAt: nowSeconds(), tokens, userInfo };
+    const next = { ...session, generation: session.generation + 1, tokensIssuedAt: nowSeconds(), tokens, userInfo };
     if (await sessions.advance(live, next)) {
       events.emit({ type: 'token.refreshed', session: live.label, generation: next.generation });
       return;
     }
     // Somebody was faster, and where the provider doesn't rotate, theirs is the same token.
-    if (!live.ended && (await sessions.catchUp(live, session.generation))) return;
+    if (!live.ended && (await sessions.hasNewerGeneration(live, session.generation))) return;
     // Signed out in the meantime: what came too late must not stay good at the provider either.
     if (tokens.refreshToken === undefined) return;
     try {
@@ -195,43 +196,43 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
   }
 
   /** Refreshes because the app asks for it; within a short cooldown of the last refresh, that one's result is the answer. */
-  async function refreshOnRequest(live: LiveSession): Promise<void> {
-    const { generation, obtainedAt } = live.session;
-    if (generation > 0 && nowSeconds() < obtainedAt + requestCooldownSeconds) return;
+  async function refreshNow(live: SessionEntry): Promise<void> {
+    const { generation, tokensIssuedAt } = live.session;
+    if (generation > 0 && nowSeconds() < tokensIssuedAt + requestCooldownSeconds) return;
     if (live.session.tokens.refreshToken === undefined) return;
     await refresh(live);
   }
 
   /** Whether a 401 of an API on `route` is worth a refresh. */
-  function mayRenew(live: LiveSession, route: string): boolean {
+  function canRefreshAfterRejection(live: SessionEntry, route: string): boolean {
     if (live.session.tokens.refreshToken === undefined) return false;
     return nowSeconds() >= (refusals.get(live)?.get(route) ?? 0);
   }
 
   /** Obtains a newer token than that of `generation`, which an API refused; at once if somebody already has. */
-  async function renew(live: LiveSession, generation: number): Promise<void> {
+  async function renew(live: SessionEntry, generation: number): Promise<void> {
     if (live.session.generation === generation) await refresh(live);
   }
 
   /** An API refused a new token, too: for a while its 401s pass at once, or each would cost a refresh. */
-  function noteRefusal(live: LiveSession, route: string): void {
+  function recordRejection(live: SessionEntry, route: string): void {
     const routes = refusals.get(live) ?? new Map<string, number>();
     refusals.set(live, routes.set(route, nowSeconds() + refusalSeconds));
   }
 
   return {
-    ensureFresh,
-    refreshOnRequest,
-    mayRenew,
+    refreshIfDue,
+    refreshNow,
+    canRefreshAfterRejection,
     renew,
-    noteRefusal,
+    recordRejection,
     /** Resolves when no refresh is running any more. */
     idle: async () => void (await Promise.allSettled(flights.values())),
   };
 }
 
 /** A number from 0 to 1 that is the session's own. */
-function fraction(live: LiveSession): number {
+function fraction(live: SessionEntry): number {
   return (live.label.charCodeAt(0) * 64 + live.label.charCodeAt(1)) / (128 * 65);
 }
 
@@ -239,7 +240,7 @@ function fraction(live: LiveSession): number {
  * One session's one refresh token. Not the token's own hash: providers that don't rotate may give one person's sessions
  * the same token, and each must get a result of its own.
  */
-function flightKey({ session }: LiveSession): string {
+function flightKey({ session }: SessionEntry): string {
   return createHash('sha256').update(`${session.id}.${session.generation}`).digest('base64url');
 }
 
@@ -258,7 +259,7 @@ function patiently(flight: Promise<void>, ms: number): Promise<void> {
 }
 
 /** Whether a failure may be over in a moment. */
-function isPassing(error: unknown): boolean {
+function isTransient(error: unknown): boolean {
   return error instanceof BffError && (error.code === 'provider_unavailable' || error.code === 'store_unavailable');
 }
 

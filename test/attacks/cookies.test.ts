@@ -24,7 +24,7 @@ import {
   clearSessionCookie,
   cookieNames,
   readSessionCookie,
-  unseen,
+  cookiesUnknown,
   writeSessionCookie,
 } from '../../src/session/cookies.ts';
 import { pack, unpack } from '../../src/session/packing.ts';
@@ -388,8 +388,8 @@ describe('packing and sealing', () => {
       id: string({ unit: 'grapheme' }),
       generation: nat(),
       createdAt: nat(),
-      touchedAt: nat(),
-      obtainedAt: nat(),
+      sealedActivityAt: nat(),
+      tokensIssuedAt: nat(),
       userInfo: option(record({ name: string({ unit: 'grapheme' }) }), { nil: undefined }),
       tokens: record({
         accessToken: wellFormed,
@@ -447,12 +447,12 @@ describe('writing the session’s cookies', () => {
         const { hostname } = new URL(origin);
         const jar = new CookieJar('chromium');
         for (const suffix of leftover) jar.put({ name: names.session + suffix, value: 'old', domain: hostname });
-        const lines = writeSessionCookie(sealed, 28_800, blind ? unseen : jar.header(origin), names) ?? [];
+        const lines = writeSessionCookie(sealed, 28_800, blind ? cookiesUnknown : jar.header(origin), names) ?? [];
         expect(lines.filter((line) => Buffer.byteLength(line) > 4096 || !jar.store(line, origin))).toEqual([]);
         expect(new Set(lines.map((line) => line.split('=')[0])).size).toBe(lines.length);
         expect(readSessionCookie(jar.header(origin), names)).toBe(sealed);
         expect(jar.all().filter((cookie) => cookie.value === 'old')).toEqual([]);
-        for (const line of clearSessionCookie(unseen, names)) jar.store(line, origin);
+        for (const line of clearSessionCookie(cookiesUnknown, names)) jar.store(line, origin);
         expect(jar.all()).toEqual([]);
       }),
       { numRuns: 300 },
@@ -460,7 +460,7 @@ describe('writing the session’s cookies', () => {
   });
 
   test('is refused as a whole where four cookies can’t hold it', () => {
-    expect(writeSessionCookie('A'.repeat(4 * 4096), 28_800, unseen, cookieNames(true))).toBeUndefined();
+    expect(writeSessionCookie('A'.repeat(4 * 4096), 28_800, cookiesUnknown, cookieNames(true))).toBeUndefined();
   });
 
   test('reading never fails, and finds nothing in other people’s cookies', () => {
@@ -496,8 +496,8 @@ function forgedSession() {
     id: 'forged',
     generation: 0,
     createdAt: now,
-    touchedAt: now,
-    obtainedAt: now,
+    sealedActivityAt: now,
+    tokensIssuedAt: now,
     userInfo: undefined,
     tokens: {
       accessToken: 'forged',

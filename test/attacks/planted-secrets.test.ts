@@ -252,7 +252,7 @@ describe('nothing secret is told when', () => {
 describe('nothing secret is told of a configuration that is wrong', () => {
   const run = promisify(execFile);
   const node = join(import.meta.dirname, '../../node_modules/.bin/node');
-  const cli = join(import.meta.dirname, '../../src/cli.ts');
+  const cli = join(import.meta.dirname, '../../src/cli/main.ts');
   const secrets = {
     SALLYPORT_SECRET: 'secret-canary,short-canary',
     SALLYPORT_CLIENT_SECRET: 'client-canary',

@@ -10,8 +10,8 @@
 import { array, assert, constantFrom, oneof, property, string } from 'fast-check';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { resolveConfig } from '../../src/config.ts';
-import { parseReturnTo } from '../../src/inbound.ts';
+import { resolveConfig } from '../../src/config/config.ts';
+import { parseReturnTo } from '../../src/http/return-to.ts';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { launchChromium } from '../support/chromium.ts';
 import { acceptable, ambiguous, corpusOrigin, leadsAway } from '../support/hostile-return-to.ts';

@@ -17,9 +17,9 @@ import { dirname, join } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
 import { array, assert, asyncProperty, constantFrom } from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { BffError } from '../../src/errors.ts';
-import { createSpaFolder } from '../../src/spa.ts';
-import type { SpaFolderOptions } from '../../src/spa.ts';
+import { BffError } from '../../src/http/errors.ts';
+import { createSpaFolder } from '../../src/spa/folder.ts';
+import type { SpaFolderOptions } from '../../src/spa/folder.ts';
 import { startListener } from '../support/listener.ts';
 import { rawRequest, rawStatuses } from '../support/raw.ts';
 
@@ -259,7 +259,7 @@ describe('links', () => {
   test('holds where the system cannot name an open file, as on macOS and Windows', async () => {
     vi.resetModules();
     vi.doMock('node:fs', async (original) => ({ ...(await original<typeof fs>()), existsSync: () => false }));
-    const elsewhere = await import('../../src/spa.ts');
+    const elsewhere = await import('../../src/spa/folder.ts');
     vi.doUnmock('node:fs');
     await symlink('../secret.txt', join(folder, 'out.txt'));
     await symlink(join(parent, 'dist-backup'), join(folder, 'backup'));

@@ -55,7 +55,7 @@ export async function startSallyport(around: Surroundings): Promise<Running> {
     name: 'sallyport',
     place: 'proxy',
     port,
-    command: [...node, join(root, 'src', 'cli.ts'), 'start'],
+    command: [...node, join(root, 'src', 'cli', 'main.ts'), 'start'],
     environment: {
       SALLYPORT_ORIGIN: `http://127.0.0.1:${port}`,
       SALLYPORT_ISSUER: `http://127.0.0.1:${around.provider.port}`,

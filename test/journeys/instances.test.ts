@@ -3,7 +3,7 @@
  * when Redis fails at whatever moment, nobody is signed out and nothing hangs.
  */
 import { beforeEach, afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { resolveConfig, type ConfigInput } from '../../src/config.ts';
+import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import {

@@ -1,7 +1,7 @@
 /** The limits of a route: what happens at them, that the answer names them, and that nobody else notices. */
 import { createServer } from 'node:net';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { ConfigError, resolveConfig, type ConfigInput } from '../../src/config.ts';
+import { ConfigError, resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { closeNow, listen, trackSockets } from '../support/listener.ts';
 import { callHead, chunked, exchange, finalOf, Wire } from '../support/wire.ts';
 import { signIn, startWorld, within } from '../support/world.ts';

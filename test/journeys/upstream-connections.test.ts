@@ -7,7 +7,7 @@ import type { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import type { ConfigInput } from '../../src/config.ts';
+import type { ConfigInput } from '../../src/config/config.ts';
 import { closeNow, listen, trackSockets } from '../support/listener.ts';
 import { startRawServer } from '../support/raw.ts';
 import { makeCertificate } from '../support/tls.ts';

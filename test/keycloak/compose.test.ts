@@ -6,7 +6,7 @@ import { parseEnv } from 'node:util';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
-import { loadConfig } from '../../src/config-sources.ts';
+import { loadConfig } from '../../src/config/sources.ts';
 import { projectFolder, readComposeFile, serviceOf } from './compose-file.ts';
 import { keycloakVersion } from './keycloak-distribution.ts';
 

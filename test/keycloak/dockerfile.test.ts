@@ -66,7 +66,7 @@ test('starts as an unprivileged PID 1 on a read-only tree, is healthy, and ends 
   const env = { ...image.env, ...(await sampleEnvironment(port)), SALLYPORT_OPS_PORT: String(await freePort()) };
   const cwd = join(image.root, image.workingDirectory);
   await run('chmod', ['-R', 'a-w', image.root], { cwd });
-  expect(await succeedsInside(image, ['/bin/sh', '-c', 'echo x > dist/cli.js || echo x > new'], env)).toBe(false);
+  expect(await succeedsInside(image, ['/bin/sh', '-c', 'echo x > dist/cli/main.js || echo x > new'], env)).toBe(false);
 
   const server = startInside(image, [...image.entrypoint, ...image.command], env);
   await untilReady(server, () => succeedsInside(image, image.healthcheck, env), 30);

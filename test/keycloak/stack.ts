@@ -170,7 +170,7 @@ function commandOf({ file, imageHealthcheck, mapping }: Sources, name: ServiceNa
   const service = serviceOf(file, name);
   const map = (text: string) => mapText(text, mapping);
   // The image's own command and health check, run on the source; dockerfile.test.ts runs them on what is built.
-  const ownCommand = name === 'sallyport' ? ['node', 'src/cli.ts', 'start'] : [];
+  const ownCommand = name === 'sallyport' ? ['node', 'src/cli/main.ts', 'start'] : [];
   const [kind, ...probe] = service.healthcheck?.test ?? ['CMD', ...imageHealthcheck];
   if (kind !== 'CMD') throw new Error(`The health check of "${name}" is not in the exec form.`);
   return {

@@ -4,8 +4,8 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { format } from 'prettier';
-import { configKeys, type ConfigKey } from '../../src/config.ts';
-import { variables } from '../../src/config-sources.ts';
+import { configKeys, type ConfigKey } from '../../src/config/config.ts';
+import { variables } from '../../src/config/sources.ts';
 
 const readme = new URL('../../README.md', import.meta.url);
 const marks = ['<!-- config:start -->', '<!-- config:end -->'] as const;

@@ -5,8 +5,8 @@
  * The first message is the configuration; the answer is `{ port }`. To `gauges` it answers {@link Gauges}.
  */
 import { readdirSync } from 'node:fs';
-import { resolveConfig, type ConfigInput } from '../../src/config.ts';
-import { startServer } from '../../src/server.ts';
+import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
+import { startServer } from '../../src/server/server.ts';
 
 export interface Gauges {
   /** Bytes that are still held after a collection. */

@@ -12,8 +12,8 @@ import {
   resolveConfig,
   type Config,
   type ConfigInput,
-} from '../../src/config.ts';
-import { loadConfig, variables } from '../../src/config-sources.ts';
+} from '../../src/config/config.ts';
+import { loadConfig, variables } from '../../src/config/sources.ts';
 
 const secret = 'q8Zr2mVxT0cLw7yNf4Hs1JkPb6DgEa9u';
 
@@ -402,7 +402,7 @@ describe('is accepted:', () => {
     }
     const env = { ...minimalEnv, SALLYPORT_ISSUER: issuer, SALLYPORT_DANGEROUSLY_ALLOW_HTTP_ISSUER: 'true' };
     expect(await messageOf(env)).toContain('must be https');
-    const source = new URL('../../src/config.ts', import.meta.url).href;
+    const source = new URL('../../src/config/config.ts', import.meta.url).href;
     const code = `import { dangerouslyAllowHttpIssuer } from '${source}';
       export default { ...${JSON.stringify({ ...minimal, issuer })}, [dangerouslyAllowHttpIssuer]: true };`;
     expect((await loaded({}, await fileOf('dangerous.config.ts', code))).issuer).toBe(issuer);

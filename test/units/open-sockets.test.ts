@@ -5,14 +5,14 @@ import { duplexPair, type Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { queryObjects } from 'node:v8';
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
-import { resolveConfig } from '../../src/config.ts';
+import { resolveConfig } from '../../src/config/config.ts';
 import { createEvents } from '../../src/events.ts';
-import { createOpenSockets } from '../../src/proxy/open-sockets.ts';
+import { createOpenSockets } from '../../src/proxy/websocket/open-sockets.ts';
 import { createSessionBoundList } from '../../src/proxy/session-bound.ts';
-import { Tunnel } from '../../src/proxy/tunnel.ts';
+import { Tunnel } from '../../src/proxy/websocket/tunnel.ts';
 import { createSessions } from '../../src/session/sessions.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
-import { nowSeconds } from '../../src/token-set.ts';
+import { nowSeconds } from '../../src/clock.ts';
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['Date'] });

@@ -1,7 +1,7 @@
 /** What README.md says of the configuration is what the schema says. */
 import { expect, test } from 'vitest';
-import { configKeys } from '../../src/config.ts';
-import { variables } from '../../src/config-sources.ts';
+import { configKeys } from '../../src/config/config.ts';
+import { variables } from '../../src/config/sources.ts';
 import { configTable, tableInReadme } from '../support/config-table.ts';
 
 test('the configuration table equals the schema; if not: node test/support/config-table.ts --write', async () => {

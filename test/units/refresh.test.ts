@@ -1,13 +1,14 @@
 /** Refreshing where the cache of opened cookies forgets, or another process is faster: what no journey can time. */
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
-import { resolveConfig } from '../../src/config.ts';
+import { resolveConfig } from '../../src/config/config.ts';
 import { createEvents } from '../../src/events.ts';
 import type { Provider } from '../../src/oidc/provider.ts';
-import { createSessions, type LiveSession, type Sessions } from '../../src/session/sessions.ts';
+import { createSessions, type SessionEntry, type Sessions } from '../../src/session/sessions.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
-import { nowSeconds, type TokenSet } from '../../src/token-set.ts';
+import type { TokenSet } from '../../src/token-set.ts';
+import { nowSeconds } from '../../src/clock.ts';
 import { createRefresher } from '../../src/tokens/refresh.ts';
 
 beforeEach(() => {
@@ -65,11 +66,11 @@ function gatedProvider({ rotates }: { rotates: boolean }) {
   return { provider, redeemed, revoked, open: gate.resolve };
 }
 
-function cookieOf(live: LiveSession): string {
+function cookieOf(live: SessionEntry): string {
   return `session=${live.sealed}`;
 }
 
-async function openLive(sessions: Sessions, cookie: string): Promise<LiveSession> {
+async function openLive(sessions: Sessions, cookie: string): Promise<SessionEntry> {
   const opened = await sessions.open(cookie);
   if (opened.state !== 'live') throw new Error(`the session is ${opened.state}`);
   return opened.live;
@@ -100,7 +101,7 @@ test('a session that the cache forgets while it is refreshed is redeemed once, a
   // A tab with the first cookie, when the next refresh is due.
   vi.advanceTimersByTime(299_000);
   const third = await openLive(sessions, cookies[0] ?? '');
-  await refresher.ensureFresh(third);
+  await refresher.refreshIfDue(third);
   expect(redeemed).toEqual(['refresh-0', 'refresh-1']);
   cookies.push(cookieOf(third));
 

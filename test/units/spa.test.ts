@@ -7,10 +7,10 @@ import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { getRequestListener } from '@hono/node-server';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { createSpaFolder } from '../../src/spa.ts';
-import type { SpaFolderOptions } from '../../src/spa.ts';
-import { inlineHashes, securityHeaders } from '../../src/security-headers.ts';
-import type { HeaderOverrides } from '../../src/security-headers.ts';
+import { createSpaFolder } from '../../src/spa/folder.ts';
+import type { SpaFolderOptions } from '../../src/spa/folder.ts';
+import { inlineHashes, securityHeaders } from '../../src/spa/security-headers.ts';
+import type { HeaderOverrides } from '../../src/spa/security-headers.ts';
 import { startListener, type Listener } from '../support/listener.ts';
 
 const origin = 'https://app.example.com';

@@ -2,7 +2,7 @@
 import { duplexPair, type Duplex } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Tunnel } from '../../src/proxy/tunnel.ts';
+import { Tunnel } from '../../src/proxy/websocket/tunnel.ts';
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });

@@ -1,7 +1,7 @@
 /** Where frames begin and end, however the network cuts the stream. */
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { closeFrame, FrameTracker } from '../../src/proxy/websocket-frames.ts';
+import { closeFrame, FrameTracker } from '../../src/proxy/websocket/frames.ts';
 
 const frame = fc.record({
   opcode: fc.constantFrom(0x0, 0x1, 0x2, 0x9, 0xa),

@@ -4,19 +4,19 @@
  * session of an abandoned tab alive for ever.
  */
 import type { Duplex } from 'node:stream';
-import type { LiveSession } from '../session/sessions.ts';
-import { SessionBound, type SessionBoundList } from './session-bound.ts';
-import { Tunnel, type Goodbye } from './tunnel.ts';
+import type { SessionEntry } from '../../session/sessions.ts';
+import { SessionBound, type SessionBoundList } from '../session-bound.ts';
+import { Tunnel, type CloseReason } from './tunnel.ts';
 
 /** A code of the app's own range (RFC 6455 7.4.2), for an API may close with 1008 too: this one says 'sign in again'. */
-const sessionEnded: Goodbye = { code: 4401, reason: 'session ended' };
-const goingAway: Goodbye = { code: 1001, reason: 'server is stopping' };
+const sessionEnded: CloseReason = { code: 4401, reason: 'session ended' };
+const goingAway: CloseReason = { code: 1001, reason: 'server is stopping' };
 
 class OpenSocket extends SessionBound {
   readonly tunnel: Tunnel;
   readonly endsWhenIdle = true;
 
-  constructor(session: LiveSession | undefined, tunnel: Tunnel) {
+  constructor(session: SessionEntry | undefined, tunnel: Tunnel) {
     super(session);
     this.tunnel = tunnel;
   }
@@ -33,7 +33,7 @@ export function createOpenSockets(bound: SessionBoundList) {
   let stopping = false;
 
   /** Joins a client and an upstream. */
-  function add(client: Duplex, upstream: Duplex, session: LiveSession | undefined): void {
+  function add(client: Duplex, upstream: Duplex, session: SessionEntry | undefined): void {
     const tunnel = new Tunnel(client, upstream, () => {
       open.delete(socket);
       bound.remove(socket);

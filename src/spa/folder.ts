@@ -17,8 +17,8 @@ import { parseAccept } from 'hono/utils/accept';
 import { COMPRESSIBLE_CONTENT_TYPE_REGEX } from 'hono/utils/compress';
 import { getMimeType } from 'hono/utils/mime';
 import { LRUCache } from 'lru-cache';
-import { BffError } from './errors.ts';
-import { answer, favourite, isDocument, mediaType } from './representation.ts';
+import { BffError } from '../http/errors.ts';
+import { answer, preferredCoding, isDocument, mediaType } from './representation.ts';
 import type { ByteRange, Representation, StoredFile } from './representation.ts';
 import { inlineHashes, securityHeaders } from './security-headers.ts';
 import type { HeaderOverrides } from './security-headers.ts';
@@ -214,13 +214,13 @@ function redirectIntoFolder(pathname: string, search: string, policy: HeaderPair
 async function openFile(tree: Tree, root: string, segments: readonly string[]): Promise<OpenFile | undefined> {
   if (!isPublic(tree, segments)) return undefined;
   const path = join(root, ...segments);
-  const handle = await unlessAbsent(open(path, tree.symlinks ? openFlags : openFlags | constants.O_NOFOLLOW));
+  const handle = await undefinedIfMissing(open(path, tree.symlinks ? openFlags : openFlags | constants.O_NOFOLLOW));
   if (!handle) return undefined;
 
   let file: OpenFile | undefined;
   try {
     const stats = await handle.stat({ bigint: true });
-    if (stats.isFile() && (await standsInFolder(tree, root, path, { handle, stats }))) {
+    if (stats.isFile() && (await isInsideFolder(tree, root, path, { handle, stats }))) {
       file = describe(segments, handle, stats);
     }
   } finally {
@@ -233,8 +233,8 @@ async function openFile(tree: Tree, root: string, segments: readonly string[]): 
 const openFlags = constants.O_RDONLY | constants.O_NONBLOCK;
 
 /** Whether the opened file is the one at `path`, reached through no link but those the tree allows. */
-async function standsInFolder(tree: Tree, root: string, path: string, opened: OpenedHandle): Promise<boolean> {
-  const real = await whereIs(opened, path);
+async function isInsideFolder(tree: Tree, root: string, path: string, opened: OpenedHandle): Promise<boolean> {
+  const real = await realPathOf(opened, path);
   if (real === undefined) return false;
   // Where links aren't followed, the name asked for must be the file's one real name. That also refuses the other
   // spellings of it that Windows and macOS accept: another case, short names, alternate streams.
@@ -246,18 +246,18 @@ async function standsInFolder(tree: Tree, root: string, path: string, opened: Op
  * link meanwhile gets another file past the check. Elsewhere the path is resolved again and must lead to the same
  * file, which leaves such a person a narrow gap.
  */
-async function whereIs({ handle, stats }: OpenedHandle, path: string): Promise<string | undefined> {
-  if (knowsOpenFiles) {
+async function realPathOf({ handle, stats }: OpenedHandle, path: string): Promise<string | undefined> {
+  if (hasProcFs) {
     const real = await readlink(`/proc/self/fd/${handle.fd}`);
     // A deployment has put another file in its place since it was opened: this one did stand there.
     return real.replace(/ \(deleted\)$/, '');
   }
-  const real = await unlessAbsent(realpath(path));
-  const there = real === undefined ? undefined : await unlessAbsent(lstat(real, { bigint: true }));
+  const real = await undefinedIfMissing(realpath(path));
+  const there = real === undefined ? undefined : await undefinedIfMissing(lstat(real, { bigint: true }));
   return there?.ino === stats.ino && there.dev === stats.dev ? real : undefined;
 }
 
-const knowsOpenFiles = existsSync('/proc/self/fd');
+const hasProcFs = existsSync('/proc/self/fd');
 
 interface OpenedHandle {
   readonly handle: FileHandle;
@@ -291,7 +291,7 @@ function describe(segments: readonly string[], handle: FileHandle, stats: BigInt
 const absentCodes: ReadonlySet<unknown> = new Set(['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO']);
 
 /** `undefined` where there is no such file; a file that can't be read is the operator's fault and stays an error. */
-async function unlessAbsent<T>(access: Promise<T>): Promise<T | undefined> {
+async function undefinedIfMissing<T>(access: Promise<T>): Promise<T | undefined> {
   try {
     return await access;
   } catch (error) {
@@ -351,10 +351,10 @@ async function chooseCoding(
 
   const path = join(root, ...file.segments);
   const found = await Promise.all(
-    codings.map(async (entry) => ((await unlessAbsent(lstat(path + entry.suffix))) ? entry : undefined)),
+    codings.map(async (entry) => ((await undefinedIfMissing(lstat(path + entry.suffix))) ? entry : undefined)),
   );
   const siblings = found.filter((entry) => entry !== undefined);
-  const best = favourite(siblings, acceptEncoding);
+  const best = preferredCoding(siblings, acceptEncoding);
   const packed = best && (await openFile(tree, root, [...file.segments.slice(0, -1), name + best.suffix]));
   const negotiated = siblings.length > 0;
   return packed ? { name, file: packed, coding: best.coding, negotiated } : { ...plain, negotiated };

@@ -5,7 +5,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { detach } from './detached.ts';
+import { detach } from '../detached.ts';
 
 /** Sees what a server is asked; for a log. */
 export interface ServerObserver {

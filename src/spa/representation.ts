@@ -65,7 +65,7 @@ export function answer(request: Request, { name, file, coding, negotiated }: Rep
  * RFC 9110, section 12.5.3: the coding of greatest weight, ours first among equals; `undefined` is the plain file. It
  * is always acceptable unless excluded, and still sent when all else is excluded too, as section 12.4.1 allows.
  */
-export function favourite<T extends { readonly coding: string }>(
+export function preferredCoding<T extends { readonly coding: string }>(
   siblings: readonly T[],
   acceptEncoding: string | null,
 ): T | undefined {

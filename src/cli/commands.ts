@@ -3,16 +3,16 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { parseArgs } from 'node:util';
-import { loadConfig } from './config-sources.ts';
-import { ConfigError, configJsonSchema } from './config.ts';
-import { detach } from './detached.ts';
-import { BffError } from './errors.ts';
-import { drainOnProcessFault } from './process-faults.ts';
-import { startServer } from './server.ts';
-import { describeCause } from './telemetry/log.ts';
-import { createEvents } from './events.ts';
-import { createProvider } from './oidc/provider.ts';
-import { createOutbound } from './outbound.ts';
+import { loadConfig } from '../config/sources.ts';
+import { ConfigError, configJsonSchema } from '../config/config.ts';
+import { detach } from '../detached.ts';
+import { BffError } from '../http/errors.ts';
+import { drainOnProcessFault } from '../server/process-faults.ts';
+import { startServer } from '../server/server.ts';
+import { describeCause } from '../telemetry/log.ts';
+import { createEvents } from '../events.ts';
+import { createProvider } from '../oidc/provider.ts';
+import { createProviderFetch } from '../upstream/provider-fetch.ts';
 
 const usage = `sallyport: the backend-for-frontend token handler for single-page apps
 
@@ -58,8 +58,8 @@ async function check(file: string | undefined): Promise<void> {
   const { config, warnings } = await loadConfig(file, process.env);
   for (const warning of warnings) console.log(`warning: ${warning}`);
   console.log('ok: the configuration is valid');
-  const outbound = createOutbound();
-  const provider = createProvider(config, { outbound, events: createEvents() });
+  const providerFetch = createProviderFetch();
+  const provider = createProvider(config, { fetch: providerFetch.fetch, events: createEvents() });
   try {
     await provider.reach();
     console.log(`ok: the provider ${config.issuer} answers`);
@@ -67,12 +67,12 @@ async function check(file: string | undefined): Promise<void> {
     console.log(`    and post-logout redirect URI ${config.origin}${config.logout.returnTo}`);
   } finally {
     provider.close();
-    await outbound.close();
+    await providerFetch.close();
   }
 }
 
 async function demo(): Promise<void> {
-  const module = new URL('../spa-example/demo.ts', import.meta.url);
+  const module = new URL('../../spa-example/demo.ts', import.meta.url);
   if (!existsSync(module)) {
     throw new Error('The demo is part of the repository, not of the package: clone it and run `npm start`.');
   }

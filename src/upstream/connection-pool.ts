@@ -1,11 +1,11 @@
-/** How Sallyport connects to others: undici agents with explicit limits, one for the provider, one for the APIs. */
+/**
+ * Keep-alive connections to APIs (HTTP/1.1): one call at a time each, opened as needed, given back after the call. Hides
+ * undici's clients, their limits and time-outs.
+ */
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import { Agent, buildConnector, Client, fetch as undiciFetch, Response, type Dispatcher } from 'undici';
-import { detach } from './detached.ts';
-
-/** Metadata, keys and token responses are small; whatever is larger isn't one. */
-const maximumProviderResponseBytes = 1024 * 1024;
+import { buildConnector, Client, type Dispatcher } from 'undici';
+import { detach } from '../detached.ts';
 
 /** Shorter than what servers usually grant (Node 5 s, nginx 75 s), so that a kept socket is rarely a dead one. */
 const upstreamKeepAliveMs = 4000;
@@ -29,7 +29,7 @@ export interface Connection {
  */
 export interface ConnectionPool {
   /** Hands `taker` a connection: at once where one is free or may be opened, else when one is. */
-  take(taker: Taker): void;
+  take(taker: PendingCall): void;
   /** The connection of `lease` stands, and its call is on its way. */
   established(lease: Lease): void;
   give(lease: Lease): void;
@@ -43,20 +43,20 @@ export interface Lease {
    * Who waits for the first byte: expires within a quarter of a second of its deadline. In place of a timer for each
    * call (8 us), and no `Set` of calls: its outgrown tables keep the calls of seconds alive (13 % of the time in GC).
    */
-  waiter: Waiter | undefined;
+  waiter: TimedCall | undefined;
   /** Newly opened, and not known to stand yet. */
   connecting: boolean;
 }
 
 /** Somebody who waits for an upstream. */
-export interface Waiter {
+export interface TimedCall {
   /** In milliseconds, by `performance.now()`. */
   readonly deadline: number;
   expire(): void;
 }
 
 /** Somebody who waits for a connection. */
-export interface Taker extends Waiter {
+export interface PendingCall extends TimedCall {
   /** Wants none any more. */
   readonly left: boolean;
   begin(lease: Lease): void;
@@ -71,31 +71,17 @@ const maximumConnecting = 128;
 /** More free connections than this are closed. */
 const maximumFree = 512;
 
-/** Parallel calls to the provider; more wait. */
-const providerConnections = 512;
-
 const waiterCheckMs = 250;
 
-export interface Outbound {
-  /** For the provider only: follows no redirect unless asked, bounded in size, also when decompressed. */
-  readonly providerFetch: typeof fetch;
-  /** The connections to an API or a dev server. */
+export interface ConnectionPools {
+  /** The connections to an API or a dev server; whoever connects alike shares them. */
   poolOf(connection: Connection): ConnectionPool;
   close(): Promise<void>;
 }
 
-export function createOutbound(): Outbound {
-  const provider = new Agent({
-    connectTimeout: 5000,
-    connections: providerConnections,
-    maxResponseSize: maximumProviderResponseBytes,
-    allowH2: false,
-  });
+export function createConnectionPools(): ConnectionPools {
   const pools = new Map<string, ConnectionPool>();
   return {
-    // undici's own types name the same classes as the platform's, but not to the compiler.
-    providerFetch: (async (input: string, init: object) =>
-      bounded(await undiciFetch(input, { ...init, dispatcher: provider }))) as unknown as typeof fetch,
     poolOf(connection) {
       const { origin, connectTimeoutSeconds, caFile, socketPath } = connection;
       const key = JSON.stringify([origin, connectTimeoutSeconds, caFile, socketPath]);
@@ -104,23 +90,9 @@ export function createOutbound(): Outbound {
       return pool;
     },
     async close() {
-      await Promise.all([provider, ...pools.values()].map((dispatcher) => dispatcher.destroy()));
+      await Promise.all([...pools.values()].map((pool) => pool.destroy()));
     },
   };
-}
-
-/** The agent counts the bytes on the wire; compressed, a megabyte of them is a gigabyte here. */
-function bounded(response: Response): Response {
-  if (response.body === null || !response.headers.has('content-encoding')) return response;
-  let size = 0;
-  const limit = new TransformStream<Uint8Array, Uint8Array>({
-    transform(chunk, controller) {
-      size += chunk.length;
-      if (size > maximumProviderResponseBytes) controller.error(new TypeError('The answer is too large.'));
-      else controller.enqueue(chunk);
-    },
-  });
-  return new Response(response.body.pipeThrough(limit), response);
 }
 
 function createPool(connection: Connection): ConnectionPool {
@@ -136,18 +108,18 @@ function createPool(connection: Connection): ConnectionPool {
   };
   const leases = new Set<Lease>();
   const free: Lease[] = [];
-  const queue: Taker[] = [];
+  const queue: PendingCall[] = [];
   let connecting = 0;
   const checker = setInterval(expireLate, waiterCheckMs).unref();
 
-  function open(taker: Taker): void {
+  function open(taker: PendingCall): void {
     const lease: Lease = { dispatcher: new Client(origin, options), waiter: undefined, connecting: true };
     connecting++;
     leases.add(lease);
     taker.begin(lease);
   }
 
-  function nextTaker(): Taker | undefined {
+  function nextTaker(): PendingCall | undefined {
     let taker = queue.shift();
     while (taker?.left === true) taker = queue.shift();
     return taker;

@@ -1,8 +1,8 @@
 /** How a failure is told: a page to a person who navigates, problem details (RFC 9457) to a program. */
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Config } from './config.ts';
+import type { Config } from '../config/config.ts';
 import { BffError, renderProblem, type ErrorCode, type RenderedProblem } from './errors.ts';
-import { isNavigation } from './inbound.ts';
+import { isNavigation } from './navigation.ts';
 import { errorPage, type PageLink } from './pages.ts';
 
 /** After these, the way on is to sign in (again). */
@@ -12,7 +12,7 @@ const signInHelps = new Set<ErrorCode>([
 ]);
 
 /** @param headers the request's */
-export function renderFailure(
+export function renderError(
   error: BffError,
   request: { readonly headers: IncomingHttpHeaders; readonly id: string },
   config: Config,

@@ -4,7 +4,7 @@ import { enableCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 // In our own tree: a cache in a world-writable folder would run what others put there.
-enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/sallyport', import.meta.url)));
+enableCompileCache(fileURLToPath(new URL('../../node_modules/.cache/sallyport', import.meta.url)));
 
 const { run } = await import('./commands.ts');
 await run(process.argv.slice(2));

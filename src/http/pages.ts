@@ -47,7 +47,7 @@ export function errorPage(failure: {
 }
 
 /** Sends the browser on by a navigation that starts on this site, for which it does send `SameSite=Strict` cookies. */
-export function samesiteRedirectPage(title: string, path: string): Page {
+export function sameSiteRedirectPage(title: string, path: string): Page {
   return page(
     title,
     `<p>One moment …</p><a href="${escape(path)}">Continue</a>`,
@@ -60,7 +60,7 @@ export function samesiteRedirectPage(title: string, path: string): Page {
  * Loads the same address once more, now from this site: for a deep link that came from another one.
  * @param path of the address; its fragment, which only the script knows, is lost where scripts are off
  */
-export function samesiteReloadPage(path: string): Page {
+export function sameSiteReloadPage(path: string): Page {
   return page(
     'One moment …',
     `<p>Opening the app …</p><script>${reloadScript}</script>`,

@@ -5,23 +5,22 @@
 import { ServerResponse, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { refuseAmbiguous, useOriginForm } from '../attach.ts';
-import type { ApiRoute, Config } from '../config.ts';
-import { BffError, type RenderedProblem } from '../errors.ts';
-import type { createAddressReader } from '../inbound.ts';
-import type { ConnectionPool, Outbound } from '../outbound.ts';
-import { cookieNames } from '../session/cookies.ts';
-import type { LiveSession, Sessions } from '../session/sessions.ts';
-import type { Refresher } from '../tokens/refresh.ts';
-import { challengeOf, demandSession, isAboutScope, isStepUp } from './api.ts';
-import type { CallSlots } from './call-slots.ts';
-import { devServerConnection, devServerLimits } from './dev-server.ts';
-import { forward, type ForwardOutcome, type UpstreamLimits } from './forward.ts';
-import { requestHeaders, responseHeaders } from './headers.ts';
+import { refuseAmbiguous, useOriginForm } from '../../http/attach.ts';
+import type { ApiRoute, Config } from '../../config/config.ts';
+import { BffError, type RenderedProblem } from '../../http/errors.ts';
+import type { createClientAddressResolver } from '../../http/client-address.ts';
+import type { ConnectionPool, ConnectionPools } from '../../upstream/connection-pool.ts';
+import { cookieNames } from '../../session/cookies.ts';
+import type { SessionEntry, Sessions } from '../../session/sessions.ts';
+import type { Refresher } from '../../tokens/refresh.ts';
+import { challengeOf, requireSession, isAboutScope, isStepUp } from '../api.ts';
+import type { CallSlots } from '../call-slots.ts';
+import { forward, type ForwardOutcome, type UpstreamLimits } from '../forward.ts';
+import { requestHeaders, responseHeaders } from '../headers.ts';
 import type { OpenSockets } from './open-sockets.ts';
-import { hasBody } from './request-body.ts';
-import type { SessionBoundList } from './session-bound.ts';
-import { createRouting } from './target.ts';
+import { hasBody } from '../request-body.ts';
+import type { SessionBoundList } from '../session-bound.ts';
+import { createRouting } from '../target.ts';
 import { withoutTokenProtocol, withTokenProtocol } from './token-protocol.ts';
 
 /** How long a client may keep its connection after a refusal. */
@@ -29,19 +28,28 @@ const lingerMs = 2000;
 /** Silence after which the system asks whether a client is still there: one that lost its network says no goodbye. */
 const keepAliveMs = 60_000;
 
+/** Where WebSockets go. */
+export interface WebSocketUpstream {
+  readonly pool: ConnectionPool;
+  readonly host: string;
+  readonly limits: UpstreamLimits;
+}
+
 export interface UpgradeDeps {
   readonly sessions: Sessions;
   readonly refresher: Refresher;
-  readonly outbound: Outbound;
+  readonly pools: ConnectionPools;
   readonly openSockets: OpenSockets;
   readonly bound: SessionBoundList;
   readonly slots: CallSlots;
-  readonly readAddress: ReturnType<typeof createAddressReader>;
+  /** Takes those that are no API's; undefined where there is no dev server. */
+  readonly devServer: WebSocketUpstream | undefined;
+  readonly resolveClientAddress: ReturnType<typeof createClientAddressResolver>;
   readonly renderFailed: (error: unknown, request: IncomingMessage) => RenderedProblem;
 }
 
 /** A client that asks for a WebSocket. */
-interface Visitor {
+interface UpgradeRequest {
   readonly request: IncomingMessage;
   readonly socket: Duplex;
   /** For whatever is answered but the switch. */
@@ -51,12 +59,9 @@ interface Visitor {
 }
 
 /** What is asked of an upstream, and how its answer is taken. */
-interface Handshake {
-  readonly pool: ConnectionPool;
-  readonly host: string;
+interface Handshake extends WebSocketUpstream {
   readonly path: string;
-  readonly limits: UpstreamLimits;
-  readonly live?: LiveSession;
+  readonly live?: SessionEntry;
   readonly tokenPrefix?: string | undefined;
   readonly newCookies: () => readonly string[];
   /** Whether a refusal is to be tried again rather than shown. */
@@ -64,11 +69,10 @@ interface Handshake {
 }
 
 export function createUpgrade(config: Config, deps: UpgradeDeps) {
-  const { sessions, refresher, outbound, openSockets, bound, slots, readAddress, renderFailed } = deps;
+  const { sessions, refresher, pools, openSockets, bound, slots, devServer, resolveClientAddress, renderFailed } = deps;
   const names = cookieNames(config.secure);
   const routing = createRouting(config.api);
   const origin = new URL(config.origin);
-  const devServer = config.spa?.devServer === undefined ? undefined : new URL(config.spa.devServer);
 
   /**
    * For the server's `upgrade` event. Never throws: a refusal is answered on the socket.
@@ -79,7 +83,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     socket.on('error', () => socket.destroy());
     if (refuseAmbiguous(request)) return undefined;
     useOriginForm(request);
-    const visitor = welcome(request, socket, head);
+    const visitor = takeOverSocket(request, socket, head);
     if (visitor === undefined) {
       socket.destroy();
       return undefined;
@@ -96,7 +100,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     return response.headersSent ? response.statusCode : undefined;
   };
 
-  async function connect(visitor: Visitor): Promise<ForwardOutcome> {
+  async function connect(visitor: UpgradeRequest): Promise<ForwardOutcome> {
     const { url = '/', method, headers } = visitor.request;
     if (headers.origin !== config.origin) {
       throw new BffError('request_forbidden', 'WebSockets are opened from the own origin only.');
@@ -110,31 +114,32 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     throw new BffError('route_not_found', 'This route takes no WebSockets.');
   }
 
-  async function connectToApi(visitor: Visitor, route: ApiRoute): Promise<ForwardOutcome> {
+  async function connectToApi(visitor: UpgradeRequest, route: ApiRoute): Promise<ForwardOutcome> {
     const { url = '/', headers } = visitor.request;
     const path = routing.upstreamTarget(url, route);
-    const opened = demandSession(await sessions.open(headers.cookie));
+    const opened = requireSession(await sessions.open(headers.cookie));
     const { live } = opened;
-    await refresher.ensureFresh(live);
+    await refresher.refreshIfDue(live);
     await sessions.touch(live);
     slots.acquire(route, visitor.socket);
     const newCookies = () => sessions.newCookies(opened, headers.cookie);
     const handshake: Handshake = {
-      pool: outbound.poolOf({ ...route, origin: route.target.origin }),
+      pool: pools.poolOf({ ...route, origin: route.target.origin }),
       host: route.target.host,
       path,
       limits: route,
       live,
       tokenPrefix: route.websocketTokenProtocol,
       newCookies,
-      discards: (status, answered) => status === 401 && isAboutAge(answered) && refresher.mayRenew(live, route.path),
+      discards: (status, answered) =>
+        status === 401 && asksForNewToken(answered) && refresher.canRefreshAfterRejection(live, route.path),
     };
     try {
       const { generation: used } = live.session;
       const outcome = await shake(visitor, handshake);
       if (outcome !== 'discarded') return outcome;
       await refresher.renew(live, used);
-      return await shake(visitor, { ...handshake, discards: noteRefusal });
+      return await shake(visitor, { ...handshake, discards: recordRejection });
     } catch (error) {
       // A new session must reach the browser with whatever answer there is.
       if (!visitor.response.headersSent) visitor.response.setHeader('set-cookie', newCookies());
@@ -142,29 +147,27 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     }
 
     /** A token that is refused when new is refused for other reasons than its age: no third try. */
-    function noteRefusal(status: number): boolean {
-      if (status === 401) refresher.noteRefusal(live, route.path);
+    function recordRejection(status: number): boolean {
+      if (status === 401) refresher.recordRejection(live, route.path);
       return false;
     }
   }
 
-  async function connectToDevServer(visitor: Visitor, url: string): Promise<ForwardOutcome> {
+  async function connectToDevServer(visitor: UpgradeRequest, url: string): Promise<ForwardOutcome> {
     const own = url === config.basePath || url.startsWith(`${config.basePath}/`);
     if (devServer === undefined || own || !url.startsWith('/')) {
       throw new BffError('route_not_found', 'There is no WebSocket here.');
     }
     return shake(visitor, {
-      pool: outbound.poolOf(devServerConnection(devServer)),
-      host: devServer.host,
+      ...devServer,
       path: url,
-      limits: devServerLimits,
       newCookies: () => [],
       discards: () => false,
     });
   }
 
   /** One try. A refusal is shown as it was: scripts can't read one, so wording it anew would help nobody. */
-  function shake(visitor: Visitor, handshake: Handshake): Promise<ForwardOutcome> {
+  function shake(visitor: UpgradeRequest, handshake: Handshake): Promise<ForwardOutcome> {
     const { pool, path, limits, live } = handshake;
     return forward(
       { pool, bound },
@@ -176,10 +179,10 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
         limits,
         session: live,
         onUpgrade(headers, upstream) {
-          const objection = objectionTo(headers, live);
-          if (objection === undefined) open(visitor, upstream, clientHeaders(headers, handshake), live);
+          const rejection = rejectionOf(headers, live);
+          if (rejection === undefined) open(visitor, upstream, clientHeaders(headers, handshake), live);
           else upstream.destroy();
-          return objection;
+          return rejection;
         },
       },
       visitor.response,
@@ -191,7 +194,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     const token = live?.session.tokens.accessToken;
     const headers = requestHeaders(request.rawHeaders, request.headers.connection, {
       host,
-      forwardedFor: readAddress(request.socket.remoteAddress, request.headers['x-forwarded-for']).chain,
+      forwardedFor: resolveClientAddress(request.socket.remoteAddress, request.headers['x-forwarded-for']).chain,
       forwardedHost: origin.host,
       forwardedProto: origin.protocol.slice(0, -1),
       authorization: token === undefined ? undefined : `Bearer ${token}`,
@@ -204,7 +207,12 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     return responseHeaders(shown, { names, authenticated: live !== undefined }, newCookies());
   }
 
-  function open(visitor: Visitor, upstream: Duplex, headers: readonly string[], live: LiveSession | undefined): void {
+  function open(
+    visitor: UpgradeRequest,
+    upstream: Duplex,
+    headers: readonly string[],
+    live: SessionEntry | undefined,
+  ): void {
     const { socket } = visitor;
     visitor.release();
     // Before the first await, so that what came along with the switch isn't lost.
@@ -219,7 +227,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
  * Takes a socket from the server. Answers go through a response, which frames them; the switch doesn't.
  * @returns undefined where the socket still owes the answer to an earlier, pipelined request
  */
-function welcome(request: IncomingMessage, socket: Duplex, head: Buffer): Visitor | undefined {
+function takeOverSocket(request: IncomingMessage, socket: Duplex, head: Buffer): UpgradeRequest | undefined {
   if (head.length > 0) socket.unshift(head);
   const response = new ServerResponse(request);
   try {
@@ -236,7 +244,7 @@ function welcome(request: IncomingMessage, socket: Duplex, head: Buffer): Visito
   socket.on('end', leave).on('drain', passDrain);
   response.once('finish', () => {
     free();
-    hangUp(socket);
+    closeAfterResponse(socket);
   });
   return {
     request,
@@ -250,7 +258,7 @@ function welcome(request: IncomingMessage, socket: Duplex, head: Buffer): Visito
 }
 
 /** Reads on for a while: bytes left unread would make the system reset the connection, and the answer might be lost. */
-function hangUp(socket: Duplex): void {
+function closeAfterResponse(socket: Duplex): void {
   socket.end();
   socket.resume();
   const timer = setTimeout(() => socket.destroy(), lingerMs).unref();
@@ -263,7 +271,7 @@ function asSocket(socket: Duplex): Socket {
 }
 
 /** Scope and strength of the sign-in stay what they are when a token is new (RFC 6750 3.1, RFC 9470 3). */
-function isAboutAge(headers: IncomingHttpHeaders): boolean {
+function asksForNewToken(headers: IncomingHttpHeaders): boolean {
   const challenge = challengeOf(headers);
   return !isAboutScope(challenge) && !isStepUp(challenge);
 }
@@ -273,7 +281,7 @@ function isWebSocket(headers: IncomingHttpHeaders): boolean {
 }
 
 /** Why a connection that was switched isn't wanted. */
-function objectionTo(headers: IncomingHttpHeaders, live: LiveSession | undefined): BffError | undefined {
+function rejectionOf(headers: IncomingHttpHeaders, live: SessionEntry | undefined): BffError | undefined {
   if (!isWebSocket(headers)) {
     return new BffError('upstream_unavailable', 'The API switched to another protocol than WebSocket.');
   }

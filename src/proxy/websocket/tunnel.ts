@@ -3,7 +3,7 @@
  * end reaches the other while the other direction goes on. Can say goodbye to both sides in WebSocket's own words.
  */
 import type { Duplex } from 'node:stream';
-import { closeFrame, FrameTracker } from './websocket-frames.ts';
+import { closeFrame, FrameTracker } from './frames.ts';
 
 /** How long one direction may be silent when the other has ended: nobody speaks WebSocket over half a connection. */
 const halfOpenMs = 60_000;
@@ -11,7 +11,7 @@ const halfOpenMs = 60_000;
 const goodbyeMs = 5000;
 
 /** Why a tunnel is closed; for the meaning of codes see RFC 6455 7.4. */
-export interface Goodbye {
+export interface CloseReason {
   readonly code: number;
   /** At most 123 bytes. */
   readonly reason: string;
@@ -22,7 +22,7 @@ export class Tunnel {
   readonly #upstream: Duplex;
   readonly #fromClient = new FrameTracker();
   readonly #fromUpstream = new FrameTracker();
-  #goodbye: Goodbye | undefined;
+  #goodbye: CloseReason | undefined;
   #sidesLeft = 2;
   /** Runs from the first end on; ends what is left. */
   #timer: NodeJS.Timeout | undefined;
@@ -41,10 +41,10 @@ export class Tunnel {
   }
 
   /** Sends a Close frame to both sides and hangs up. Nothing more of the client reaches the upstream. */
-  close(goodbye: Goodbye): void {
+  close(goodbye: CloseReason): void {
     if (this.#goodbye !== undefined) return;
     this.#goodbye = goodbye;
-    sayGoodbye(this.#upstream, this.#fromClient, closeFrame(goodbye.code, goodbye.reason, true));
+    sendCloseFrame(this.#upstream, this.#fromClient, closeFrame(goodbye.code, goodbye.reason, true));
     this.#upstream.end();
     if (this.#fromUpstream.isBetweenFrames) this.#dismissClient(goodbye);
     this.#hurry();
@@ -78,8 +78,8 @@ export class Tunnel {
     if (this.#fromUpstream.isBetweenFrames) this.#dismissClient(this.#goodbye);
   }
 
-  #dismissClient({ code, reason }: Goodbye): void {
-    sayGoodbye(this.#client, this.#fromUpstream, closeFrame(code, reason, false));
+  #dismissClient({ code, reason }: CloseReason): void {
+    sendCloseFrame(this.#client, this.#fromUpstream, closeFrame(code, reason, false));
     this.#client.end();
     this.#upstream.resume();
   }
@@ -112,6 +112,6 @@ export class Tunnel {
   }
 }
 
-function sayGoodbye(side: Duplex, before: FrameTracker, frame: Buffer): void {
+function sendCloseFrame(side: Duplex, before: FrameTracker, frame: Buffer): void {
   if (side.writable && before.isBetweenFrames && !before.closed) side.write(frame);
 }

@@ -1,22 +1,23 @@
 /** The SPA's dev server behind Sallyport: everything that is neither ours nor an API's passes, without cookies or token. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Config } from '../config.ts';
-import { BffError } from '../errors.ts';
-import type { Connection, Outbound } from '../outbound.ts';
+import type { Config } from '../config/config.ts';
+import { BffError } from '../http/errors.ts';
+import type { Connection, ConnectionPools } from '../upstream/connection-pool.ts';
 import { cookieNames } from '../session/cookies.ts';
-import { forward, type UpstreamLimits } from './forward.ts';
-import { requestHeaders, responseHeaders } from './headers.ts';
-import { streamBody } from './request-body.ts';
-import type { SessionBoundList } from './session-bound.ts';
+import { forward, type UpstreamLimits } from '../proxy/forward.ts';
+import { requestHeaders, responseHeaders } from '../proxy/headers.ts';
+import { streamBody } from '../proxy/request-body.ts';
+import type { SessionBoundList } from '../proxy/session-bound.ts';
+import type { WebSocketUpstream } from '../proxy/websocket/upgrade.ts';
 
 /** A dev server compiles on demand. */
-export const devServerLimits: UpstreamLimits = {
+const devServerLimits: UpstreamLimits = {
   connectTimeoutSeconds: 10,
   timeoutSeconds: 120,
   idleTimeoutSeconds: 0,
 };
 
-export function devServerConnection({ origin }: URL): Connection {
+function connectionTo({ origin }: URL): Connection {
   const { connectTimeoutSeconds } = devServerLimits;
   return { origin, connectTimeoutSeconds, caFile: undefined, socketPath: undefined };
 }
@@ -24,14 +25,15 @@ export function devServerConnection({ origin }: URL): Connection {
 export function createDevServerProxy(
   config: Config,
   target: URL,
-  { outbound, bound }: { readonly outbound: Outbound; readonly bound: SessionBoundList },
+  { pools, bound }: { readonly pools: ConnectionPools; readonly bound: SessionBoundList },
 ) {
-  const upstream = { pool: outbound.poolOf(devServerConnection(target)), bound };
+  const pool = pools.poolOf(connectionTo(target));
+  const upstream = { pool, bound };
   const origin = new URL(config.origin);
   const policy = { names: cookieNames(config.secure), authenticated: false };
 
   /** @throws {BffError} when the dev server can't be reached; nothing was sent then */
-  return async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     // The dev server sees its own address as Host, and so can't tell a foreign page that rebound its name to this
     // machine's address (DNS rebinding) from the app.
     if (request.headers.host !== origin.host) {
@@ -53,5 +55,11 @@ export function createDevServerProxy(
       body?.destroy();
       throw error;
     }
+  }
+
+  return {
+    handle,
+    /** Where WebSockets go that are no API's: for hot module replacement. */
+    webSockets: { pool, host: target.host, limits: devServerLimits } satisfies WebSocketUpstream,
   };
 }

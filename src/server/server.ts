@@ -3,9 +3,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DestinationStream } from 'pino';
-import { assembleBff, type AssembledBff, type Bff, type BffOptions } from './bff.ts';
-import type { Config } from './config.ts';
-import { createLog, logEvents, type Log } from './telemetry/log.ts';
+import { assembleBff, type AssembledBff, type Bff, type BffOptions } from '../bff.ts';
+import type { Config } from '../config/config.ts';
+import { createLog, logEvents, type Log } from '../telemetry/log.ts';
 
 /** Four session cookies and what browsers add must fit. */
 const maximumHeaderBytes = 32 * 1024;

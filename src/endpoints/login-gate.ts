@@ -1,6 +1,6 @@
 /** The SPA's document where a login is required to load it (`spa.requireLogin`). */
-import { isNavigation } from '../inbound.ts';
-import { samesiteReloadPage } from '../pages.ts';
+import { isNavigation } from '../http/navigation.ts';
+import { sameSiteReloadPage } from '../http/pages.ts';
 import { headersOf, loginPath, sendPage, type BffContext, type EndpointDeps } from './endpoint.ts';
 
 export function createLoginGate({ config, sessions }: EndpointDeps) {
@@ -12,7 +12,7 @@ export function createLoginGate({ config, sessions }: EndpointDeps) {
     if (opened.state === 'live') return undefined;
     // A link on another site comes without the Strict cookie; it would start a login for somebody who is signed in.
     const { pathname, search } = new URL(c.req.url);
-    if (headers['sec-fetch-site'] === 'cross-site') return sendPage(c, samesiteReloadPage(pathname + search));
+    if (headers['sec-fetch-site'] === 'cross-site') return sendPage(c, sameSiteReloadPage(pathname + search));
     return c.redirect(`${loginPath(config)}?returnTo=${encodeURIComponent(pathname + search)}`, 302);
   };
 }

@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { isWithin } from './paths.ts';
+import { isWithin } from '../http/paths.ts';
 
 /** Symbol-keyed, so that no JSON file and no environment variable can set it: allows an `http:` issuer off loopback. */
 export const dangerouslyAllowHttpIssuer: unique symbol = Symbol('dangerouslyAllowHttpIssuer');
