@@ -4,7 +4,7 @@
  * `http://127.0.0.1:PORT`, which is another site than the app's `http://localhost:PORT`, as in real life.
  */
 import { randomBytes } from 'node:crypto';
-import { Agent, type IncomingMessage, request as httpRequest, type ServerResponse } from 'node:http';
+import { Agent, type IncomingMessage, request as httpRequest, type Server, type ServerResponse } from 'node:http';
 import { Provider, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
 import type { JWTPayload } from 'jose';
 import { abortWith, readBody, startListener, type Listener } from './listener.ts';
@@ -71,6 +71,7 @@ export type SecretKind = 'accessToken' | 'refreshToken' | 'idToken' | 'code' | '
 export interface TestProvider extends Faults {
   readonly issuer: string;
   readonly port: number;
+  readonly server: Server;
   readonly clientId: string;
   readonly clientSecret: string;
   readonly settings: ProviderSettings;
@@ -193,6 +194,7 @@ export async function startProvider(options: ProviderOptions): Promise<TestProvi
     ...faults,
     issuer,
     port: front.port,
+    server: front.server,
     clientId: inner.clientId,
     clientSecret: inner.clientSecret,
     settings: inner.settings,
