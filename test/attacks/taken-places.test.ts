@@ -183,6 +183,7 @@ describe('calls that wait for the identity provider', () => {
     for (const wire of wires) wire.socket.resetAndDestroy();
     gate.release();
     await expectAllPlaces();
+    expect((await alice.fetch('/api/me')).status).toBe(200);
   });
 });
 

@@ -51,7 +51,7 @@ beforeEach(() => {
 });
 
 function sealerOf(purpose: SealPurpose) {
-  return createSealer(world.config.secrets as string[], purpose);
+  return createSealer(world.config.secrets, purpose);
 }
 
 function faults(logs: readonly string[] = world.logs): string[] {
@@ -382,28 +382,28 @@ describe('a sign-out ticket that we sealed and that holds', () => {
   });
 });
 
-describe('a seal of ours in the wrong shape', () => {
-  /** Cut, flipped, doubled, of another version, and in other spellings. */
-  function spoilt(sealed: string): string[] {
-    const parts = sealed.split('.');
-    const flipped = parts.map((part, index) => {
-      const at = Math.floor(part.length / 2);
-      return parts.with(index, part.slice(0, at) + (part[at] === '2' ? '3' : '2') + part.slice(at + 1)).join('.');
-    });
-    return [
-      ...flipped,
-      ...['', '0', '2', '9', 'v1', '１'].map((version) => parts.with(0, version).join('.')),
-      ...parts.map((_, index) => parts.with(index, '').join('.')),
-      ...parts.map((_, index) => parts.toSpliced(index, 1).join('.')),
-      ...[1, 2, 20, sealed.length / 2].map((count) => sealed.slice(0, -count)),
-      sealed.slice(1),
-      sealed + sealed,
-      `${sealed}.`,
-      `"${sealed}"`,
-      encodeURIComponent(`${sealed}=`),
-    ].map((text) => Buffer.from(text).toString('latin1'));
-  }
+/** Cut, flipped, doubled, of another version, and in other spellings. */
+function spoilt(sealed: string): string[] {
+  const parts = sealed.split('.');
+  const flipped = parts.map((part, index) => {
+    const at = Math.floor(part.length / 2);
+    return parts.with(index, part.slice(0, at) + (part[at] === '2' ? '3' : '2') + part.slice(at + 1)).join('.');
+  });
+  return [
+    ...flipped,
+    ...['', '0', '2', '9', 'v1', '１'].map((version) => parts.with(0, version).join('.')),
+    ...parts.map((_, index) => parts.with(index, '').join('.')),
+    ...parts.map((_, index) => parts.toSpliced(index, 1).join('.')),
+    ...[1, 2, 20, sealed.length / 2].map((count) => sealed.slice(0, -count)),
+    sealed.slice(1),
+    sealed + sealed,
+    `${sealed}.`,
+    `"${sealed}"`,
+    encodeURIComponent(`${sealed}=`),
+  ].map((text) => Buffer.from(text).toString('latin1'));
+}
 
+describe('a seal of ours in the wrong shape', () => {
   test('is no session', async () => {
     const { session } = await cookiesOfEveryKind();
     for (const value of spoilt(session.value)) expect(await outcomeOf(`session=${value}`)).toEqual(noSession());
@@ -432,27 +432,27 @@ describe('a seal of ours in the wrong shape', () => {
   });
 });
 
-describe('what a store keeps for an older cookie', () => {
-  /** One who has refreshed, an older cookie of theirs, and a process that has seen neither. */
-  async function startRefreshed() {
-    vi.useFakeTimers({ toFake: ['Date'] });
-    onTestFinished(() => void vi.useRealTimers());
-    const redis = await startRedis();
-    onTestFinished(() => redis.close());
-    const cluster = await startWorld({ config: { redisUrl: redis.url } });
-    const newest = cluster.client();
-    await signIn(newest);
-    const older = newest.clone();
-    vi.advanceTimersByTime(301_000);
-    expect((await newest.fetch('/api/me')).status).toBe(200);
-    const [key] = [...(await redis.dump()).keys()].filter((name) => name.startsWith('sallyport:successor:'));
-    if (key === undefined) throw new Error('the store holds no successor');
-    const other = await cluster.addInstance();
-    for (const browser of [newest, older]) browser.routeTo(other.port, cluster.origin);
-    const sealer = createSealer(cluster.config.secrets as string[], 'session');
-    return { cluster, redis, key, newest, older, sealer };
-  }
+/** One who has refreshed, an older cookie of theirs, and a process that has seen neither. */
+async function startRefreshed() {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const redis = await startRedis();
+  onTestFinished(() => redis.close());
+  const cluster = await startWorld({ config: { redisUrl: redis.url } });
+  const newest = cluster.client();
+  await signIn(newest);
+  const older = newest.clone();
+  vi.advanceTimersByTime(301_000);
+  expect((await newest.fetch('/api/me')).status).toBe(200);
+  const key = [...(await redis.dump()).keys()].find((name) => name.startsWith('sallyport:successor:'));
+  if (key === undefined) throw new Error('the store holds no successor');
+  const other = await cluster.addInstance();
+  for (const browser of [newest, older]) browser.routeTo(other.port, cluster.origin);
+  const sealer = createSealer(cluster.config.secrets, 'session');
+  return { cluster, redis, key, newest, older, sealer };
+}
 
+describe('what a store keeps for an older cookie', () => {
   test('serves it, to begin with', async () => {
     const { older } = await startRefreshed();
     expect((await older.fetch('/api/me')).status).toBe(200);
@@ -470,7 +470,7 @@ describe('what a store keeps for an older cookie', () => {
     ),
   ])('and is %s ends the older cookie only', async (_, contentOf) => {
     const { cluster, redis, key, newest, older, sealer } = await startRefreshed();
-    await redis.ask('SET', key, await contentOf(sealer.seal));
+    await redis.ask('SET', key, await contentOf((text) => sealer.seal(text)));
     expect((await older.fetch('/api/me')).status).toBe(401);
     expect((await older.fetch('/bff/session')).at('authenticated')).toBe(false);
     expect((await newest.fetch('/api/me')).status).toBe(200);
@@ -480,20 +480,20 @@ describe('what a store keeps for an older cookie', () => {
   });
 });
 
+function groupsOf(characters: number): string[] {
+  return Array.from({ length: Math.ceil(characters / 30) }, () => 'engineering-department-eu-1');
+}
+
+/** A person in very many groups, which the ID token tells, and UserInfo once more. */
+function startPopular(characters: number, { userInfo = false } = {}) {
+  const login = { userInfo };
+  return startWorld({
+    config: { login },
+    provider: { settings: { extraClaims: { groups: groupsOf(characters) } } },
+  });
+}
+
 describe('claims that compress well', () => {
-  /** A person in very many groups, which the ID token tells, and UserInfo once more. */
-  function startPopular(characters: number, { userInfo = false } = {}) {
-    const login = { userInfo };
-    return startWorld({
-      config: { login },
-      provider: { settings: { extraClaims: { groups: groupsOf(characters) } } },
-    });
-  }
-
-  function groupsOf(characters: number): string[] {
-    return Array.from({ length: Math.ceil(characters / 30) }, () => 'engineering-department-eu-1');
-  }
-
   // Of a token response, 1 MiB is taken: about 750,000 characters of claims.
   test.each([
     [100_000, false],

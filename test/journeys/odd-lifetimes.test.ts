@@ -4,7 +4,7 @@
  */
 import { assert, asyncProperty, bigInt, constantFrom, double, integer, oneof } from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { BrowserClient } from '../support/browser-client.ts';
+import type { BrowserClient, Exchange } from '../support/browser-client.ts';
 import { signIn, startWorld, type World } from '../support/world.ts';
 
 let world: World;
@@ -35,15 +35,26 @@ function written(json: string): unknown {
 }
 
 const oddities = [
-  ...['9223372036854775808', '9223372036854775807', '18446744073709551616', '1e21', '1e300', '1e400', '-1e400'],
-  ...['8640000000001', '8640000000000', '253402300800', '2147483648', '4294967296', '9007199254740993'],
-  ...['0', '-0', '-1', '-9223372036854775808', '0.5', '0.0000001', '1', '1.999', '29', '31.5', '1e-400'],
-  ...['null', 'true', 'false', '""', '"3600"', '"0"', '"-5"', '"soon"', '"1e3"', '"0x10"', '" 60 "', '"NaN"'],
-  ...['"9223372036854775808"', `"${'9'.repeat(400)}"`, '[]', '[3600]', '{}', '{"value":3600}'],
-];
+  '9223372036854775808 9223372036854775807 18446744073709551616 1e21 1e300 1e400 -1e400',
+  '8640000000001 8640000000000 253402300800 2147483648 4294967296 9007199254740993',
+  '0 -0 -1 -9223372036854775808 0.5 0.0000001 1 1.999 29 31.5 1e-400',
+  'null true false "" "3600" "0" "-5" "soon" "1e3" "0x10" "60\\n" "NaN" "9223372036854775808"',
+  `"${'9'.repeat(400)}" [] [3600] {} {"value":3600}`,
+].flatMap((line) => line.split(' '));
 
 function failures(logs: readonly string[]): string[] {
   return logs.filter((line) => line.includes('internal_error'));
+}
+
+/** The times in an answer that are none: what a script can't make a date or a timer of. */
+function oddTimes(answer: Exchange): string[] {
+  if (answer.at('authenticated') !== true) return [];
+  return ['session', 'accessToken'].flatMap((name) => {
+    const [at, left] = [answer.at(`${name}.expiresAt`), answer.at(`${name}.expiresInSeconds`)];
+    const none = at === null && left === null;
+    const some = Number.isFinite(Date.parse(String(at))) && Number.isSafeInteger(left) && Number(left) >= 0;
+    return none || some ? [] : [`${name}: ${String(at)}, ${String(left)}`];
+  });
 }
 
 /** Whoever is signed in may do everything, or hears that the session has ended; nobody hears of an error of ours. */
@@ -54,18 +65,7 @@ async function expectNoError({ logs }: World, browser: BrowserClient): Promise<v
   const again = await browser.fetch('/bff/session');
   expect([session.status, refresh.status, again.status]).toEqual([200, 200, 200]);
   expect([200, 401]).toContain(call.status);
-  for (const answer of [session, refresh, again]) {
-    if (answer.at('authenticated') !== true) continue;
-    for (const name of ['session', 'accessToken'] as const) {
-      const [at, left] = [answer.at(`${name}.expiresAt`), answer.at(`${name}.expiresInSeconds`)];
-      if (at === null) expect(left).toBeNull();
-      else {
-        expect(Number.isFinite(Date.parse(String(at)))).toBe(true);
-        expect(Number.isSafeInteger(left)).toBe(true);
-        expect(left).toBeGreaterThanOrEqual(0);
-      }
-    }
-  }
+  expect([session, refresh, again].flatMap(oddTimes)).toEqual([]);
   expect(failures(logs)).toEqual([]);
 }
 

@@ -264,10 +264,15 @@ describe('an API that refuses the token while the provider is down', () => {
   });
 });
 
-describe('a provider that says when to come again', () => {
-  const now = () => Math.floor(Date.now() / 1000) * 1000;
-  const overloaded = (value: string): Failure => ({ status: 503, headers: { 'retry-after': value } });
+function now(): number {
+  return Math.floor(Date.now() / 1000) * 1000;
+}
 
+function overloaded(retryAfter: string): Failure {
+  return { status: 503, headers: { 'retry-after': retryAfter } };
+}
+
+describe('a provider that says when to come again', () => {
   test.each<[string, (seconds: number) => string]>([
     ['in seconds', String],
     ['as a date', (seconds) => new Date(now() + seconds * 1000).toUTCString()],
