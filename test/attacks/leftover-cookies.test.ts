@@ -136,7 +136,7 @@ describe('cookies of the session before it was renewed', () => {
     await signIn(browser, 'bob');
     const old = sessionCookies(browser);
     world.provider.settings.accessTokenPadding = sizes.two;
-    await signIn(browser, 'alice');
+    await browser.navigate('/bff/login?prompt=login&login_hint=alice', { initiator: browser.origin });
     for (const cookie of old.slice(2)) browser.cookies.put(cookie);
     expect(namesOf(browser)).toHaveLength(3);
     expect((await browser.fetch('/bff/session')).at('user.sub')).toBe('alice');

@@ -174,6 +174,22 @@ describe('calls that wait for the identity provider', () => {
     await expectAllPlaces();
   });
 
+  test('because the API refused their token take nobody’s place either', async () => {
+    const { world, alice, bob } = crowd;
+    await alice.fetch('/api/known');
+    const refused = world.api.last().token;
+    world.api.rejectTokens((token) => token === refused);
+    const gate = world.provider.hold('refresh');
+    const waiting = Array.from({ length: places }, () => alice.fetch('/api/waits'));
+    await gate.arrived;
+    await settled();
+    expect((await bob.fetch('/api/quick')).status).toBe(200);
+    gate.release();
+    const statuses = (await Promise.all(waiting)).map(({ status }) => status);
+    expect(statuses.filter((status) => status !== 200 && status !== 429)).toEqual([]);
+    await expectAllPlaces();
+  });
+
   test('and whose clients leave meanwhile give back no place that they never had', async () => {
     const { world, alice } = crowd;
     vi.advanceTimersByTime(301_000);

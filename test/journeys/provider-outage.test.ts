@@ -494,6 +494,24 @@ describe('a moment’s failure', () => {
 });
 
 describe('what is no outage', () => {
+  test.each<[string, Failure]>([
+    ['an error of its own', { status: 400, body: { error: 'access_denied' } }],
+    ['another error of its own', { status: 400, body: { error: 'invalid_request' } }],
+    ['an error of the provider’s', { status: 500 }],
+  ])('one session that can’t be refreshed, with %s: nobody else is kept out', async (_, failure) => {
+    const { people, one, provider } = await startExpired(5);
+    const outcomes: (number | undefined)[] = [];
+    for (let second = 0; second < 500; second += 1) {
+      const undo = provider.fail('refresh', failure);
+      await one.fetch('/api/polls');
+      undo();
+      vi.advanceTimersByTime(1000);
+      // Now and then, in the quiet of the night, somebody else comes.
+      if (second % 125 === 124) outcomes.push((await people[(second + 1) / 125]?.fetch('/api/me'))?.status);
+    }
+    expect(outcomes).toEqual([200, 200, 200, 200]);
+  });
+
   test('ten sessions that the provider has revoked: the eleventh person is served', async () => {
     const { people, provider } = await startPeople(11);
     vi.advanceTimersByTime(EXPIRED_MS);
