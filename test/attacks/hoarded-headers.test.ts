@@ -17,8 +17,8 @@ import { acceptWebSockets } from '../support/web-socket.ts';
 import { Wire } from '../support/wire.ts';
 import { startWorld, within, type World } from '../support/world.ts';
 
-const warmUp = 200;
-const visits = 600;
+const warmUp = 150;
+const visits = 400;
 
 interface Measured {
   readonly world: World;
