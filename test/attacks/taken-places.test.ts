@@ -304,6 +304,28 @@ describe('a WebSocket', () => {
     await expectAllPlaces();
   });
 
+  test('that the API refuses takes no place, though its client stays', async () => {
+    const { world, alice, bob, sockets } = crowd;
+    sockets.handle((_, socket) => {
+      socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+      return 'taken';
+    });
+    for (let count = 0; count < places; count += 1) {
+      const wire = wireOf(
+        `${callHead(alice, 'GET', '/api/socket')}Origin: ${world.origin}\r\nConnection: Upgrade\r\n` +
+          'Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+      );
+      await within(
+        5,
+        wire.until(({ responses }) => responses.some(({ status }) => status === 403)),
+        'no answer',
+      );
+    }
+    await settled();
+    expect((await bob.fetch('/api/quick')).status).toBe(200);
+    await expectAllPlaces();
+  });
+
   test('of a stranger, of another origin, or to nowhere takes none', async () => {
     const { world, alice, client } = { ...crowd, client: crowd.world.client() };
     for (let count = 0; count < places + 1; count += 1) {
