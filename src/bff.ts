@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream';
 import { getRequestListener } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono } from 'hono';
-import { attachTo, refuseAmbiguous, trackResponse, useOriginForm, type ServerObserver } from './http/attach.ts';
+import { attachTo, refuseAmbiguous, useOriginForm, type ServerObserver } from './http/attach.ts';
 import { resolveConfig, type Config, type ConfigInput } from './config/config.ts';
 import { detach } from './detached.ts';
 import { createLoginGate } from './endpoints/login-gate.ts';
@@ -249,7 +249,6 @@ export function assembleBff(
       response.on('error', onResponseError);
       if (refuseAmbiguous(request)) return;
       observer?.onRequest(request, response);
-      trackResponse(request, response);
       const upstream = apis.find(useOriginForm(request));
       if (upstream !== undefined) detach(handleApi(request, response, upstream), onDetachedError);
       else if (next === undefined || isOwn(request)) detach(throughHono(request, response), onDetachedError);

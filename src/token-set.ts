@@ -12,7 +12,12 @@ export interface TokenSet {
 /** Claims about the person, as the provider spells them (OpenID Connect Core 5.1). */
 export type Claims = Readonly<Record<string, unknown>>;
 
-/** The claims of an ID token that was verified when it came. */
-export function idTokenClaims(idToken: string): Claims {
-  return JSON.parse(Buffer.from(idToken.split('.')[1] ?? '', 'base64url').toString()) as Claims;
+/** The claims of an ID token that was verified when it came; undefined for what is none. */
+export function idTokenClaims(idToken: string): Claims | undefined {
+  try {
+    const claims: unknown = JSON.parse(Buffer.from(idToken.split('.')[1] ?? '', 'base64url').toString());
+    return claims instanceof Object && !Array.isArray(claims) ? (claims as Claims) : undefined;
+  } catch {
+    return undefined;
+  }
 }

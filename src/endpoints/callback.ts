@@ -1,7 +1,7 @@
 /**
  * `/bff/callback`: completes the code flow (OpenID Connect Core 3.1.2.5). Whatever the outcome, the login transaction is
  * over with it. The browser may withhold Strict cookies here, for the request is cross-site: what must be known of the
- * earlier session came in the transaction, and left-over cookies are deleted unseen.
+ * earlier session came in the transaction, and left-over cookies are deleted cookiesUnknown.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { BffError } from '../http/errors.ts';

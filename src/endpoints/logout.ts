@@ -120,9 +120,10 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
     appendCookies(c, [`${names.logout}=; Max-Age=0${ticketAttributes}`]);
     const opened = await sealer.unseal(ticket[1]);
     if (opened === undefined || tickets.length > 1) return undefined;
-    const { fields, tokens = [] } = unpack(opened) ?? {};
-    // A ticket of another version, without its time, is over as well.
-    return Number(fields ?? 0) + ticketSeconds < nowSeconds() ? undefined : { idToken: tokens[0] };
+    const { fields: issuedAt, tokens = [] } = unpack(opened) ?? {};
+    // A ticket of another version, without its time, is none.
+    if (typeof issuedAt !== 'number' || issuedAt + ticketSeconds < nowSeconds()) return undefined;
+    return { idToken: tokens[0] };
   }
 
   return { get, post };

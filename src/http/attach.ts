@@ -48,16 +48,13 @@ function asksForWebSocket({ headers }: IncomingMessage): boolean {
   return headers.upgrade?.toLowerCase().includes('websocket') === true;
 }
 
-const latestResponse: unique symbol = Symbol('latestResponse');
-type TrackedSocket = Socket & { [latestResponse]?: ServerResponse };
-
-/** Remembers the response on its connection. */
-export function trackResponse({ socket }: IncomingMessage, response: ServerResponse): void {
-  (socket as TrackedSocket)[latestResponse] = response;
-}
-
-function owesResponse(socket: TrackedSocket): boolean {
-  return socket[latestResponse]?.writableFinished === false;
+/**
+ * Whether a response to an earlier request is under way. `node:http` keeps it here, which nothing documents; to remember
+ * it ourselves would keep the last request's headers for as long as the connection is open. If the field goes some day,
+ * such an upgrade ends its connection, and nothing more.
+ */
+function owesResponse(socket: Socket & { _httpMessage?: ServerResponse | null }): boolean {
+  return socket._httpMessage instanceof Object;
 }
 
 /**

@@ -14,6 +14,12 @@ import { createProviderAddresses } from './addresses.ts';
 import { createCircuitBreaker } from './circuit-breaker.ts';
 import { createDiscovery } from './discovery.ts';
 
+/**
+ * Providers and the servers before them answer longer addresses with an error page, and the person stays signed in there:
+ * an ID token beyond it is left out as a hint. The provider then knows the client by its id, and may ask.
+ */
+const maximumAddressLength = 2000;
+
 /** Seconds after which a call to the provider is given up. */
 const callTimeoutSeconds = 10;
 /** A refresh goes on for longer than its callers wait, for its result must not be lost: the token is spent. */
@@ -138,7 +144,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
    * @throws {BffError} `provider_unavailable` when the outcome is open: the session stays
    */
   function refresh(tokens: TokenSet, userInfo: Claims | undefined, key: string): Promise<RefreshAnswer> {
-    return breaker.run(() => redeemRefreshToken(tokens, userInfo, key));
+    return breaker.run(key, () => redeemRefreshToken(tokens, userInfo, key));
   }
 
   async function redeemRefreshToken(
@@ -180,10 +186,11 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   async function endSessionUrl(idToken: string | undefined): Promise<string | undefined> {
     const metadata = discovery.known();
     if (metadata?.end_session_endpoint === undefined) return undefined;
-    return client.buildEndSessionUrl(await configuration(fetchOnce), {
-      post_logout_redirect_uri: `${config.origin}${config.logout.returnTo}`,
-      ...(idToken === undefined ? {} : { id_token_hint: idToken }),
-    }).href;
+    const configured = await configuration(fetchOnce);
+    const parameters = { post_logout_redirect_uri: `${config.origin}${config.logout.returnTo}` };
+    const plain = client.buildEndSessionUrl(configured, parameters).href;
+    if (idToken === undefined || plain.length + idToken.length > maximumAddressLength) return plain;
+    return client.buildEndSessionUrl(configured, { ...parameters, id_token_hint: idToken }).href;
   }
 
   /** Turns a verified token response into a grant; `previous` is what a refresh started from. */
@@ -194,11 +201,14 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     if (response.token_type.toLowerCase() !== 'bearer') {
       throw new InvalidTokenResponse(`The token type is ${JSON.stringify(response.token_type)}, not Bearer.`);
     }
+    if (!/^[\x20-\x7e]+$/.test(response.access_token)) {
+      throw new InvalidTokenResponse('The access token holds characters that no header can carry (RFC 6749 A.12).');
+    }
     const claims = response.claims();
     if (claims !== undefined) checkIdTokenClaims(claims, previous?.tokens);
     const idToken = response.id_token ?? previous?.tokens.idToken;
     if (idToken === undefined) throw new InvalidTokenResponse('The token response has no ID token.');
-    const subject = String(idTokenClaims(idToken)['sub']);
+    const subject = String(idTokenClaims(idToken)?.['sub']);
     return {
       subject,
       tokens: {
@@ -344,7 +354,7 @@ const maximumLifetimeSeconds = 10 * 365 * 24 * 3600;
 
 /** When a token expires, in seconds since 1970; undefined where the provider names no lifetime that makes sense. */
 function expiryOf(lifetimeSeconds: number | undefined): number | undefined {
-  if (lifetimeSeconds === undefined || !(lifetimeSeconds > 0)) return undefined;
+  if (lifetimeSeconds === undefined || !(lifetimeSeconds >= 1)) return undefined;
   return nowSeconds() + Math.floor(Math.min(lifetimeSeconds, maximumLifetimeSeconds));
 }
 
@@ -356,7 +366,7 @@ function checkIdTokenClaims(claims: Claims, previous: TokenSet | undefined): voi
     throw new InvalidTokenResponse('The ID token was issued in the future; check the clocks.');
   }
   if (previous === undefined) return;
-  const before = idTokenClaims(previous.idToken);
+  const before = idTokenClaims(previous.idToken) ?? {};
   for (const name of ['iss', 'sub', 'aud', 'azp'] as const) {
     if (audience(claims[name]) !== audience(before[name])) {
       throw new InvalidTokenResponse(`The refreshed ID token has another "${name}".`);

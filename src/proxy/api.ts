@@ -13,7 +13,7 @@ import { cookieNames } from '../session/cookies.ts';
 import type { ClientConnection, OpenedSession, OpenSession, Sessions } from '../session/sessions.ts';
 import type { Refresher } from '../tokens/refresh.ts';
 import type { CallSlots } from './call-slots.ts';
-import { forward, type Upstream, type UpstreamRequest } from './forward.ts';
+import { forward, type ForwardOutcome, type ResponseFilter, type Upstream, type UpstreamRequest } from './forward.ts';
 import { requestHeaders, responseHeaders, type OwnHeaders } from './headers.ts';
 import { discardRest, readBody, type RequestBody } from './request-body.ts';
 import { sessionExpired, type SessionBoundList } from './session-bound.ts';
@@ -97,7 +97,6 @@ export function createApiProxy(
       }
       const touching = sessions.touch(opened.live);
       if (touching !== undefined) await touching;
-      slots.acquire(upstream.route, response);
       await send(call);
     } catch (error) {
       discardRest(body);
@@ -132,11 +131,11 @@ export function createApiProxy(
   }
 
   async function send(call: Call): Promise<void> {
-    const { upstream, response } = call;
+    const { upstream } = call;
     const { live } = call.opened;
     const generation = live.session.generation;
     let challenge: string | undefined;
-    const outcome = await forward(upstream, upstreamRequest(call), response, (status, headers) => {
+    const outcome = await attempt(call, (status, headers) => {
       if (status === 401) {
         challenge = challengeOf(headers);
         if (
@@ -156,10 +155,18 @@ export function createApiProxy(
 
   /** The second and last try; a token that is refused when new is refused for other reasons than its age. */
   async function replay(call: Call): Promise<void> {
-    await forward(call.upstream, upstreamRequest(call), call.response, (status, headers) => {
+    await attempt(call, (status, headers) => {
       if (status === 401) refresher.recordRejection(call.opened.live, call.upstream.route.path);
       return answerHeaders(call, headers);
     });
+  }
+
+  /** One try, counted among the calls at the API where the route limits them. */
+  function attempt(call: Call, filter: ResponseFilter): Promise<ForwardOutcome> {
+    const { upstream, response } = call;
+    if (upstream.route.maxConcurrent === 0) return forward(upstream, upstreamRequest(call), response, filter);
+    const release = slots.acquire(upstream.route);
+    return forward(upstream, upstreamRequest(call), response, filter).finally(release);
   }
 
   function upstreamRequest({ request, upstream, opened, path, body }: Call): UpstreamRequest {

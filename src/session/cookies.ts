@@ -52,17 +52,34 @@ export function readSessionCookie(header: string | undefined, names: CookieNames
     const end = header.indexOf(';', valueAt);
     return header.slice(valueAt, end === -1 ? undefined : end).trimEnd();
   }
-  return joinChunks(header, names);
+  return findForms(header, names)?.whole ?? joinChunks(header, names);
 }
 
-function joinChunks(header: string, names: CookieNames): string | undefined {
+/** Whether a Cookie header holds a session in one cookie and one in several: one of them was left behind. */
+export function hasBothForms(header: string | undefined, { session }: CookieNames): boolean {
+  return header?.includes(`${session}.1=`) === true && header.includes(`${session}=`);
+}
+
+/** The session that stands in several cookies. */
+export function joinChunks(header: string | undefined, names: CookieNames): string | undefined {
+  const forms = header === undefined ? undefined : findForms(header, names);
+  return forms === undefined ? undefined : joinFound((index) => forms.chunks.get(`${names.session}.${index}`));
+}
+
+interface Forms {
+  readonly whole: string | undefined;
+  readonly chunks: ReadonlyMap<string, string>;
+}
+
+/** Undefined when a name stands twice. */
+function findForms(header: string, names: CookieNames): Forms | undefined {
   const found = new Map<string, string>();
   for (const [name, value] of cookiePairs(header)) {
     if (!isSessionCookie(name, names)) continue;
     if (found.has(name)) return undefined;
     found.set(name, value);
   }
-  return found.get(names.session) ?? joinFound((index) => found.get(`${names.session}.${index}`));
+  return { whole: found.get(names.session), chunks: found };
 }
 
 /** The first chunk says how many there are, so that one that an earlier, longer session left behind is not taken in. */

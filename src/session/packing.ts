@@ -100,7 +100,13 @@ function read(text: string): Packable {
 
 function reader(bytes: Buffer, start: number): (length: number) => Buffer {
   let at = start;
-  return (length) => bytes.subarray(at, (at += length));
+  return (length) => {
+    const end = at + length;
+    if (!Number.isSafeInteger(length) || length < 0 || end > bytes.length) throw new RangeError('No such length.');
+    const part = bytes.subarray(at, end);
+    at = end;
+    return part;
+  };
 }
 
 function takeApart(token: string): { header: Buffer; payload: Buffer; signature: Buffer } | undefined {

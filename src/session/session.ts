@@ -1,5 +1,5 @@
 /** What a session is, and the rules that need nothing but it and a clock. All times are seconds since 1970. */
-import type { Claims, TokenSet } from '../token-set.ts';
+import { idTokenClaims, type Claims, type TokenSet } from '../token-set.ts';
 import { pack, unpack } from './packing.ts';
 
 export interface Session {
@@ -66,10 +66,10 @@ export function readSession(text: string): Session | undefined {
   const [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, userInfo] =
     fields as readonly unknown[];
   const [accessToken, idToken, refreshToken] = tokens;
-  const areTimes = [generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt ?? 0].every(
+  const areNumbers = [generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt ?? 0].every(
     Number.isSafeInteger,
   );
-  if (typeof id !== 'string' || !areTimes || accessToken === undefined || idToken === undefined) return undefined;
+  if (typeof id !== 'string' || !areNumbers || accessToken === undefined || idToken === undefined) return undefined;
   return {
     id,
     generation: Number(generation),
@@ -84,6 +84,15 @@ export function readSession(text: string): Session | undefined {
       accessTokenExpiresAt: expiresAt === null ? undefined : Number(expiresAt),
     },
   };
+}
+
+/** The year 5138: whatever is later is no time, and not every such number can be written as a date. */
+const latestTime = 1e11;
+
+/** Whether a session that was read can be served: its times are times, and its ID token can be read. */
+export function isServable({ createdAt, sealedActivityAt, tokens }: Session): boolean {
+  const times = [createdAt, sealedActivityAt, tokens.accessTokenExpiresAt ?? 0];
+  return times.every((time) => time >= 0 && time <= latestTime) && idTokenClaims(tokens.idToken) !== undefined;
 }
 
 /** Whether one form of a session is newer than another: refreshed since, or sealed again for a later call. */

@@ -16,9 +16,17 @@ import type { Events, SessionEnd } from '../events.ts';
 import type { Store } from '../store/store.ts';
 import type { Claims, TokenSet } from '../token-set.ts';
 import { nowSeconds } from '../clock.ts';
-import { clearSessionCookie, cookieNames, readSessionCookie, cookiesUnknown, writeSessionCookie } from './cookies.ts';
+import {
+  clearSessionCookie,
+  cookieNames,
+  hasBothForms,
+  joinChunks,
+  readSessionCookie,
+  cookiesUnknown,
+  writeSessionCookie,
+} from './cookies.ts';
 import { createSealer } from './seal.ts';
-import { endsAt, isNewer, readSession, writeSession, type Session, type SessionForm } from './session.ts';
+import { endsAt, isNewer, isServable, readSession, writeSession, type Session, type SessionForm } from './session.ts';
 
 /** Bound of the cache of opened cookies. */
 const cacheBytes = 64 * 1024 * 1024;
@@ -115,6 +123,24 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   function open(header: string | undefined, connection?: ClientConnection): OpenedSession | Promise<OpenedSession> {
     const text = readSessionCookie(header, names);
     if (text === undefined) return { state: 'none' };
+    const opened = openText(text, connection);
+    if (opened instanceof Promise) return openOther(header, opened);
+    return opened.state === 'live' || !hasBothForms(header, names) ? opened : openOther(header, opened);
+  }
+
+  /** One that an earlier session left behind, in one cookie or in several, must not hide the one that goes on. */
+  async function openOther(
+    header: string | undefined,
+    opening: OpenedSession | Promise<OpenedSession>,
+  ): Promise<OpenedSession> {
+    const first = await opening;
+    const chunks = first.state === 'live' || !hasBothForms(header, names) ? undefined : joinChunks(header, names);
+    if (chunks === undefined) return first;
+    const second = await openText(chunks);
+    return second.state === 'live' ? second : first;
+  }
+
+  function openText(text: string, connection?: ClientConnection): OpenedSession | Promise<OpenedSession> {
     const last = connection?.[lastCookie];
     const cookie = last?.cached === true && last.text === text ? last : cookies.get(text);
     if (connection !== undefined && cookie !== undefined) connection[lastCookie] = cookie;
@@ -140,8 +166,7 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   }
 
   async function unseal(text: string): Promise<CachedCookie | undefined> {
-    const opened = await sealer.unseal(text);
-    const session = opened === undefined ? undefined : readSession(opened);
+    const session = await openSeal(text);
     if (session === undefined) return undefined;
     let live = lives.get(session.id);
     if (live === undefined) {
@@ -153,6 +178,13 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     // Another process may have refreshed, or counted calls, and written that into this cookie.
     if (isNewer(session, live.session)) adopt(live, session, text);
     return remember(text, live, session);
+  }
+
+  /** The session in a seal; undefined for whatever is none that can be served. */
+  async function openSeal(text: string): Promise<Session | undefined> {
+    const opened = await sealer.unseal(text);
+    const session = opened === undefined ? undefined : readSession(opened);
+    return session !== undefined && isServable(session) ? session : undefined;
   }
 
   function remember(text: string, live: SessionEntry, { generation, sealedActivityAt }: SessionForm): CachedCookie {
@@ -181,9 +213,8 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     // The store was down, or has lost what it had: whoever comes with an older cookie would redeem a used token.
     if (known < generation && store.shared) await ask(() => publish(live.session, live.sealed, successorSeconds(live)));
     if (known <= generation) return;
-    const opened = successor === undefined ? undefined : await sealer.unseal(successor);
-    const session = opened === undefined ? undefined : readSession(opened);
-    if (session === undefined || successor === undefined) return evictSuperseded(live);
+    const session = successor === undefined ? undefined : await openSeal(successor);
+    if (session?.id !== id || successor === undefined) return evictSuperseded(live);
     // A refresh may have overtaken the answer.
     if (session.generation > live.session.generation) adopt(live, session, successor);
   }

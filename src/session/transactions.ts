@@ -49,13 +49,15 @@ export function createLoginTransactions(
 ) {
   const names = cookieNames(config.secure);
   const sealer = createSealer(config.secrets, 'login transaction');
+  /** No two are alike: logins may begin within one millisecond. */
+  let latestName = 0;
 
   /** @returns the transaction, and the `Set-Cookie` lines that begin it and evict the oldest beyond five */
   async function begin(
     request: LoginRequest,
     header: string | undefined,
   ): Promise<{ transaction: LoginTransaction; cookies: string[] }> {
-    const seed = randomBytes(32);
+    const seed = randomBytes(16);
     const { state: id, ...secrets } = secretsOf(seed);
     const isLong = request.returnTo.length > maximumInlineLength;
     const state = isLong ? `${id}.${await sealReturnTo(id, request.returnTo)}` : id;
@@ -72,7 +74,8 @@ export function createLoginTransactions(
 
   /** The cookie's name starts with its time in milliseconds, so that the oldest can be told without opening any. */
   function nameOf(state: string): string {
-    return `${names.loginPrefix}${Date.now().toString(36).padStart(8, '0')}-${stateHash(state)}`;
+    latestName = Math.max(latestName + 1, Date.now());
+    return `${names.loginPrefix}${latestName.toString(36).padStart(8, '0')}-${stateHash(state)}`;
   }
 
   function sealReturnTo(id: string, returnTo: string): Promise<string> {

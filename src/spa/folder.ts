@@ -276,7 +276,7 @@ function isPublicTarget(tree: Tree, target: string): boolean {
 
 function describe(segments: readonly string[], handle: FileHandle, stats: BigIntStats): OpenFile {
   // Not from the modification time alone: reproducible builds give every file the same one, and an index.html whose
-  // hashed names changed has the same size. The change time can't be set, so no redeploy goes unseen. Hashed, because
+  // hashed names changed has the same size. The change time can't be set, so no redeploy goes cookiesUnknown. Hashed, because
   // the inode is nobody's business.
   const identity = [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join();
   return {

@@ -28,5 +28,5 @@ function describeRequest({ method, path, status = '-', ms, ...rest }: Fields): {
 /** What comes from clients and providers must not move the cursor or change colours. */
 function printable(value: unknown): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value);
-  return stripVTControlCharacters(text).replace(/\p{C}/gu, '�');
+  return stripVTControlCharacters(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '�');
 }

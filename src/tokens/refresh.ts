@@ -6,8 +6,10 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/config.ts';
+import { detach } from '../detached.ts';
 import { BffError } from '../http/errors.ts';
 import type { Events } from '../events.ts';
+import { PausedError } from '../oidc/circuit-breaker.ts';
 import { retryAfterMs, type Provider } from '../oidc/provider.ts';
 import { refreshDueAt } from '../session/session.ts';
 import type { SessionEntry, Sessions } from '../session/sessions.ts';
@@ -33,6 +35,12 @@ const refusalSeconds = 60;
 /** The spread of the moment ahead of expiry, so that sessions begun together don't refresh together. */
 const spread = 0.1;
 
+/** A refresh under way. */
+interface Flight {
+  readonly result: Promise<void>;
+  readonly startedAtMs: number;
+}
+
 /** A session's refreshes that failed in a row, for reasons that may pass. */
 interface Failure {
   readonly count: number;
@@ -52,7 +60,7 @@ interface RefreshDeps {
 
 export function createRefresher(config: Config, deps: RefreshDeps) {
   const { provider, sessions, store, events } = deps;
-  const flights = new Map<string, Promise<void>>();
+  const flights = new Map<string, Flight>();
   /** When a call went on without waiting for a refresh any longer. */
   const failedAt = new WeakMap<SessionEntry, number>();
   const failures = new WeakMap<SessionEntry, Failure>();
@@ -108,7 +116,7 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     let flight = flights.get(key);
     if (flight === undefined) {
       demandPatience(live);
-      flight = fly(live, key).finally(() => flights.delete(key));
+      flight = { result: fly(live, key).finally(() => flights.delete(key)), startedAtMs: performance.now() };
       flights.set(key, flight);
     }
     const generation = live.session.generation;
@@ -128,7 +136,7 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
       await redeem(live, key);
       failures.delete(live);
     } catch (error) {
-      noteFailure(live, error);
+      if (!(error instanceof PausedError)) noteFailure(live, error);
       const reason = error instanceof BffError ? error.code : 'internal_error';
       events.emit({ type: 'token.refresh_failed', session: live.label, reason, cause: error });
       throw error;
@@ -227,7 +235,7 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     renew,
     recordRejection,
     /** Resolves when no refresh is running any more. */
-    idle: async () => void (await Promise.allSettled(flights.values())),
+    idle: async () => void (await Promise.allSettled([...flights.values()].map(({ result }) => result))),
   };
 }
 
@@ -244,8 +252,9 @@ function flightKey({ session }: SessionEntry): string {
   return createHash('sha256').update(`${session.id}.${session.generation}`).digest('base64url');
 }
 
-/** Waits for the flight, but not for ever. */
-function patiently(flight: Promise<void>, ms: number): Promise<void> {
+/** Waits for the flight, but not for ever; the later a call joins it, the less. */
+function patiently({ result, startedAtMs }: Flight, limitMs: number): Promise<void> {
+  const ms = Math.max(limitMs - (performance.now() - startedAtMs), Math.min(limitMs, shortPatienceMs));
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       reject(
@@ -254,7 +263,10 @@ function patiently(flight: Promise<void>, ms: number): Promise<void> {
         }),
       );
     }, ms).unref();
-    flight.then(resolve, reject).finally(() => clearTimeout(timer));
+    detach(
+      result.then(resolve, reject).finally(() => clearTimeout(timer)),
+      reject,
+    );
   });
 }
 

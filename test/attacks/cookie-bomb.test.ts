@@ -154,7 +154,7 @@ describe('a flood of sign-ins that nobody completes', () => {
     const browser = large.client();
     await signIn(browser);
     expect(browser.cookieHeader()?.length).toBeGreaterThan(10_000);
-    await floodInParallel(browser, 100);
+    await floodInParallel(browser, 60);
     expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(true);
     expect((await browser.fetch('/api/me')).status).toBe(200);
     await browser.navigate('/bff/login?prompt=login&login_hint=bob', { initiator: browser.origin });

@@ -55,8 +55,8 @@ async function sessionCookies(world: World, tokenBytes: number): Promise<string>
       id: randomBytes(16).toString('base64url'),
       generation: 0,
       createdAt: now,
-      touchedAt: now,
-      obtainedAt: now,
+      sealedActivityAt: now,
+      tokensIssuedAt: now,
       userInfo: undefined,
       tokens: {
         accessToken: randomBytes(tokenBytes).toString('base64url'),

@@ -9,7 +9,7 @@ import { Hono } from 'hono';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { createBff, type Bff } from '../../src/bff.ts';
-import type { ConfigInput } from '../../src/config.ts';
+import type { ConfigInput } from '../../src/config/config.ts';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { closeNow, listen, readBody, trackSockets } from '../support/listener.ts';
 import { acceptWebSockets, closeOf, nextMessage, refusalOf } from '../support/web-socket.ts';

@@ -9,14 +9,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { ConfigInput } from '../../src/config.ts';
+import type { ConfigInput } from '../../src/config/config.ts';
 import { freePort } from '../support/listener.ts';
 import { rawRequest } from '../support/raw.ts';
 import { startRedis } from '../support/redis.ts';
 import { callHead, exchange, Wire } from '../support/wire.ts';
 import { signIn, startWorld, type World } from '../support/world.ts';
 
-const cli = join(import.meta.dirname, '../../src/cli.ts');
+const cli = join(import.meta.dirname, '../../src/cli/main.ts');
 
 interface OnTerminal {
   readonly world: World;

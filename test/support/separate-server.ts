@@ -7,7 +7,7 @@ import type { Server } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { onTestFinished, vi } from 'vitest';
-import type { ConfigInput } from '../../src/config.ts';
+import type { ConfigInput } from '../../src/config/config.ts';
 import type { Gauges, Started } from './measured-server.ts';
 import { within } from './world.ts';
 

@@ -39,7 +39,10 @@ function setUp() {
 
 function begin(sessions: ReturnType<typeof setUp>['sessions'], accessToken: string) {
   const accessTokenExpiresAt = nowSeconds() + 3600;
-  return sessions.begin({ accessToken, idToken: 'id', refreshToken: 'refresh', accessTokenExpiresAt }, undefined);
+  return sessions.begin(
+    { accessToken, idToken: 'e30.e30.c2lnbmF0dXJl', refreshToken: 'refresh', accessTokenExpiresAt },
+    undefined,
+  );
 }
 
 /** The far ends of a client and an upstream, and the near ones. */

@@ -121,7 +121,6 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     const { live } = opened;
     await refresher.refreshIfDue(live);
     await sessions.touch(live);
-    slots.acquire(route, visitor.socket);
     const newCookies = () => sessions.newCookies(opened, headers.cookie);
     const handshake: Handshake = {
       pool: pools.poolOf({ ...route, origin: route.target.origin }),
@@ -136,14 +135,27 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     };
     try {
       const { generation: used } = live.session;
-      const outcome = await shake(visitor, handshake);
+      const outcome = await attempt(handshake);
       if (outcome !== 'discarded') return outcome;
       await refresher.renew(live, used);
-      return await shake(visitor, { ...handshake, discards: recordRejection });
+      return await attempt({ ...handshake, discards: recordRejection });
     } catch (error) {
       // A new session must reach the browser with whatever answer there is.
       if (!visitor.response.headersSent) visitor.response.setHeader('set-cookie', newCookies());
       throw error;
+    }
+
+    /** One try, counted among the calls at the API: a WebSocket for as long as it is open. */
+    async function attempt(asked: Handshake): Promise<ForwardOutcome> {
+      const release = slots.acquire(route);
+      let outcome: ForwardOutcome | undefined;
+      try {
+        outcome = await shake(visitor, asked);
+        return outcome;
+      } finally {
+        if (outcome === 'upgraded' && !visitor.socket.destroyed) visitor.socket.once('close', release);
+        else release();
+      }
     }
 
     /** A token that is refused when new is refused for other reasons than its age: no third try. */
