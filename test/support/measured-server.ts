@@ -3,7 +3,8 @@
  * parent's own provider, API and clients would be in the way, and for those that try to end the process. `startMeasured`
  * of `separate-server.ts` starts it.
  *
- * The first message is the configuration; the answer is {@link Started}. To `gauges` it answers {@link Gauges}.
+ * The first message is the configuration; the answer is {@link Started}. From then on it does what a {@link Demand}
+ * says, and answers {@link Gauges}.
  */
 import { readdirSync } from 'node:fs';
 import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
@@ -12,6 +13,11 @@ import { startServer } from '../../src/server/server.ts';
 export interface Started {
   readonly port: number;
   readonly opsPort: number | undefined;
+}
+
+export interface Demand {
+  /** Puts the process's clock forward. */
+  readonly advanceMs?: number;
 }
 
 export interface Gauges {
@@ -42,10 +48,16 @@ process.once('disconnect', () => process.exit());
 
 async function start(config: ConfigInput): Promise<void> {
   const { port, opsPort } = await startServer(resolveConfig(config), { logTo: { write: noteFault } });
-  process.on('message', () => {
+  process.on('message', ({ advanceMs = 0 }: Demand) => {
+    advance(advanceMs);
     void readGauges().then((gauges) => process.send?.(gauges));
   });
   process.send?.({ port, opsPort } satisfies Started);
+}
+
+function advance(milliseconds: number): void {
+  const before = Date.now;
+  if (milliseconds > 0) Date.now = () => before() + milliseconds;
 }
 
 function noteFault(line: string): void {

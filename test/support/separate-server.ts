@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { onTestFinished, vi } from 'vitest';
 import type { ConfigInput } from '../../src/config/config.ts';
-import type { Gauges, Started } from './measured-server.ts';
+import type { Demand, Gauges, Started } from './measured-server.ts';
 import { within } from './world.ts';
 
 export interface SeparateServer extends Started {
@@ -23,6 +23,8 @@ export interface SeparateServer extends Started {
    * @param upstreams its API, its provider and the like, with the connections that they have
    */
   readonly gaugesWhenQuiet: (upstreams: readonly Server[]) => Promise<Gauges>;
+  /** Puts the clock of the process forward; that of the test and the provider stays. */
+  readonly advance: (milliseconds: number) => Promise<void>;
   readonly stop: () => Promise<void>;
 }
 
@@ -62,7 +64,7 @@ export async function startMeasured(
   if (scope === 'test') onTestFinished(stop);
 
   /** Sends a message and waits for the answer; a process that has ended gives none. */
-  async function ask(message: object | string): Promise<unknown> {
+  async function ask(message: ConfigInput | Demand): Promise<unknown> {
     if (death !== undefined) throw new Error(death);
     const over = new AbortController();
     const ended = once(child, 'exit', { signal: over.signal }).then(() => {
@@ -80,7 +82,7 @@ export async function startMeasured(
   }
 
   const started = (await ask(config)) as Started;
-  const gauges = async () => (await ask('gauges')) as Gauges;
+  const gauges = async () => (await ask({})) as Gauges;
   return {
     ...started,
     pid: child.pid ?? 0,
@@ -102,6 +104,7 @@ export async function startMeasured(
       while (looks.length < 4) looks.push(await gauges());
       return looks.reduce((least, look) => (look.heap < least.heap ? look : least));
     },
+    advance: async (advanceMs) => void (await ask({ advanceMs })),
     stop,
   };
 }
