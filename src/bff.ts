@@ -298,7 +298,7 @@ export function assembleBff(
     drain: openSockets.drain,
     async close() {
       provider.close();
-      await refresher.idle();
+      await refresher.whenIdle();
       openSockets.destroy();
       await Promise.all([pools.close(), providerFetch.close()]);
       await store.close();

@@ -87,18 +87,18 @@ export function createCallback({ config, events, provider, sessions, transaction
     if (error !== null) return refused(c, error, transaction);
     if (!parameters.get('code')) throw invalid('The answer carries no code.');
     const grant = await redeem(parameters, transaction);
-    const { live, cookies } = await beginSession(grant);
+    const { entry, cookies } = await beginSession(grant);
     appendCookies(c, cookies);
     await endEarlierSession(c, transaction);
-    events.emit({ type: 'login.succeeded', session: live.label, subject: grant.subject });
+    events.emit({ type: 'login.succeeded', session: entry.label, subject: grant.subject });
     return redirectToApp(c, transaction.returnTo);
   }
 
   /** A session that no cookie can hold is none: its tokens must not stay good, and the earlier session stays. */
-  async function beginSession({ tokens, userInfo }: Grant): Promise<{ live: SessionEntry; cookies: string[] }> {
+  async function beginSession({ tokens, userInfo }: Grant): Promise<{ entry: SessionEntry; cookies: string[] }> {
     try {
-      const live = await sessions.begin(tokens, userInfo);
-      return { live, cookies: sessions.loginCookies(live) };
+      const entry = await sessions.begin(tokens, userInfo);
+      return { entry, cookies: sessions.loginCookies(entry) };
     } catch (error) {
       const { refreshToken } = tokens;
       const revocation = refreshToken === undefined ? undefined : provider.revoke(refreshToken, 'refresh_token');
@@ -122,7 +122,7 @@ export function createCallback({ config, events, provider, sessions, transaction
   /** The earlier session's refresh token isn't revoked: some providers would end the single sign-on session with it. */
   async function endEarlierSession(c: BffContext, { replaces }: LoginTransaction): Promise<void> {
     const opened = await sessions.open(headersOf(c).cookie);
-    const shown = opened.state === 'none' ? undefined : opened.live;
+    const shown = opened.state === 'absent' ? undefined : opened.entry;
     if (shown !== undefined) await sessions.replace({ id: shown.session.id, expiresAt: sessions.endsAt(shown) });
     if (replaces !== undefined && replaces.id !== shown?.session.id) await sessions.replace(replaces);
   }

@@ -9,7 +9,7 @@ export function createLoginGate({ config, sessions }: EndpointDeps) {
     const headers = headersOf(c);
     if (c.req.method !== 'GET' || !isNavigation(headers)) return undefined;
     const opened = await sessions.open(headers.cookie);
-    if (opened.state === 'live') return undefined;
+    if (opened.state === 'active') return undefined;
     // A link on another site comes without the Strict cookie; it would start a login for somebody who is signed in.
     const { pathname, search } = new URL(c.req.url);
     if (headers['sec-fetch-site'] === 'cross-site') return sendPage(c, sameSiteReloadPage(pathname + search));

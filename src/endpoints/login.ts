@@ -23,8 +23,10 @@ export function createLogin({ config, events, provider, sessions, transactions }
         maxAge: asked['max_age'] === undefined ? undefined : Number(asked['max_age']),
         silent: asked['prompt'] === 'none',
         replaces:
-          opened.state === 'none' ? undefined : { id: opened.live.session.id, expiresAt: sessions.endsAt(opened.live) },
-        showedSession: opened.state !== 'none' || headers['sec-fetch-site'] !== 'cross-site',
+          opened.state === 'absent'
+            ? undefined
+            : { id: opened.entry.session.id, expiresAt: sessions.endsAt(opened.entry) },
+        showedSession: opened.state !== 'absent' || headers['sec-fetch-site'] !== 'cross-site',
       },
       headers.cookie,
     );

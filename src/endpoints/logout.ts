@@ -47,13 +47,13 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
       return sendPage(c, sameSiteRedirectPage('Signing out', `${config.basePath}/logout`));
     }
     const opened = await sessions.open(headers.cookie);
-    if (opened.state === 'live') {
-      requireLogoutSid(c, opened.live);
-      await end(opened.live);
+    if (opened.state === 'active') {
+      requireLogoutSid(c, opened.entry);
+      await end(opened.entry);
     }
     clearCookies(c, opened);
     const ticket =
-      opened.state === 'live' ? { idToken: opened.live.session.tokens.idToken } : await consumeLogoutTicket(c);
+      opened.state === 'active' ? { idToken: opened.entry.session.tokens.idToken } : await consumeLogoutTicket(c);
     return c.redirect(await logoutRedirect(ticket), 302);
   }
 
@@ -62,13 +62,13 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
     const headers = headersOf(c);
     requireSameOrigin(c.req.method, headers, config);
     const opened = await sessions.open(headers.cookie);
-    const live = opened.state === 'live' ? opened.live : undefined;
-    if (live !== undefined) await end(live);
+    const entry = opened.state === 'active' ? opened.entry : undefined;
+    if (entry !== undefined) await end(entry);
     clearCookies(c, opened);
     const location =
-      live === undefined ? config.logout.returnTo : await issueLogoutTicket(c, live.session.tokens.idToken);
+      entry === undefined ? config.logout.returnTo : await issueLogoutTicket(c, entry.session.tokens.idToken);
     if (headers['sec-fetch-mode'] !== 'navigate') return c.json({ location });
-    return c.redirect(live === undefined ? location : `${location}?${interstitialParameter}`, 303);
+    return c.redirect(entry === undefined ? location : `${location}?${interstitialParameter}`, 303);
   }
 
   /**
@@ -76,18 +76,18 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
    * And nothing is where a login has put another session in its place: the revocation may take that long.
    */
   function clearCookies(c: BffContext, opened: OpenedSession): void {
-    if (opened.state !== 'none' && opened.live.replaced) return;
+    if (opened.state !== 'absent' && opened.entry.replaced) return;
     appendCookies(c, sessions.clearCookies(headersOf(c).cookie));
   }
 
-  async function end(live: SessionEntry): Promise<void> {
-    await sessions.end(live, 'logout');
-    const { refreshToken, accessToken } = live.session.tokens;
+  async function end(entry: SessionEntry): Promise<void> {
+    await sessions.end(entry, 'logout');
+    const { refreshToken, accessToken } = entry.session.tokens;
     const revocation = (
       refreshToken === undefined
         ? provider.revoke(accessToken, 'access_token')
         : provider.revoke(refreshToken, 'refresh_token')
-    ).catch((cause: unknown) => events.emit({ type: 'logout.revocation_failed', session: live.label, cause }));
+    ).catch((cause: unknown) => events.emit({ type: 'logout.revocation_failed', session: entry.label, cause }));
     await Promise.race([revocation, sleep(revocationPatienceMs, undefined, { ref: false })]);
   }
 
@@ -129,9 +129,9 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
   return { get, post };
 }
 
-function requireLogoutSid(c: BffContext, live: SessionEntry): void {
+function requireLogoutSid(c: BffContext, entry: SessionEntry): void {
   const sid = single(new URL(c.req.url).searchParams, 'sid') ?? '';
-  const [given, expected] = [Buffer.from(sid), Buffer.from(live.session.id)];
+  const [given, expected] = [Buffer.from(sid), Buffer.from(entry.session.id)];
   if (given.length === expected.length && timingSafeEqual(given, expected)) return;
   throw new BffError('logout_sid_invalid', 'The link is not of this session. Use the logoutUrl of the session.');
 }

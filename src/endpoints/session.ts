@@ -50,8 +50,8 @@ export function createSessionEndpoints({ config, sessions, transactions, refresh
     // has just begun: one under way in this browser shows its transaction, and one that was completed here is counted.
     const mayOvertake =
       sessions.begun() !== begunBefore ||
-      (opened.state === 'over' && (opened.live.replaced || transactions.isUnderWay(headers.cookie)));
-    if (opened.state !== 'live' && !mayOvertake) appendCookies(c, sessions.clearCookies(headers.cookie));
+      (opened.state === 'ended' && (opened.entry.replaced || transactions.isUnderWay(headers.cookie)));
+    if (opened.state !== 'active' && !mayOvertake) appendCookies(c, sessions.clearCookies(headers.cookie));
     appendCookies(c, transactions.evictSurplus(headers.cookie));
     return answer(c, opened);
   }
@@ -60,34 +60,34 @@ export function createSessionEndpoints({ config, sessions, transactions, refresh
     const headers = headersOf(c);
     requireSameOrigin(c.req.method, headers, config);
     const opened = await sessions.open(headers.cookie);
-    if (opened.state === 'live') {
-      await refreshOrEnd(opened.live);
-      await sessions.touch(opened.live);
+    if (opened.state === 'active') {
+      await refreshOrEnd(opened.entry);
+      await sessions.touch(opened.entry);
     }
     return answer(c, opened);
   }
 
   /** A refresh that ends the session is told as that: by the answer that there is none. */
-  async function refreshOrEnd(live: SessionEntry): Promise<void> {
+  async function refreshOrEnd(entry: SessionEntry): Promise<void> {
     try {
-      await refresher.refreshNow(live);
+      await refresher.refreshNow(entry);
     } catch (error) {
       if (!(error instanceof BffError) || error.code !== 'session_expired') throw error;
     }
   }
 
   function answer(c: BffContext, opened: OpenedSession): Response {
-    if (opened.state !== 'live' || opened.live.ended) {
+    if (opened.state !== 'active' || opened.entry.ended) {
       return c.json({ authenticated: false, loginUrl: loginPath(config) } satisfies SessionView);
     }
     appendCookies(c, sessions.newCookies(opened, headersOf(c).cookie));
-    return c.json(viewOf(opened.live));
+    return c.json(viewOf(opened.entry));
   }
 
-  function viewOf(live: SessionEntry): SessionView {
-    const { createdAt, tokens, userInfo, id } = live.session;
-    const expiresAt = sessions.endsAt(live);
-    const idleExpiresAt = sessions.idleEndsAt(live);
+  function viewOf(entry: SessionEntry): SessionView {
+    const { createdAt, tokens, userInfo, id } = entry.session;
+    const expiresAt = sessions.endsAt(entry);
+    const idleExpiresAt = sessions.idleEndsAt(entry);
     return {
       authenticated: true,
       user: sessionView({ ...userInfo, ...idTokenClaims(tokens.idToken) }),

@@ -90,12 +90,12 @@ export function createApiProxy(
     if (body === undefined) return;
     const call = { request, response, upstream, opened, path, body };
     try {
-      const refreshing = refresher.refreshIfDue(opened.live);
+      const refreshing = refresher.refreshIfDue(opened.entry);
       if (refreshing !== undefined) {
         await refreshing;
         demandGoingOn(opened);
       }
-      const touching = sessions.touch(opened.live);
+      const touching = sessions.touch(opened.entry);
       if (touching !== undefined) await touching;
       await send(call);
     } catch (error) {
@@ -113,7 +113,7 @@ export function createApiProxy(
     opened: OpenSession,
   ): Promise<RequestBody | undefined> {
     try {
-      const body = await bound.whileItLives(opened.live, taking);
+      const body = await bound.whileItLives(opened.entry, taking);
       if (body !== undefined) demandGoingOn(opened);
       return body;
     } catch (error) {
@@ -126,21 +126,21 @@ export function createApiProxy(
     }
   }
 
-  function demandGoingOn({ live }: OpenSession): void {
-    if (sessions.isOver(live)) throw sessionExpired();
+  function demandGoingOn({ entry }: OpenSession): void {
+    if (sessions.isOver(entry)) throw sessionExpired();
   }
 
   async function send(call: Call): Promise<void> {
     const { upstream } = call;
-    const { live } = call.opened;
-    const generation = live.session.generation;
+    const { entry } = call.opened;
+    const generation = entry.session.generation;
     let challenge: string | undefined;
     const outcome = await attempt(call, (status, headers) => {
       if (status === 401) {
         challenge = challengeOf(headers);
         if (
           isStepUp(challenge) ||
-          (refresher.canRefreshAfterRejection(live, upstream.route.path) && !isAboutScope(challenge))
+          (refresher.canRefreshAfterRejection(entry, upstream.route.path) && !isAboutScope(challenge))
         )
           return undefined;
       }
@@ -148,7 +148,7 @@ export function createApiProxy(
     });
     if (outcome !== 'discarded') return;
     if (challenge !== undefined && isStepUp(challenge)) throw stepUpRequired(challenge, config);
-    await refresher.renew(live, generation);
+    await refresher.refreshAfterRejection(entry, generation);
     if (!call.body.replayable) throw repeatRequest();
     await replay(call);
   }
@@ -156,7 +156,7 @@ export function createApiProxy(
   /** The second and last try; a token that is refused when new is refused for other reasons than its age. */
   async function replay(call: Call): Promise<void> {
     await attempt(call, (status, headers) => {
-      if (status === 401) refresher.recordRejection(call.opened.live, call.upstream.route.path);
+      if (status === 401) refresher.recordRejection(call.opened.entry, call.upstream.route.path);
       return answerHeaders(call, headers);
     });
   }
@@ -170,7 +170,7 @@ export function createApiProxy(
   }
 
   function upstreamRequest({ request, upstream, opened, path, body }: Call): UpstreamRequest {
-    const session = opened.live;
+    const session = opened.entry;
     const own: OwnHeaders = {
       host: upstream.host,
       forwardedFor: resolveClientAddress(request.socket.remoteAddress, request.headers['x-forwarded-for']).chain,
@@ -197,8 +197,8 @@ export function createApiProxy(
 
 /** An unreadable cookie looks like none: an outsider learns nothing from the difference. */
 export function requireSession(opened: OpenedSession): OpenSession {
-  if (opened.state === 'live') return opened;
-  throw opened.state === 'over' ? sessionExpired() : new BffError('login_required', 'Sign in first.');
+  if (opened.state === 'active') return opened;
+  throw opened.state === 'ended' ? sessionExpired() : new BffError('login_required', 'Sign in first.');
 }
 
 /** OPTIONS is answered here, without CORS: who may preflight is of the own origin and needs none. */

@@ -59,14 +59,14 @@ export interface SessionEntry {
 export type OpenedSession =
   | OpenSession
   /** There was a session and it is over. */
-  | { readonly state: 'over'; readonly live: SessionEntry }
+  | { readonly state: 'ended'; readonly entry: SessionEntry }
   /** No cookie, or nothing that opens. */
-  | { readonly state: 'none' };
+  | { readonly state: 'absent' };
 
 /** A session that goes on, and the form of it that the request showed. */
 export interface OpenSession {
-  readonly state: 'live';
-  readonly live: SessionEntry;
+  readonly state: 'active';
+  readonly entry: SessionEntry;
   readonly shown: SessionForm;
 }
 
@@ -79,7 +79,7 @@ export interface ReplacedSession {
 interface CachedCookie {
   /** The cookie's whole text. */
   readonly text: string;
-  readonly live: SessionEntry;
+  readonly entry: SessionEntry;
   readonly shown: SessionForm;
   /** Still in the cache: what was dropped from it may not be the session's only form any more. */
   cached: boolean;
@@ -100,18 +100,18 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   const names = cookieNames(config.secure);
   const sealer = createSealer(config.secrets, 'session');
   const touchIntervalSeconds = Math.min(maximumTouchIntervalSeconds, limits.idleSeconds / 20);
-  const lives = new Map<string, SessionEntry>();
+  const entriesById = new Map<string, SessionEntry>();
   let begun = 0;
   const opening = new Map<string, Promise<CachedCookie | undefined>>();
   /** Sessions that ended while the store was down, and when they would have ended anyway. */
   const pendingRevocations = new Map<string, number>();
   const cookies = new LRUCache<string, CachedCookie>({
     maxSize: cacheBytes,
-    sizeCalculation: ({ live }, text) => 2 * text.length + sizeOf(live.session) + entryBytes,
+    sizeCalculation: ({ entry }, text) => 2 * text.length + sizeOf(entry.session) + entryBytes,
     dispose: (cookie) => {
-      const { live } = cookie;
+      const { entry } = cookie;
       cookie.cached = false;
-      if (--live.references === 0 && lives.get(live.session.id) === live) lives.delete(live.session.id);
+      if (--entry.references === 0 && entriesById.get(entry.session.id) === entry) entriesById.delete(entry.session.id);
     },
   });
 
@@ -122,10 +122,10 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
    */
   function open(header: string | undefined, connection?: ClientConnection): OpenedSession | Promise<OpenedSession> {
     const text = readSessionCookie(header, names);
-    if (text === undefined) return { state: 'none' };
+    if (text === undefined) return { state: 'absent' };
     const opened = openText(text, connection);
     if (opened instanceof Promise) return openOther(header, opened);
-    return opened.state === 'live' || !hasBothForms(header, names) ? opened : openOther(header, opened);
+    return opened.state === 'active' || !hasBothForms(header, names) ? opened : openOther(header, opened);
   }
 
   /** One that an earlier session left behind, in one cookie or in several, must not hide the one that goes on. */
@@ -134,24 +134,24 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     opening: OpenedSession | Promise<OpenedSession>,
   ): Promise<OpenedSession> {
     const first = await opening;
-    const chunks = first.state === 'live' || !hasBothForms(header, names) ? undefined : joinChunks(header, names);
+    const chunks = first.state === 'active' || !hasBothForms(header, names) ? undefined : joinChunks(header, names);
     if (chunks === undefined) return first;
     const second = await openText(chunks);
-    return second.state === 'live' ? second : first;
+    return second.state === 'active' ? second : first;
   }
 
   function openText(text: string, connection?: ClientConnection): OpenedSession | Promise<OpenedSession> {
     const last = connection?.[lastCookie];
     const cookie = last?.cached === true && last.text === text ? last : cookies.get(text);
     if (connection !== undefined && cookie !== undefined) connection[lastCookie] = cookie;
-    return cookie !== undefined && !store.shared ? judge(cookie) : openAsync(text, cookie);
+    return cookie !== undefined && !store.shared ? stateOf(cookie) : openAsync(text, cookie);
   }
 
   async function openAsync(text: string, known: CachedCookie | undefined): Promise<OpenedSession> {
     const cookie = known ?? (await unsealShared(text));
-    if (cookie === undefined) return { state: 'none' };
-    if (store.shared) await reconcileIfAvailable(cookie.live);
-    return judge(cookie);
+    if (cookie === undefined) return { state: 'absent' };
+    if (store.shared) await reconcileIfAvailable(cookie.entry);
+    return stateOf(cookie);
   }
 
   /** Parallel calls with the same new cookie unseal it once. */
@@ -168,16 +168,16 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   async function unseal(text: string): Promise<CachedCookie | undefined> {
     const session = await openSeal(text);
     if (session === undefined) return undefined;
-    let live = lives.get(session.id);
-    if (live === undefined) {
-      live = createLive(session, text);
-      if (!store.shared) await reconcile(live);
+    let entry = entriesById.get(session.id);
+    if (entry === undefined) {
+      entry = createEntry(session, text);
+      if (!store.shared) await reconcile(entry);
       // Another call may have brought the same session in the meantime.
-      live = lives.get(session.id) ?? live;
+      entry = entriesById.get(session.id) ?? entry;
     }
     // Another process may have refreshed, or counted calls, and written that into this cookie.
-    if (isNewer(session, live.session)) adopt(live, session, text);
-    return remember(text, live, session);
+    if (isNewer(session, entry.session)) applyGeneration(entry, session, text);
+    return remember(text, entry, session);
   }
 
   /** The session in a seal; undefined for whatever is none that can be served. */
@@ -187,49 +187,50 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     return session !== undefined && isServable(session) ? session : undefined;
   }
 
-  function remember(text: string, live: SessionEntry, { generation, sealedActivityAt }: SessionForm): CachedCookie {
-    const cookie = { text, live, shown: { generation, sealedActivityAt }, cached: true };
-    live.references++;
-    if (!live.ended) lives.set(live.session.id, live);
+  function remember(text: string, entry: SessionEntry, { generation, sealedActivityAt }: SessionForm): CachedCookie {
+    const cookie = { text, entry, shown: { generation, sealedActivityAt }, cached: true };
+    entry.references++;
+    if (!entry.ended) entriesById.set(entry.session.id, entry);
     cookies.set(text, cookie);
     return cookie;
   }
 
-  async function reconcileIfAvailable(live: SessionEntry): Promise<void> {
+  async function reconcileIfAvailable(entry: SessionEntry): Promise<void> {
     try {
-      await reconcile(live);
+      await reconcile(entry);
     } catch (error) {
       if (!(error instanceof BffError) || error.code !== 'store_unavailable') throw error;
     }
   }
 
   /** Takes over what other processes, or this one before it forgot, know of the session; tells them what they do not. */
-  async function reconcile(live: SessionEntry): Promise<void> {
-    const { id, generation } = live.session;
+  async function reconcile(entry: SessionEntry): Promise<void> {
+    const { id, generation } = entry.session;
     const [latest, successor] = await ask(() => Promise.all([store.get(`latest:${id}`), store.get(`successor:${id}`)]));
-    if (latest === 'ended') live.ended = true;
-    if (live.ended) return;
+    if (latest === 'ended') entry.ended = true;
+    if (entry.ended) return;
     const known = Number(latest ?? 0);
     // The store was down, or has lost what it had: whoever comes with an older cookie would redeem a used token.
-    if (known < generation && store.shared) await ask(() => publish(live.session, live.sealed, successorSeconds(live)));
+    if (known < generation && store.shared)
+      await ask(() => publish(entry.session, entry.sealed, successorSeconds(entry)));
     if (known <= generation) return;
     const session = successor === undefined ? undefined : await openSeal(successor);
-    if (session?.id !== id || successor === undefined) return evictSuperseded(live);
+    if (session?.id !== id || successor === undefined) return evictSuperseded(entry);
     // A refresh may have overtaken the answer.
-    if (session.generation > live.session.generation) adopt(live, session, successor);
+    if (session.generation > entry.session.generation) applyGeneration(entry, session, successor);
   }
 
   /**
    * Superseded longer ago than the grace period: what these cookies hold is a used refresh token. The session itself is
    * not over: its newest cookie starts afresh.
    */
-  function evictSuperseded(live: SessionEntry): void {
-    live.ended = true;
-    if (lives.get(live.session.id) === live) lives.delete(live.session.id);
+  function evictSuperseded(entry: SessionEntry): void {
+    entry.ended = true;
+    if (entriesById.get(entry.session.id) === entry) entriesById.delete(entry.session.id);
   }
 
-  function successorSeconds(live: SessionEntry): number {
-    return live.acknowledgedAt === undefined ? remaining(live.session) : Math.max(1, config.refresh.graceSeconds);
+  function successorSeconds(entry: SessionEntry): number {
+    return entry.acknowledgedAt === undefined ? remaining(entry.session) : Math.max(1, config.refresh.graceSeconds);
   }
 
   /** @returns false if the session has ended or a newer generation exists */
@@ -238,39 +239,39 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     return claimGeneration(session, remaining(session));
   }
 
-  function judge({ live, shown }: CachedCookie): OpenedSession {
+  function stateOf({ entry, shown }: CachedCookie): OpenedSession {
     const now = nowSeconds();
-    if (isOver(live)) return { state: 'over', live };
-    if (shown.generation === live.session.generation) {
-      if (live.acknowledgedAt === undefined) confirm(live, now);
-    } else if (live.acknowledgedAt !== undefined && now > live.acknowledgedAt + config.refresh.graceSeconds) {
-      return { state: 'over', live };
+    if (isOver(entry)) return { state: 'ended', entry };
+    if (shown.generation === entry.session.generation) {
+      if (entry.acknowledgedAt === undefined) confirm(entry, now);
+    } else if (entry.acknowledgedAt !== undefined && now > entry.acknowledgedAt + config.refresh.graceSeconds) {
+      return { state: 'ended', entry };
     }
-    return { state: 'live', live, shown };
+    return { state: 'active', entry, shown };
   }
 
   /** Whether the session has ended, by a decision, by its lifetime or by its idle timeout. */
-  function isOver(live: SessionEntry): boolean {
+  function isOver(entry: SessionEntry): boolean {
     const now = nowSeconds();
     return (
-      live.ended ||
-      now >= endsAt(live.session, limits) ||
-      (limits.idleSeconds > 0 && now >= live.lastActivityAt + limits.idleSeconds)
+      entry.ended ||
+      now >= endsAt(entry.session, limits) ||
+      (limits.idleSeconds > 0 && now >= entry.lastActivityAt + limits.idleSeconds)
     );
   }
 
   /** The browser has the newest cookie: from now on older ones are good for the grace period only. */
-  function confirm(live: SessionEntry, now: number): void {
-    live.acknowledgedAt = now;
-    if (live.session.generation === 0) return;
-    detach(store.set(`successor:${live.session.id}`, live.sealed, successorSeconds(live)), onStoreError);
+  function confirm(entry: SessionEntry, now: number): void {
+    entry.acknowledgedAt = now;
+    if (entry.session.generation === 0) return;
+    detach(store.set(`successor:${entry.session.id}`, entry.sealed, successorSeconds(entry)), onStoreError);
   }
 
-  function adopt(live: SessionEntry, session: Session, sealed: string): void {
-    if (session.generation > live.session.generation) live.acknowledgedAt = undefined;
-    live.session = session;
-    live.sealed = sealed;
-    live.lastActivityAt = Math.max(live.lastActivityAt, session.sealedActivityAt);
+  function applyGeneration(entry: SessionEntry, session: Session, sealed: string): void {
+    if (session.generation > entry.session.generation) entry.acknowledgedAt = undefined;
+    entry.session = session;
+    entry.sealed = sealed;
+    entry.lastActivityAt = Math.max(entry.lastActivityAt, session.sealedActivityAt);
   }
 
   /** A new session after a login: new id, generation 0. @throws {BffError} when it is too large for any cookie */
@@ -278,17 +279,17 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     const now = nowSeconds();
     const id = randomBytes(16).toString('base64url');
     const session = { id, generation: 0, createdAt: now, sealedActivityAt: now, tokensIssuedAt: now, tokens, userInfo };
-    const live = createLive(session, await sealer.seal(writeOrRefuse(session)));
+    const entry = createEntry(session, await sealer.seal(writeOrRefuse(session)));
     begun++;
-    remember(live.sealed, live, session);
-    return live;
+    remember(entry.sealed, entry, session);
+    return entry;
   }
 
   /**
    * Puts a refresh's result in place of the session that it was made from.
    * @returns false if the session was ended, or superseded, in the meantime: the result must be thrown away
    */
-  async function advance(live: SessionEntry, next: Session): Promise<boolean> {
+  async function commitRefresh(entry: SessionEntry, next: Session): Promise<boolean> {
     const sealed = await sealer.seal(writeSession(next));
     try {
       if (!(await publish(next, sealed, remaining(next)))) return false;
@@ -296,11 +297,11 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
       // The old refresh token is spent: the new one must reach the browser whether the store hears of it or not.
       events.emit({ type: 'store.failed', cause });
     }
-    if (live.ended) return false;
-    adopt(live, next, sealed);
+    if (entry.ended) return false;
+    applyGeneration(entry, next, sealed);
     // The cache may have dropped this one meanwhile, and calls have made another of the same session.
-    const twin = lives.get(next.id) ?? live;
-    if (twin !== live) adopt(twin, next, sealed);
+    const twin = entriesById.get(next.id) ?? entry;
+    if (twin !== entry) applyGeneration(twin, next, sealed);
     remember(sealed, twin, next);
     return true;
   }
@@ -318,15 +319,15 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
    * Ends the session for good, everywhere. Takes effect here before the store has answered; a store that is down holds
    * nobody's sign-out up, and hears of it when it answers again.
    */
-  async function end(live: SessionEntry, reason: SessionEnd): Promise<void> {
-    live.ended = true;
-    await endSessionById(live.session.id, endsAt(live.session, limits), reason);
+  async function end(entry: SessionEntry, reason: SessionEnd): Promise<void> {
+    entry.ended = true;
+    await endSessionById(entry.session.id, endsAt(entry.session, limits), reason);
   }
 
   /** Ends a session of which only the id is known, e.g. the one before a new login. */
   async function endSessionById(id: string, expiresAt: number, reason: SessionEnd): Promise<void> {
-    const live = lives.get(id);
-    if (live !== undefined) live.ended = true;
+    const entry = entriesById.get(id);
+    if (entry !== undefined) entry.ended = true;
     const told = writeRevocation(id, expiresAt);
     events.emit({ type: 'session.ended', session: label(id), reason });
     await told;
@@ -338,9 +339,9 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
 
   /** Ends the session that a login puts another one in place of. */
   async function replace({ id, expiresAt }: ReplacedSession): Promise<void> {
-    const live = lives.get(id);
-    if (live !== undefined) live.replaced = true;
-    if (live?.ended !== true) await endSessionById(id, expiresAt, 'new_login');
+    const entry = entriesById.get(id);
+    if (entry !== undefined) entry.replaced = true;
+    if (entry?.ended !== true) await endSessionById(id, expiresAt, 'new_login');
   }
 
   async function writeRevocation(id: string, expiresAt: number): Promise<void> {
@@ -354,27 +355,27 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   }
 
   /** Looks for a newer generation than `generation` that somebody else obtained. @returns whether there is one */
-  async function hasNewerGeneration(live: SessionEntry, generation: number): Promise<boolean> {
-    await reconcile(live);
-    return live.session.generation > generation;
+  async function hasNewerGeneration(entry: SessionEntry, generation: number): Promise<boolean> {
+    await reconcile(entry);
+    return entry.session.generation > generation;
   }
 
   /** Counts a call against the idle timeout. Now and then the cookie takes it along: it outlives this process's memory. */
-  function touch(live: SessionEntry): undefined | Promise<void> {
+  function touch(entry: SessionEntry): undefined | Promise<void> {
     if (limits.idleSeconds === 0) return undefined;
     const now = nowSeconds();
-    live.lastActivityAt = now;
-    return now - live.session.sealedActivityAt < touchIntervalSeconds ? undefined : sealTouched(live, now);
+    entry.lastActivityAt = now;
+    return now - entry.session.sealedActivityAt < touchIntervalSeconds ? undefined : sealTouched(entry, now);
   }
 
-  async function sealTouched(live: SessionEntry, now: number): Promise<void> {
-    const touched = { ...live.session, sealedActivityAt: now };
-    live.session = touched;
+  async function sealTouched(entry: SessionEntry, now: number): Promise<void> {
+    const touched = { ...entry.session, sealedActivityAt: now };
+    entry.session = touched;
     const sealed = await sealer.seal(writeSession(touched));
     // A refresh that ended in the meantime has written a newer one.
-    if (live.session !== touched) return;
-    live.sealed = sealed;
-    remember(sealed, live, touched);
+    if (entry.session !== touched) return;
+    entry.sealed = sealed;
+    remember(sealed, entry, touched);
   }
 
   /**
@@ -383,27 +384,27 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
    * may have a newer form, or the session may have ended, and the cookie of the next one must not be overwritten.
    * @param header the request's Cookie header
    */
-  function newCookies({ live, shown }: OpenSession, header: string | undefined): string[] {
-    return !isNewer(live.session, shown) || isOver(live) ? [] : setCookies(live, header);
+  function newCookies({ entry, shown }: OpenSession, header: string | undefined): string[] {
+    return !isNewer(entry.session, shown) || isOver(entry) ? [] : setCookies(entry, header);
   }
 
   /**
    * The `Set-Cookie` lines that give the browser the newest form of the session. A session that has outgrown the cookies
    * stays in this process's memory and is served from there, which the event tells the operator.
    */
-  function setCookies(live: SessionEntry, header: string | undefined | typeof cookiesUnknown): string[] {
-    const lines = writeSessionCookie(live.sealed, remaining(live.session), header, names);
+  function setCookies(entry: SessionEntry, header: string | undefined | typeof cookiesUnknown): string[] {
+    const lines = writeSessionCookie(entry.sealed, remaining(entry.session), header, names);
     if (lines === undefined) {
-      events.emit({ type: 'session.oversized', session: live.label, bytes: live.sealed.length });
+      events.emit({ type: 'session.oversized', session: entry.label, bytes: entry.sealed.length });
     }
     return lines ?? [];
   }
 
   /** The `Set-Cookie` lines of a new session. @throws {BffError} when four cookies can't hold it */
-  function loginCookies(live: SessionEntry): string[] {
-    const lines = setCookies(live, cookiesUnknown);
+  function loginCookies(entry: SessionEntry): string[] {
+    const lines = setCookies(entry, cookiesUnknown);
     if (lines.length > 0) return lines;
-    throw tooLarge(live.sealed.length);
+    throw tooLarge(entry.sealed.length);
   }
 
   function remaining(session: Session): number {
@@ -428,11 +429,11 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
   return {
     open,
     /** What calls of the session meet now: the cache may have dropped `live` and opened the session anew. */
-    newest: (live: SessionEntry) => lives.get(live.session.id) ?? live,
+    newest: (entry: SessionEntry) => entriesById.get(entry.session.id) ?? entry,
     begin,
     /** How many sessions have begun in this process. */
     begun: () => begun,
-    advance,
+    commitRefresh,
     end,
     replace,
     isOver,
@@ -445,14 +446,14 @@ export function createSessions(config: Config, deps: { readonly store: Store; re
     /** The `Set-Cookie` lines that remove the session cookies that a request showed. */
     clearCookies: (header: string | undefined) => clearSessionCookie(header, names),
     /** When the session ends at the latest, in seconds since 1970. */
-    endsAt: (live: SessionEntry) => endsAt(live.session, limits),
+    endsAt: (entry: SessionEntry) => endsAt(entry.session, limits),
     /** When the session ends for want of calls; undefined where the idle timeout is off. */
-    idleEndsAt: (live: SessionEntry) =>
-      limits.idleSeconds === 0 ? undefined : live.lastActivityAt + limits.idleSeconds,
+    idleEndsAt: (entry: SessionEntry) =>
+      limits.idleSeconds === 0 ? undefined : entry.lastActivityAt + limits.idleSeconds,
   };
 }
 
-function createLive(session: Session, sealed: string): SessionEntry {
+function createEntry(session: Session, sealed: string): SessionEntry {
   return {
     session,
     sealed,

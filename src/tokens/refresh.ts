@@ -71,33 +71,33 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
    * @returns undefined when it can already: the usual case costs no promise
    * @throws {BffError} `session_expired`, or `provider_unavailable` when the token is over and no new one can be had now
    */
-  function refreshIfDue(live: SessionEntry): Promise<void> | undefined {
+  function refreshIfDue(entry: SessionEntry): Promise<void> | undefined {
     const now = nowSeconds();
-    const due = refreshDueAt(live.session, config.refresh.beforeSeconds * (1 - spread * fraction(live)));
-    return now < due ? undefined : refreshDue(live, now);
+    const due = refreshDueAt(entry.session, config.refresh.beforeSeconds * (1 - spread * fraction(entry)));
+    return now < due ? undefined : refreshDue(entry, now);
   }
 
-  async function refreshDue(live: SessionEntry, now: number): Promise<void> {
-    const stillGood = now < (live.session.tokens.accessTokenExpiresAt ?? Infinity);
-    if (stillGood && now < (failedAt.get(live) ?? 0) + retryAfterFailureSeconds) return;
+  async function refreshDue(entry: SessionEntry, now: number): Promise<void> {
+    const stillGood = now < (entry.session.tokens.accessTokenExpiresAt ?? Infinity);
+    if (stillGood && now < (failedAt.get(entry) ?? 0) + retryAfterFailureSeconds) return;
     try {
-      await refresh(live, stillGood ? shortPatienceMs : patienceMs);
+      await refresh(entry, stillGood ? shortPatienceMs : patienceMs);
     } catch (error) {
-      failedAt.set(live, now);
+      failedAt.set(entry, now);
       if (!stillGood || !isTransient(error)) throw error;
     }
   }
 
-  function noteFailure(live: SessionEntry, cause: unknown): void {
-    const count = (failures.get(live)?.count ?? 0) + 1;
+  function noteFailure(entry: SessionEntry, cause: unknown): void {
+    const count = (failures.get(entry)?.count ?? 0) + 1;
     const pauseMs = count === 1 ? 0 : Math.min(lastPauseMs, firstPauseMs * 2 ** (count - 2));
     const retryAt = Date.now() + Math.max(pauseMs, retryAfterMs(cause));
-    failures.set(live, { count, retryAt, cause });
+    failures.set(entry, { count, retryAt, cause });
   }
 
   /** A provider that has just failed is not asked again by every call. @throws {BffError} `provider_unavailable` */
-  function demandPatience(live: SessionEntry): void {
-    const { retryAt = 0, cause } = failures.get(live) ?? {};
+  function demandPatience(entry: SessionEntry): void {
+    const { retryAt = 0, cause } = failures.get(entry) ?? {};
     const waitMs = retryAt - Date.now();
     if (waitMs <= 0) return;
     throw new BffError('provider_unavailable', 'The identity provider could not refresh the session just now.', {
@@ -110,53 +110,53 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
    * Obtains a newer generation than the session has now, or joins whoever is doing so.
    * @throws {BffError} `session_expired` when the session is over, `provider_unavailable` when the outcome is open
    */
-  async function refresh(live: SessionEntry, patience = patienceMs): Promise<void> {
-    if (live.session.tokens.refreshToken === undefined) throw sessionExpired();
-    const key = flightKey(live);
+  async function refresh(entry: SessionEntry, patience = patienceMs): Promise<void> {
+    if (entry.session.tokens.refreshToken === undefined) throw sessionExpired();
+    const key = flightKey(entry);
     let flight = flights.get(key);
     if (flight === undefined) {
-      demandPatience(live);
-      flight = { result: fly(live, key).finally(() => flights.delete(key)), startedAtMs: performance.now() };
+      demandPatience(entry);
+      flight = { result: fly(entry, key).finally(() => flights.delete(key)), startedAtMs: performance.now() };
       flights.set(key, flight);
     }
-    const generation = live.session.generation;
+    const generation = entry.session.generation;
     await patiently(flight, patience);
-    if (live.ended) throw sessionExpired();
+    if (entry.ended) throw sessionExpired();
     // The flight may have been another object's of the same session, when this one had been dropped from the cache.
-    if (live.session.generation === generation && !(await sessions.hasNewerGeneration(live, generation)))
+    if (entry.session.generation === generation && !(await sessions.hasNewerGeneration(entry, generation)))
       throw sessionExpired();
   }
 
   /** One redemption of one refresh token. Never depends on the request that began it. */
-  async function fly(live: SessionEntry, key: string): Promise<void> {
+  async function fly(entry: SessionEntry, key: string): Promise<void> {
     const lock = `refreshing:${key}`;
     const owner = randomUUID();
     try {
-      if (await takenElsewhere(live, lock, owner)) return;
-      await redeem(live, key);
-      failures.delete(live);
+      if (await takenElsewhere(entry, lock, owner)) return;
+      await redeem(entry, key);
+      failures.delete(entry);
     } catch (error) {
-      if (!(error instanceof PausedError)) noteFailure(live, error);
+      if (!(error instanceof PausedError)) noteFailure(entry, error);
       const reason = error instanceof BffError ? error.code : 'internal_error';
-      events.emit({ type: 'token.refresh_failed', session: live.label, reason, cause: error });
+      events.emit({ type: 'token.refresh_failed', session: entry.label, reason, cause: error });
       throw error;
     } finally {
-      await release(live, lock, owner);
+      await release(entry, lock, owner);
     }
   }
 
   /** Takes the lock, or waits for the process that has it. @returns whether that one obtained the result */
-  async function takenElsewhere(live: SessionEntry, lock: string, owner: string): Promise<boolean> {
+  async function takenElsewhere(entry: SessionEntry, lock: string, owner: string): Promise<boolean> {
     // Of the token that this flight is for: another call may take over somebody's result at any moment.
-    const { generation } = live.session;
+    const { generation } = entry.session;
     // The cookie may be older than what this process obtained for it, and dropped from its cache.
-    if (!store.shared) return sessions.hasNewerGeneration(live, generation);
+    if (!store.shared) return sessions.hasNewerGeneration(entry, generation);
     const deadline = Date.now() + lockSeconds * 1000;
     while (Date.now() < deadline) {
-      if (await sessions.hasNewerGeneration(live, generation)) return true;
-      if (live.ended || (await sessions.ask(() => store.compareAndSet(lock, undefined, owner, lockSeconds)))) {
+      if (await sessions.hasNewerGeneration(entry, generation)) return true;
+      if (entry.ended || (await sessions.ask(() => store.compareAndSet(lock, undefined, owner, lockSeconds)))) {
         // Between the look and the lock, the one who had it may have finished.
-        return live.ended || (await sessions.hasNewerGeneration(live, generation));
+        return entry.ended || (await sessions.hasNewerGeneration(entry, generation));
       }
       await sleep(pollMs);
     }
@@ -165,83 +165,83 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     });
   }
 
-  async function release(live: SessionEntry, lock: string, owner: string): Promise<void> {
+  async function release(entry: SessionEntry, lock: string, owner: string): Promise<void> {
     if (!store.shared) return;
     try {
       // Who waits must find the result when the lock is gone, also where the store was down when it was to be written.
-      await sessions.reconcile(live);
+      await sessions.reconcile(entry);
       if ((await store.get(lock)) === owner) await store.delete(lock);
     } catch (cause) {
       events.emit({ type: 'store.failed', cause });
     }
   }
 
-  async function redeem(live: SessionEntry, key: string): Promise<void> {
-    const { session } = live;
+  async function redeem(entry: SessionEntry, key: string): Promise<void> {
+    const { session } = entry;
     const answer = await provider.refresh(session.tokens, session.userInfo, key);
     if (!answer.granted) {
       // A second look: somebody else may have redeemed the token, and theirs is the newest generation.
-      if (await sessions.hasNewerGeneration(live, session.generation)) return;
-      events.emit({ type: 'token.refresh_failed', session: live.label, reason: answer.reason, cause: answer.cause });
-      await sessions.end(live, answer.reason);
+      if (await sessions.hasNewerGeneration(entry, session.generation)) return;
+      events.emit({ type: 'token.refresh_failed', session: entry.label, reason: answer.reason, cause: answer.cause });
+      await sessions.end(entry, answer.reason);
       return;
     }
     const { tokens, userInfo } = answer.grant;
     const next = { ...session, generation: session.generation + 1, tokensIssuedAt: nowSeconds(), tokens, userInfo };
-    if (await sessions.advance(live, next)) {
-      events.emit({ type: 'token.refreshed', session: live.label, generation: next.generation });
+    if (await sessions.commitRefresh(entry, next)) {
+      events.emit({ type: 'token.refreshed', session: entry.label, generation: next.generation });
       return;
     }
     // Somebody was faster, and where the provider doesn't rotate, theirs is the same token.
-    if (!live.ended && (await sessions.hasNewerGeneration(live, session.generation))) return;
+    if (!entry.ended && (await sessions.hasNewerGeneration(entry, session.generation))) return;
     // Signed out in the meantime: what came too late must not stay good at the provider either.
     if (tokens.refreshToken === undefined) return;
     try {
       await provider.revoke(tokens.refreshToken, 'refresh_token');
     } catch (cause) {
-      events.emit({ type: 'logout.revocation_failed', session: live.label, cause });
+      events.emit({ type: 'logout.revocation_failed', session: entry.label, cause });
     }
   }
 
   /** Refreshes because the app asks for it; within a short cooldown of the last refresh, that one's result is the answer. */
-  async function refreshNow(live: SessionEntry): Promise<void> {
-    const { generation, tokensIssuedAt } = live.session;
+  async function refreshNow(entry: SessionEntry): Promise<void> {
+    const { generation, tokensIssuedAt } = entry.session;
     if (generation > 0 && nowSeconds() < tokensIssuedAt + requestCooldownSeconds) return;
-    if (live.session.tokens.refreshToken === undefined) return;
-    await refresh(live);
+    if (entry.session.tokens.refreshToken === undefined) return;
+    await refresh(entry);
   }
 
   /** Whether a 401 of an API on `route` is worth a refresh. */
-  function canRefreshAfterRejection(live: SessionEntry, route: string): boolean {
-    if (live.session.tokens.refreshToken === undefined) return false;
-    return nowSeconds() >= (refusals.get(live)?.get(route) ?? 0);
+  function canRefreshAfterRejection(entry: SessionEntry, route: string): boolean {
+    if (entry.session.tokens.refreshToken === undefined) return false;
+    return nowSeconds() >= (refusals.get(entry)?.get(route) ?? 0);
   }
 
   /** Obtains a newer token than that of `generation`, which an API refused; at once if somebody already has. */
-  async function renew(live: SessionEntry, generation: number): Promise<void> {
-    if (live.session.generation === generation) await refresh(live);
+  async function refreshAfterRejection(entry: SessionEntry, generation: number): Promise<void> {
+    if (entry.session.generation === generation) await refresh(entry);
   }
 
   /** An API refused a new token, too: for a while its 401s pass at once, or each would cost a refresh. */
-  function recordRejection(live: SessionEntry, route: string): void {
-    const routes = refusals.get(live) ?? new Map<string, number>();
-    refusals.set(live, routes.set(route, nowSeconds() + refusalSeconds));
+  function recordRejection(entry: SessionEntry, route: string): void {
+    const routes = refusals.get(entry) ?? new Map<string, number>();
+    refusals.set(entry, routes.set(route, nowSeconds() + refusalSeconds));
   }
 
   return {
     refreshIfDue,
     refreshNow,
     canRefreshAfterRejection,
-    renew,
+    refreshAfterRejection,
     recordRejection,
     /** Resolves when no refresh is running any more. */
-    idle: async () => void (await Promise.allSettled([...flights.values()].map(({ result }) => result))),
+    whenIdle: async () => void (await Promise.allSettled([...flights.values()].map(({ result }) => result))),
   };
 }
 
 /** A number from 0 to 1 that is the session's own. */
-function fraction(live: SessionEntry): number {
-  return (live.label.charCodeAt(0) * 64 + live.label.charCodeAt(1)) / (128 * 65);
+function fraction(entry: SessionEntry): number {
+  return (entry.label.charCodeAt(0) * 64 + entry.label.charCodeAt(1)) / (128 * 65);
 }
 
 /**

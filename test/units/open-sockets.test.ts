@@ -64,9 +64,9 @@ test('calls keep a socket open also when the cache has forgotten its session in 
   for (let call = 0; call < 3; call++) {
     vi.advanceTimersByTime(80_000);
     const opened = await sessions.open(cookie);
-    if (opened.state !== 'live') throw new Error('the session is over');
-    expect(opened.live).not.toBe(live);
-    await sessions.touch(opened.live);
+    if (opened.state !== 'active') throw new Error('the session is over');
+    expect(opened.entry).not.toBe(live);
+    await sessions.touch(opened.entry);
   }
   await sleep(1200);
   expect(client.readableEnded).toBe(false);

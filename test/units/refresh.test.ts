@@ -72,8 +72,8 @@ function cookieOf(live: SessionEntry): string {
 
 async function openLive(sessions: Sessions, cookie: string): Promise<SessionEntry> {
   const opened = await sessions.open(cookie);
-  if (opened.state !== 'live') throw new Error(`the session is ${opened.state}`);
-  return opened.live;
+  if (opened.state !== 'active') throw new Error(`the session is ${opened.state}`);
+  return opened.entry;
 }
 
 /** Other people's sessions, so many that the cache forgets whatever it holds. */
@@ -88,10 +88,10 @@ test('a session that the cache forgets while it is refreshed is redeemed once, a
   const { sessions, refresher } = startProcess(provider);
   const first = await sessions.begin(tokensOf(0), undefined);
   const cookies = [cookieOf(first)];
-  const running = [refresher.renew(first, 0)];
+  const running = [refresher.refreshAfterRejection(first, 0)];
   await crowdOut(sessions);
   const second = await openLive(sessions, cookieOf(first));
-  running.push(refresher.renew(second, 0));
+  running.push(refresher.refreshAfterRejection(second, 0));
   open();
   await Promise.all(running);
   expect(redeemed).toEqual(['refresh-0']);
@@ -118,9 +118,9 @@ test('a refresh that another process has overtaken does not revoke the token tha
   const [here, there] = [startProcess(provider, store), startProcess(provider, store)];
   const slow = await here.sessions.begin(tokensOf(0), undefined);
   const fast = await openLive(there.sessions, cookieOf(slow));
-  const refreshing = here.refresher.renew(slow, 0);
+  const refreshing = here.refresher.refreshAfterRejection(slow, 0);
   const next = { ...fast.session, generation: 1, tokens: tokensOf(1, 'refresh-0') };
-  expect(await there.sessions.advance(fast, next)).toBe(true);
+  expect(await there.sessions.commitRefresh(fast, next)).toBe(true);
   open();
   await refreshing;
   expect(revoked).toEqual([]);
@@ -133,7 +133,7 @@ test('a refresh that a sign-out has overtaken revokes its token, and says that t
   const { provider, revoked, open } = gatedProvider({ rotates: true });
   const { sessions, refresher } = startProcess(provider);
   const live = await sessions.begin(tokensOf(0), undefined);
-  const refreshing = refresher.renew(live, 0);
+  const refreshing = refresher.refreshAfterRejection(live, 0);
   await sessions.end(live, 'logout');
   open();
   await expect(refreshing).rejects.toMatchObject({ code: 'session_expired' });

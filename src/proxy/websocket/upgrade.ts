@@ -61,7 +61,7 @@ interface UpgradeRequest {
 /** What is asked of an upstream, and how its answer is taken. */
 interface Handshake extends WebSocketUpstream {
   readonly path: string;
-  readonly live?: SessionEntry;
+  readonly entry?: SessionEntry;
   readonly tokenPrefix?: string | undefined;
   readonly newCookies: () => readonly string[];
   /** Whether a refusal is to be tried again rather than shown. */
@@ -118,26 +118,26 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     const { url = '/', headers } = visitor.request;
     const path = routing.upstreamTarget(url, route);
     const opened = requireSession(await sessions.open(headers.cookie));
-    const { live } = opened;
-    await refresher.refreshIfDue(live);
-    await sessions.touch(live);
+    const { entry } = opened;
+    await refresher.refreshIfDue(entry);
+    await sessions.touch(entry);
     const newCookies = () => sessions.newCookies(opened, headers.cookie);
     const handshake: Handshake = {
       pool: pools.poolOf({ ...route, origin: route.target.origin }),
       host: route.target.host,
       path,
       limits: route,
-      live,
+      entry,
       tokenPrefix: route.websocketTokenProtocol,
       newCookies,
       discards: (status, answered) =>
-        status === 401 && asksForNewToken(answered) && refresher.canRefreshAfterRejection(live, route.path),
+        status === 401 && asksForNewToken(answered) && refresher.canRefreshAfterRejection(entry, route.path),
     };
     try {
-      const { generation: used } = live.session;
+      const { generation: used } = entry.session;
       const outcome = await attempt(handshake);
       if (outcome !== 'discarded') return outcome;
-      await refresher.renew(live, used);
+      await refresher.refreshAfterRejection(entry, used);
       return await attempt({ ...handshake, discards: recordRejection });
     } catch (error) {
       // A new session must reach the browser with whatever answer there is.
@@ -160,7 +160,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
 
     /** A token that is refused when new is refused for other reasons than its age: no third try. */
     function recordRejection(status: number): boolean {
-      if (status === 401) refresher.recordRejection(live, route.path);
+      if (status === 401) refresher.recordRejection(entry, route.path);
       return false;
     }
   }
@@ -180,7 +180,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
 
   /** One try. A refusal is shown as it was: scripts can't read one, so wording it anew would help nobody. */
   function shake(visitor: UpgradeRequest, handshake: Handshake): Promise<ForwardOutcome> {
-    const { pool, path, limits, live } = handshake;
+    const { pool, path, limits, entry } = handshake;
     return forward(
       { pool, bound },
       {
@@ -189,10 +189,10 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
         headers: upstreamHeaders(visitor.request, handshake),
         body: null,
         limits,
-        session: live,
+        session: entry,
         onUpgrade(headers, upstream) {
-          const rejection = rejectionOf(headers, live);
-          if (rejection === undefined) open(visitor, upstream, clientHeaders(headers, handshake), live);
+          const rejection = rejectionOf(headers, entry);
+          if (rejection === undefined) open(visitor, upstream, clientHeaders(headers, handshake), entry);
           else upstream.destroy();
           return rejection;
         },
@@ -202,8 +202,8 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     );
   }
 
-  function upstreamHeaders(request: IncomingMessage, { host, live, tokenPrefix }: Handshake): string[] {
-    const token = live?.session.tokens.accessToken;
+  function upstreamHeaders(request: IncomingMessage, { host, entry, tokenPrefix }: Handshake): string[] {
+    const token = entry?.session.tokens.accessToken;
     const headers = requestHeaders(request.rawHeaders, request.headers.connection, {
       host,
       forwardedFor: resolveClientAddress(request.socket.remoteAddress, request.headers['x-forwarded-for']).chain,
@@ -214,16 +214,16 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     return token === undefined || tokenPrefix === undefined ? headers : withTokenProtocol(headers, tokenPrefix, token);
   }
 
-  function clientHeaders(headers: IncomingHttpHeaders, { live, tokenPrefix, newCookies }: Handshake): string[] {
+  function clientHeaders(headers: IncomingHttpHeaders, { entry, tokenPrefix, newCookies }: Handshake): string[] {
     const shown = tokenPrefix === undefined ? headers : withoutTokenProtocol(headers, tokenPrefix);
-    return responseHeaders(shown, { names, authenticated: live !== undefined }, newCookies());
+    return responseHeaders(shown, { names, authenticated: entry !== undefined }, newCookies());
   }
 
   function open(
     visitor: UpgradeRequest,
     upstream: Duplex,
     headers: readonly string[],
-    live: SessionEntry | undefined,
+    entry: SessionEntry | undefined,
   ): void {
     const { socket } = visitor;
     visitor.release();
@@ -231,7 +231,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     upstream.allowHalfOpen = true;
     asSocket(socket).setKeepAlive(true, keepAliveMs);
     socket.write(switchingProtocols(headers), 'latin1');
-    openSockets.add(socket, upstream, live);
+    openSockets.add(socket, upstream, entry);
   }
 }
 
@@ -293,11 +293,11 @@ function isWebSocket(headers: IncomingHttpHeaders): boolean {
 }
 
 /** Why a connection that was switched isn't wanted. */
-function rejectionOf(headers: IncomingHttpHeaders, live: SessionEntry | undefined): BffError | undefined {
+function rejectionOf(headers: IncomingHttpHeaders, entry: SessionEntry | undefined): BffError | undefined {
   if (!isWebSocket(headers)) {
     return new BffError('upstream_unavailable', 'The API switched to another protocol than WebSocket.');
   }
-  return live?.ended === true ? new BffError('session_expired', 'The session has ended. Sign in again.') : undefined;
+  return entry?.ended === true ? new BffError('session_expired', 'The session has ended. Sign in again.') : undefined;
 }
 
 function switchingProtocols(headers: readonly string[]): string {
