@@ -2,7 +2,11 @@
 
 # Node's long-term support line, the one the tests run on. Both stages below start from it, so that a native module
 # could never be built for another libc than it runs with.
-FROM node:24-slim AS base
+# A tag moves: for a build that can be repeated, pass the digest that you have checked,
+# `--build-arg NODE_IMAGE=node:24-slim@sha256:…` (`docker buildx imagetools inspect node:24-slim` shows it).
+ARG NODE_IMAGE=node:24-slim
+
+FROM ${NODE_IMAGE} AS base
 WORKDIR /app
 COPY package.json package-lock.json ./
 
@@ -20,7 +24,7 @@ RUN npx --no-install vite build spa-example
 FROM base AS dependencies
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 
-FROM node:24-slim AS runtime
+FROM ${NODE_IMAGE} AS runtime
 ENV NODE_ENV=production
 # The container's own loopback is of no use to its neighbours. The port for health and metrics is for them only:
 # publish 3000, never 9464.
@@ -51,9 +55,10 @@ COPY deploy/demo-api.ts deploy/
 FROM runtime AS sallyport
 ARG VERSION=0.0.0
 ARG REVISION=unknown
+ARG NODE_IMAGE
 LABEL org.opencontainers.image.title="Sallyport" \
       org.opencontainers.image.description="Backend-for-frontend token handler for single-page apps" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.base.name="docker.io/library/node:24-slim"
+      org.opencontainers.image.base.name="${NODE_IMAGE}"
