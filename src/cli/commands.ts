@@ -61,7 +61,7 @@ async function check(file: string | undefined): Promise<void> {
   const providerFetch = createProviderFetch();
   const provider = createProvider(config, { fetch: providerFetch.fetch, events: createEvents() });
   try {
-    await provider.reach();
+    await provider.discover();
     console.log(`ok: the provider ${config.issuer} answers`);
     console.log(`    to be registered with it: redirect URI ${provider.redirectUri}`);
     console.log(`    and post-logout redirect URI ${config.origin}${config.logout.returnTo}`);

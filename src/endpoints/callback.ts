@@ -111,7 +111,7 @@ export function createCallback({ config, events, provider, sessions, transaction
 
   async function redeem(parameters: URLSearchParams, transaction: LoginTransaction) {
     try {
-      return await provider.redeem(parameters, transaction);
+      return await provider.redeemCode(parameters, transaction);
     } catch (error) {
       const { code, cause } = error as BffError;
       events.emit({ type: 'login.failed', reason: code, cause });

@@ -10,7 +10,7 @@ const table = {
   step_up_required: { status: 401, title: 'A stronger or fresher sign-in is required' },
   repeat_required: { status: 401, title: 'Repeat the request' },
   navigation_required: { status: 401, title: 'Navigate the browser to this address' },
-  request_forbidden: { status: 403, title: 'Request not believed' },
+  request_forbidden: { status: 403, title: 'Request refused' },
   request_invalid: { status: 400, title: 'Invalid request' },
   login_transaction_invalid: { status: 400, title: 'This sign-in cannot be completed' },
   return_to_invalid: { status: 400, title: 'Invalid returnTo' },
@@ -70,6 +70,19 @@ export function asBffError(error: unknown): BffError {
     : new BffError('internal_error', 'Something went wrong here. The request id helps to find it in the log.', {
         cause: error,
       });
+}
+
+/** The `code` of an error of Node or a library; '' if it has none. */
+export function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+/** How long a client waits where nothing says how long an outage lasts. */
+export const defaultRetrySeconds = 2;
+
+/** The header that names the seconds after which the client may try again (RFC 9110 10.2.3). */
+export function retryAfter(seconds: number = defaultRetrySeconds): { readonly 'retry-after': string } {
+  return { 'retry-after': String(seconds) };
 }
 
 /** What {@link renderProblem} makes: ready for a raw response as well as for a `Response`. */

@@ -1,18 +1,18 @@
 /**
  * The provider's metadata (OpenID Connect Discovery 4): fetched in the background from the start on, retried with
- * back-off, shared by all who need it, and fetched anew now and then. A provider that is down at start-up, or later,
- * costs nothing but the calls that need it.
+ * back-off, shared by all callers, and refreshed every hour. A provider that is down, at start-up or later, fails only
+ * the calls that need it.
  */
 import * as client from 'openid-client';
 import type { Config } from '../config/config.ts';
 import { detach } from '../detached.ts';
-import { BffError } from '../http/errors.ts';
+import { BffError, retryAfter } from '../http/errors.ts';
 import type { Events } from '../events.ts';
 import type { ProviderAddresses } from './addresses.ts';
 
 const firstRetryMs = 1000;
 const lastRetryMs = 30_000;
-const renewAfterMs = 60 * 60 * 1000;
+const refreshAfterMs = 60 * 60 * 1000;
 
 interface DiscoveryDeps {
   readonly fetch: typeof fetch;
@@ -21,21 +21,28 @@ interface DiscoveryDeps {
   readonly timeoutSeconds: number;
 }
 
+export type Discovery = ReturnType<typeof createDiscovery>;
+
 export function createDiscovery(config: Config, deps: DiscoveryDeps) {
   const { events, timeoutSeconds, addresses } = deps;
   const location = config.discoveryUrl ?? new URL(config.issuer);
   let metadata: client.ServerMetadata | undefined;
-  let running: Promise<client.ServerMetadata> | undefined;
+  let pendingRequest: Promise<client.ServerMetadata> | undefined;
   let timer: NodeJS.Timeout | undefined;
   let retryMs = firstRetryMs;
   let closed = false;
 
-  /** The metadata, fetched now if it isn't known. @throws {BffError} `provider_unavailable` */
-  async function known(): Promise<client.ServerMetadata> {
-    return metadata ?? (running ??= fetchMetadata().finally(() => (running = undefined)));
+  /** The metadata, requested now if it isn't cached. @throws {BffError} `provider_unavailable` */
+  async function fetchMetadata(): Promise<client.ServerMetadata> {
+    return metadata ?? requestOnce();
   }
 
-  async function fetchMetadata(): Promise<client.ServerMetadata> {
+  /** One request at a time, shared by all callers. */
+  function requestOnce(): Promise<client.ServerMetadata> {
+    return (pendingRequest ??= requestMetadata().finally(() => (pendingRequest = undefined)));
+  }
+
+  async function requestMetadata(): Promise<client.ServerMetadata> {
     try {
       const discovered = await client.discovery(location, config.client.id, {}, undefined, {
         timeout: timeoutSeconds,
@@ -43,14 +50,14 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
         [client.customFetch]: (url, options) => deps.fetch(url, options as RequestInit),
       });
       const fetched = discovered.serverMetadata();
-      // openid-client doesn't compare the issuer where it was given the document's own address (Discovery 4.3).
+      // openid-client doesn't compare the issuer when it is given the document's own address (Discovery 4.3).
       if (fetched.issuer !== config.issuer) throw new IssuerMismatch(config.issuer, fetched.issuer);
       requireEndpoints(fetched);
       addresses.requireSecure(fetched);
       if (metadata === undefined) events.emit({ type: 'provider.discovered' });
       metadata = fetched;
       retryMs = firstRetryMs;
-      schedule(renewAfterMs);
+      schedule(refreshAfterMs);
       return metadata;
     } catch (cause) {
       if (!closed) events.emit({ type: 'provider.discovery_failed', cause });
@@ -59,7 +66,7 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
       if (metadata !== undefined) return metadata;
       throw new BffError('provider_unavailable', 'The identity provider cannot be reached. Try again in a moment.', {
         cause,
-        headers: { 'retry-after': '2' },
+        headers: retryAfter(),
       });
     }
   }
@@ -69,17 +76,16 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
     if (!closed) timer = setTimeout(start, delayMs).unref();
   }
 
-  /** Fetches in the background. A failure is an event, and the next try is scheduled. */
+  /** Requests the metadata in the background. An error becomes an event, and the next attempt is scheduled. */
   function start(): void {
-    running ??= fetchMetadata().finally(() => (running = undefined));
-    detach(running, () => undefined);
+    detach(requestOnce(), () => undefined);
   }
 
   return {
     start,
-    metadata: known,
-    /** The metadata if it is known already. */
-    known: () => metadata,
+    fetchMetadata,
+    /** The metadata, if it was fetched already. */
+    cachedMetadata: () => metadata,
     close: () => {
       closed = true;
       clearTimeout(timer);

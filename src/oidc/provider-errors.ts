@@ -1,0 +1,67 @@
+/**
+ * What a failed call to the provider means. Two answers are final: `invalid_grant`, and a token response that breaks the
+ * rules (OpenID Connect Core 3.1.3.7). Every other error may pass, and becomes `provider_unavailable`. Hides the error
+ * classes and codes of openid-client.
+ */
+import * as client from 'openid-client';
+import { BffError, codeOf, defaultRetrySeconds, retryAfter } from '../http/errors.ts';
+
+/** Thrown for a token response that was received and breaks a rule which openid-client doesn't check. */
+export class InvalidTokenResponse extends Error {}
+
+/** The codes of openid-client for a response or an ID token that breaks the specification. */
+const invalidResponseCodes = new Set([
+  'OAUTH_INVALID_RESPONSE',
+  'OAUTH_JWT_CLAIM_COMPARISON_FAILED',
+  'OAUTH_JWT_TIMESTAMP_CHECK_FAILED',
+  'OAUTH_JSON_ATTRIBUTE_COMPARISON_FAILED',
+  'OAUTH_KEY_SELECTION_FAILED',
+  'OAUTH_UNSUPPORTED_OPERATION',
+]);
+
+/** Whether a response was rejected for what it holds. It may still be no token response at all. */
+export function isInvalidTokenResponse(error: unknown): boolean {
+  return error instanceof InvalidTokenResponse || invalidResponseCodes.has(codeOf(error));
+}
+
+/** Whether the provider rejected the code or the refresh token (RFC 6749 5.2). */
+export function isInvalidGrant(error: unknown): boolean {
+  return error instanceof client.ResponseBodyError && error.error === 'invalid_grant';
+}
+
+/** Whether the key set holds no key for the ID token's signature. */
+export function isUnknownKey(error: unknown): boolean {
+  return codeOf(error) === 'OAUTH_KEY_SELECTION_FAILED';
+}
+
+/** The error of a call to the provider as `provider_unavailable`: it may pass, so the session stays. */
+export function providerUnavailable(error: unknown): BffError {
+  if (error instanceof BffError) return error;
+  const detail = isClientRejected(error)
+    ? "The identity provider refuses Sallyport's own credentials. The operator must check the client id, the client secret and the authentication method."
+    : 'The identity provider cannot be reached or answers with an error. Try again in a moment.';
+  return new BffError('provider_unavailable', detail, {
+    cause: error,
+    headers: retryAfter(Math.ceil(retryAfterMs(error) / 1000) || defaultRetrySeconds),
+  });
+}
+
+/** Whether the provider rejected Sallyport's own authentication, not the grant. */
+function isClientRejected(error: unknown): boolean {
+  if (error instanceof client.WWWAuthenticateChallengeError) return true;
+  return error instanceof client.ResponseBodyError && ['invalid_client', 'unauthorized_client'].includes(error.error);
+}
+
+const maximumRetryAfterSeconds = 300;
+
+/** The provider's own `Retry-After` (RFC 9110 10.2.3: seconds or a date) behind an error, in milliseconds; 0 if none. */
+export function retryAfterMs(error: unknown): number {
+  const cause = error instanceof BffError ? error.cause : error;
+  const response =
+    cause instanceof client.ResponseBodyError ? cause.response : cause instanceof Error ? cause.cause : undefined;
+  // Not `instanceof Response`: undici's responses are of a class of its own.
+  const headers = response instanceof Object && 'headers' in response ? (response.headers as Headers) : undefined;
+  const value = headers?.get('retry-after') ?? '';
+  const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1000;
+  return seconds > 0 ? Math.min(seconds, maximumRetryAfterSeconds) * 1000 : 0;
+}
