@@ -16,7 +16,7 @@ import { createCallback } from './endpoints/callback.ts';
 import type { BffContext, BffEnv } from './endpoints/endpoint.ts';
 import { createLogin } from './endpoints/login.ts';
 import { createLogout } from './endpoints/logout.ts';
-import { createSessionEndpoints, personalClaims } from './endpoints/session.ts';
+import { createSessionEndpoints, personalClaims } from './endpoints/session-view.ts';
 import { asBffError, BffError } from './http/errors.ts';
 import { createEvents, type Events } from './events.ts';
 import { renderError } from './http/problem.ts';
