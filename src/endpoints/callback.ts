@@ -1,14 +1,15 @@
 /**
- * `/bff/callback`: completes the code flow (OpenID Connect Core 3.1.2.5). Whatever the outcome, the login transaction is
- * over with it. The browser may withhold Strict cookies here, for the request is cross-site: what must be known of the
- * earlier session came in the transaction, and left-over cookies are deleted cookiesUnknown.
+ * `/bff/callback`: completes the code flow (OpenID Connect Core 3.1.2.5). The login transaction ends here, whatever the
+ * outcome. The request is cross-site, so that the browser may withhold Strict cookies: the transaction carries what must
+ * be known of the previous session, and left-over cookies are deleted without having been seen.
  */
 import type { IncomingHttpHeaders } from 'node:http';
-import { BffError } from '../http/errors.ts';
+import { asBffError, BffError, retryAfter } from '../http/errors.ts';
 import { isAppPath } from '../http/return-to.ts';
 import { isPrefetchOrSubresource } from '../http/navigation.ts';
+import { repostPage, sameSiteRedirectPage } from '../http/pages.ts';
 import type { Grant } from '../oidc/provider.ts';
-import { repostPage, sameSiteRedirectPage, type Page } from '../http/pages.ts';
+import { revokeRefreshToken } from '../oidc/revocation.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import type { LoginTransaction } from '../session/transactions.ts';
 import { appendCookies, headersOf, sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
@@ -25,10 +26,10 @@ const responseParameters = [
 ];
 const maximumFormBytes = 64 * 1024;
 
-/** Marks the second, same-site POST of a `form_post` answer. Carries no trust: without the cookie it leads nowhere. */
+/** Marks the second, same-site POST of a `form_post` response. It carries no trust: the cookie decides. */
 const repostedField = 'sallyport_reposted';
 
-/** Marks the same callback, asked for once more by our own page: it is not to be shown again, whatever the browser says. */
+/** Marks the callback's second request, from the page of `continueFromOwnPage`, which must not be shown twice. */
 const continuedParameter = 'sallyport_continued';
 
 /** What a provider answers to `prompt=none` when it would have to ask (OpenID Connect Core 3.1.2.6). */
@@ -44,92 +45,105 @@ export function createCallback({ config, events, provider, sessions, transaction
 
   async function get(c: BffContext): Promise<Response> {
     if (usesForm) throw methodNotAllowed('POST');
-    return complete(c, new URL(c.req.url).searchParams);
+    return completeLogin(c, new URL(c.req.url).searchParams);
   }
 
   async function post(c: BffContext): Promise<Response> {
     if (!usesForm) throw methodNotAllowed('GET');
     const parameters = await readForm(c);
-    if (parameters.get(repostedField) === '1') return complete(c, parameters);
+    if (parameters.get(repostedField) === '1') return completeLogin(c, parameters);
     return sendPage(c, repostPage(`${config.basePath}/callback`, [...parameters, [repostedField, '1']]));
   }
 
-  async function complete(c: BffContext, parameters: URLSearchParams): Promise<Response> {
-    const headers = headersOf(c);
-    // A prefetch or a frame must not burn the transaction.
-    if (isPrefetchOrSubresource(headers)) {
+  async function completeLogin(c: BffContext, parameters: URLSearchParams): Promise<Response> {
+    // A prefetch or a frame must not use up the transaction.
+    if (isPrefetchOrSubresource(headersOf(c))) {
       throw new BffError('request_invalid', 'The end of a sign-in is a navigation of the browser.');
     }
+    const transaction = await takeTransaction(c, parameters);
+    return transaction === 'comes again'
+      ? continueFromOwnPage(c, parameters)
+      : redeemAndStartSession(c, parameters, transaction);
+  }
+
+  /** Finds the login transaction, marks it as used and deletes its cookie; or leaves it for the callback's second request. */
+  async function takeTransaction(
+    c: BffContext,
+    parameters: URLSearchParams,
+  ): Promise<LoginTransaction | 'comes again'> {
+    const headers = headersOf(c);
     const state = single(parameters, 'state');
     if (typeof state !== 'string') throw invalid('The answer carries no state, or more than one.');
     const { transaction, cookies } = await transactions.find(state, headers.cookie);
     if (transaction !== undefined && mayHideSession(headers, transaction) && !parameters.has(continuedParameter)) {
-      return sendPage(c, continuePage(parameters));
+      return 'comes again';
     }
     appendCookies(c, [...cookies, ...transactions.evictSurplus(headers.cookie)]);
-    if (transaction === undefined || !(await transactions.markUsed(state))) {
-      throw invalid('It was completed already, took too long, or was begun in another browser.');
-    }
-    return finish(c, parameters, transaction);
+    if (transaction !== undefined && (await transactions.markUsed(state))) return transaction;
+    throw invalid('It was completed already, took too long, or was begun in another browser.');
   }
 
-  function continuePage(parameters: URLSearchParams): Page {
+  /** Has the browser repeat the callback from a page of this origin, so that it sends the previous session's cookie. */
+  function continueFromOwnPage(c: BffContext, parameters: URLSearchParams): Response {
     const query = new URLSearchParams([...parameters, [continuedParameter, '1']]);
-    return sameSiteRedirectPage('Signing in', `${config.basePath}/callback?${query.toString()}`);
+    return sendPage(c, sameSiteRedirectPage('Signing in', `${config.basePath}/callback?${query.toString()}`));
   }
 
-  async function finish(c: BffContext, parameters: URLSearchParams, transaction: LoginTransaction): Promise<Response> {
+  async function redeemAndStartSession(
+    c: BffContext,
+    parameters: URLSearchParams,
+    transaction: LoginTransaction,
+  ): Promise<Response> {
     if (responseParameters.some((name) => single(parameters, name) === null)) {
       throw invalid('The answer holds a parameter twice.');
     }
     if (!(await provider.hasExpectedIssuer(parameters))) throw invalid('The answer comes from another provider.');
     const error = parameters.get('error');
-    if (error !== null) return refused(c, error, transaction);
+    if (error !== null) return answerAuthorizationError(c, error, transaction);
     if (!parameters.get('code')) throw invalid('The answer carries no code.');
-    const grant = await redeem(parameters, transaction);
+    const grant = await redeemCode(parameters, transaction);
     const { entry, cookies } = await beginSession(grant);
     appendCookies(c, cookies);
-    await endEarlierSession(c, transaction);
+    await endPreviousSession(c, transaction);
     events.emit({ type: 'login.succeeded', session: entry.label, subject: grant.subject });
     return redirectToApp(c, transaction.returnTo);
   }
 
-  /** A session that no cookie can hold is none: its tokens must not stay good, and the earlier session stays. */
-  async function beginSession({ tokens, userInfo }: Grant): Promise<{ entry: SessionEntry; cookies: string[] }> {
-    try {
-      const entry = await sessions.begin(tokens, userInfo);
-      return { entry, cookies: sessions.loginCookies(entry) };
-    } catch (error) {
-      const { refreshToken } = tokens;
-      const revocation = refreshToken === undefined ? undefined : provider.revoke(refreshToken, 'refresh_token');
-      await revocation?.catch((cause: unknown) =>
-        events.emit({ type: 'logout.revocation_failed', session: 'none', cause }),
-      );
-      throw error;
-    }
-  }
-
-  async function redeem(parameters: URLSearchParams, transaction: LoginTransaction) {
+  async function redeemCode(parameters: URLSearchParams, transaction: LoginTransaction): Promise<Grant> {
     try {
       return await provider.redeemCode(parameters, transaction);
     } catch (error) {
-      const { code, cause } = error as BffError;
+      const { code, cause } = asBffError(error);
       events.emit({ type: 'login.failed', reason: code, cause });
       throw error;
     }
   }
 
-  /** The earlier session's refresh token isn't revoked: some providers would end the single sign-on session with it. */
-  async function endEarlierSession(c: BffContext, { replaces }: LoginTransaction): Promise<void> {
+  /** If the session does not fit into the cookies, revokes its refresh token and keeps the previous session. */
+  async function beginSession({ tokens, userInfo }: Grant): Promise<{ entry: SessionEntry; cookies: string[] }> {
+    try {
+      const entry = await sessions.begin(tokens, userInfo);
+      return { entry, cookies: sessions.loginCookies(entry) };
+    } catch (error) {
+      await revokeRefreshToken(tokens.refreshToken, 'none', { provider, events });
+      throw error;
+    }
+  }
+
+  /**
+   * The previous session's refresh token is not revoked: some providers end the whole single sign-on session when one
+   * is.
+   */
+  async function endPreviousSession(c: BffContext, { replaces }: LoginTransaction): Promise<void> {
     const opened = await sessions.open(headersOf(c).cookie);
     const shown = opened.state === 'absent' ? undefined : opened.entry;
     if (shown !== undefined) await sessions.replace({ id: shown.session.id, expiresAt: sessions.endsAt(shown) });
     if (replaces !== undefined && replaces.id !== shown?.session.id) await sessions.replace(replaces);
   }
 
-  function redirectToApp(c: BffContext, asked: string): Response {
-    // Looked at once more: a deployment may have made an API route of it since the sign-in began.
-    const returnTo = isAppPath(asked, config) ? asked : '/';
+  function redirectToApp(c: BffContext, requested: string): Response {
+    // Checked again, because a deployment may have made the path an API route since the sign-in began.
+    const returnTo = isAppPath(requested, config) ? requested : '/';
     // The navigation that follows a redirect is still cross-site and comes without the Strict cookie. The SPA's
     // document doesn't need it; a page that requires a login does, and is reached by a navigation from here.
     return config.spa?.requireLogin === true
@@ -137,29 +151,33 @@ export function createCallback({ config, events, provider, sessions, transaction
       : c.redirect(returnTo, 302);
   }
 
-  function refused(c: BffContext, error: string, { silent, returnTo }: LoginTransaction): Response {
+  /** An error response of the provider (RFC 6749 4.1.2.1). For a silent login it may be the expected outcome. */
+  function answerAuthorizationError(c: BffContext, error: string, { silent, returnTo }: LoginTransaction): Response {
     if (silent && needsInteraction.has(error)) {
       const url = new URL(returnTo, config.origin);
       url.searchParams.set('login', 'required');
       return redirectToApp(c, `${url.pathname}${url.search}${url.hash}`);
     }
-    // What came in the URL is shown only if it looks like an error code (RFC 6749 4.1.2.1), never its description.
+    // A text from the URL is shown only if it looks like an error code (RFC 6749 4.1.2.1), its description never.
     const code = /^[a-z_]{1,40}$/.test(error) ? error : 'unknown error';
     events.emit({ type: 'login.failed', reason: code });
-    if (error === 'server_error' || error === 'temporarily_unavailable') {
-      throw new BffError('provider_unavailable', `The identity provider could not sign you in now (${code}).`, {
-        headers: { 'retry-after': '2' },
-      });
-    }
-    throw new BffError('authorization_failed', `The identity provider did not sign you in (${code}).`);
+    throw authorizationError(code);
   }
 
   return { get, post };
 }
 
+function authorizationError(code: string): BffError {
+  return code === 'server_error' || code === 'temporarily_unavailable'
+    ? new BffError('provider_unavailable', `The identity provider could not sign you in now (${code}).`, {
+        headers: retryAfter(),
+      })
+    : new BffError('authorization_failed', `The identity provider did not sign you in (${code}).`);
+}
+
 /**
- * Whether the browser may have a session that neither this request nor the one that began the login showed. It is to
- * end with this login, and a navigation from our own page brings its cookie.
+ * Whether the browser may have a session that neither this request nor the one that began the login showed. This login
+ * must end that session, and a navigation from a page of this origin brings its cookie.
  */
 function mayHideSession(headers: IncomingHttpHeaders, transaction: LoginTransaction): boolean {
   return !transaction.showedSession && headers['sec-fetch-site'] === 'cross-site';

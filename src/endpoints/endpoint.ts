@@ -42,12 +42,8 @@ export function sendPage(c: BffContext, page: Page): Response {
   return c.body(page.html);
 }
 
-/** A query parameter that may stand once. @returns undefined if absent, null if repeated */
+/** A query parameter that may appear once. @returns undefined if absent, null if repeated */
 export function single(parameters: URLSearchParams, name: string): string | undefined | null {
   const values = parameters.getAll(name);
   return values.length > 1 ? null : values[0];
-}
-
-export function loginPath(config: Config): string {
-  return `${config.basePath}/login`;
 }

@@ -1,10 +1,11 @@
 /** `GET /bff/login`: begins a login transaction and sends the browser to the provider (OpenID Connect Core 3.1.2.1). */
 import { BffError } from '../http/errors.ts';
+import { loginUrl } from '../http/login-url.ts';
 import { parseReturnTo } from '../http/return-to.ts';
 import { isNavigation } from '../http/navigation.ts';
-import { appendCookies, headersOf, loginPath, single, type BffContext, type EndpointDeps } from './endpoint.ts';
+import { appendCookies, headersOf, single, type BffContext, type EndpointDeps } from './endpoint.ts';
 
-/** Parameters that a SPA may always pass on: none of them widens what is granted. */
+/** Parameters that a SPA may always send to the provider: none of them widens the grant. */
 const forwardedParameters = ['prompt', 'login_hint', 'max_age', 'acr_values', 'ui_locales'];
 
 export function createLogin({ config, events, provider, sessions, transactions }: EndpointDeps) {
@@ -15,7 +16,7 @@ export function createLogin({ config, events, provider, sessions, transactions }
     const parameters = new URL(c.req.url).searchParams;
     if (!isNavigation(headers)) throw navigationRequired(parameters);
     const returnTo = readReturnTo(parameters);
-    const asked = { ...config.login.params, ...readPassedOn(parameters) };
+    const asked = { ...config.login.params, ...readForwardedParameters(parameters) };
     const opened = await sessions.open(headers.cookie);
     const { transaction, cookies } = await transactions.begin(
       {
@@ -36,11 +37,10 @@ export function createLogin({ config, events, provider, sessions, transactions }
     return c.redirect(url.href, 302);
   };
 
-  /** A fetch can't follow to the provider, and one transaction for each would pile up: no cookie is set. */
+  /** A fetch can't follow to the provider, and its transactions would pile up: no cookie is set. */
   function navigationRequired(parameters: URLSearchParams): BffError {
-    const query = parameters.size === 0 ? '' : `?${parameters.toString()}`;
     return new BffError('navigation_required', 'Sign-in is a navigation of the browser, not a call of a script.', {
-      extensions: { loginUrl: `${loginPath(config)}${query}` },
+      extensions: { loginUrl: loginUrl(config, parameters.toString()) },
     });
   }
 
@@ -51,16 +51,16 @@ export function createLogin({ config, events, provider, sessions, transactions }
     throw new BffError('return_to_invalid', 'returnTo must be one path on this origin, such as "/orders?page=2".');
   }
 
-  function readPassedOn(parameters: URLSearchParams): Record<string, string> {
-    const extra: Record<string, string> = {};
+  function readForwardedParameters(parameters: URLSearchParams): Record<string, string> {
+    const forwarded: Record<string, string> = {};
     for (const name of allowed) {
       const value = single(parameters, name);
       if (value === null) throw new BffError('request_invalid', `The parameter "${name}" stands more than once.`);
-      if (value !== undefined && value !== '') extra[name] = value;
+      if (value !== undefined && value !== '') forwarded[name] = value;
     }
-    if (extra['max_age'] !== undefined && !/^\d{1,9}$/.test(extra['max_age'])) {
+    if (forwarded['max_age'] !== undefined && !/^\d{1,9}$/.test(forwarded['max_age'])) {
       throw new BffError('request_invalid', 'max_age must be a number of seconds.');
     }
-    return extra;
+    return forwarded;
   }
 }

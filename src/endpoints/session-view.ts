@@ -1,10 +1,11 @@
-/** `GET /bff/session` and `POST /bff/refresh`: what the SPA may know of its session. Never a token. */
+/** `GET /bff/session` and `POST /bff/refresh`: what the SPA may know about its session. Never a token. */
 import { BffError } from '../http/errors.ts';
+import { loginUrl } from '../http/login-url.ts';
 import { requireSameOrigin } from '../http/same-origin.ts';
 import type { SessionEntry, OpenedSession } from '../session/sessions.ts';
 import { idTokenClaims, type Claims } from '../token-set.ts';
 import { nowSeconds } from '../clock.ts';
-import { appendCookies, headersOf, loginPath, type BffContext, type EndpointDeps } from './endpoint.ts';
+import { appendCookies, headersOf, type BffContext, type EndpointDeps } from './endpoint.ts';
 
 /** The answer of `/bff/session`. Times are ISO 8601 beside relative seconds; null means 'no such limit'. */
 export type SessionView =
@@ -34,7 +35,7 @@ const protocolClaims = new Set(
   ),
 );
 
-/** The default of what the SPA sees of the claims: those about the person. */
+/** The default of `sessionView`: the claims about the person. */
 export function personalClaims(claims: Claims): Claims {
   return Object.fromEntries(Object.entries(claims).filter(([name]) => !protocolClaims.has(name)));
 }
@@ -46,14 +47,14 @@ export function createSessionEndpoints({ config, sessions, transactions, refresh
     requireSameOrigin(c.req.method, headers, config, true);
     const begunBefore = sessions.begun();
     const opened = await sessions.open(headers.cookie);
-    // The cookie of a session that is over goes, unless this answer could overtake a login's and delete the session that
-    // has just begun: one under way in this browser shows its transaction, and one that was completed here is counted.
+    // Delete the cookie of a session that has ended, unless this response could overtake a login's and delete the session
+    // that has just begun: a login under way in this browser shows its transaction, one completed here is counted.
     const mayOvertake =
       sessions.begun() !== begunBefore ||
       (opened.state === 'ended' && (opened.entry.replaced || transactions.isUnderWay(headers.cookie)));
     if (opened.state !== 'active' && !mayOvertake) appendCookies(c, sessions.clearCookies(headers.cookie));
     appendCookies(c, transactions.evictSurplus(headers.cookie));
-    return answer(c, opened);
+    return sendView(c, opened);
   }
 
   async function refresh(c: BffContext): Promise<Response> {
@@ -64,10 +65,10 @@ export function createSessionEndpoints({ config, sessions, transactions, refresh
       await refreshOrEnd(opened.entry);
       await sessions.touch(opened.entry);
     }
-    return answer(c, opened);
+    return sendView(c, opened);
   }
 
-  /** A refresh that ends the session is told as that: by the answer that there is none. */
+  /** A refresh that ends the session is not an error here: the response is `{ authenticated: false }`. */
   async function refreshOrEnd(entry: SessionEntry): Promise<void> {
     try {
       await refresher.refreshNow(entry);
@@ -76,9 +77,9 @@ export function createSessionEndpoints({ config, sessions, transactions, refresh
     }
   }
 
-  function answer(c: BffContext, opened: OpenedSession): Response {
+  function sendView(c: BffContext, opened: OpenedSession): Response {
     if (opened.state !== 'active' || opened.entry.ended) {
-      return c.json({ authenticated: false, loginUrl: loginPath(config) } satisfies SessionView);
+      return c.json({ authenticated: false, loginUrl: loginUrl(config) } satisfies SessionView);
     }
     appendCookies(c, sessions.newCookies(opened, headersOf(c).cookie));
     return c.json(viewOf(opened.entry));

@@ -1,6 +1,6 @@
 /**
- * Every failure that Sallyport itself answers with: one class, one closed table of codes, and its rendering as
- * problem details (RFC 9457). What an API answers is never rewritten into one of these.
+ * The errors that Sallyport itself answers with: one class and one closed table of codes. `problem.ts` renders them. What
+ * an API answers is never rewritten into one of these.
  */
 
 /** The closed table: stable `code` → HTTP status and title. Programs match the code, people read the title. */
@@ -27,7 +27,7 @@ const table = {
   internal_error: { status: 500, title: 'Internal error' },
 } as const satisfies Record<string, { status: number; title: string }>;
 
-/** The stable code of a problem, one of a closed table. */
+/** The stable code of an error, one of a closed table. */
 export type ErrorCode = keyof typeof table;
 
 /** All codes, for documentation and tests. */
@@ -83,36 +83,4 @@ export const defaultRetrySeconds = 2;
 /** The header that names the seconds after which the client may try again (RFC 9110 10.2.3). */
 export function retryAfter(seconds: number = defaultRetrySeconds): { readonly 'retry-after': string } {
   return { 'retry-after': String(seconds) };
-}
-
-/** What {@link renderProblem} makes: ready for a raw response as well as for a `Response`. */
-export interface RenderedProblem {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
-}
-
-/** Renders problem details (RFC 9457). `requestId` becomes `instance`. */
-export function renderProblem(error: BffError, requestId: string): RenderedProblem {
-  const body = JSON.stringify({
-    type: 'about:blank',
-    title: error.title,
-    status: error.status,
-    detail: error.message,
-    instance: requestId,
-    code: error.code,
-    ...error.extensions,
-  });
-  return {
-    status: error.status,
-    headers: {
-      'content-type': 'application/problem+json',
-      'content-length': String(Buffer.byteLength(body)),
-      'cache-control': 'no-store',
-      'x-content-type-options': 'nosniff',
-      ...(error.status === 401 ? { 'www-authenticate': 'Sallyport' } : {}),
-      ...error.headers,
-    },
-    body,
-  };
 }

@@ -1,51 +1,72 @@
-/** How a failure is told: a page to a person who navigates, problem details (RFC 9457) to a program. */
+/**
+ * How an error is sent: as a page to a person who navigates, as problem details (RFC 9457) to a program. The words of
+ * the code: an error is thrown, a problem is sent, a fault is in a configuration, a rejection is an API's 401.
+ */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Config } from '../config/config.ts';
-import { BffError, renderProblem, type ErrorCode, type RenderedProblem } from './errors.ts';
+import type { BffError, ErrorCode } from './errors.ts';
+import { loginUrl } from './login-url.ts';
 import { isNavigation } from './navigation.ts';
 import { errorPage, type PageLink } from './pages.ts';
 
-/** After these, the way on is to sign in (again). */
-const signInHelps = new Set<ErrorCode>([
-  ...(['login_required', 'session_expired', 'step_up_required', 'navigation_required'] as const),
-  ...(['login_transaction_invalid', 'authorization_failed'] as const),
-]);
+/** Ready for a raw response as well as for a `Response`. */
+export interface RenderedProblem {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
 
-/** @param headers the request's */
-export function renderError(
-  error: BffError,
-  request: { readonly headers: IncomingHttpHeaders; readonly id: string },
-  config: Config,
-): RenderedProblem {
-  const loginUrl = String(error.extensions['loginUrl'] ?? `${config.basePath}/login`);
-  if (!isNavigation(request.headers)) {
-    const told = error.status === 401 ? withExtension(error, { loginUrl }) : error;
-    return renderProblem(told, request.id);
-  }
-  const home: PageLink = { href: '/', text: 'Go to the app' };
-  const page = errorPage({
-    title: error.title,
-    detail: error.message,
-    code: error.code,
-    requestId: request.id,
-    links: signInHelps.has(error.code) ? [{ href: loginUrl, text: 'Sign in' }, home] : [home],
-  });
+/** What the rendering depends on, beside the error: the request's headers, and its id. */
+export interface RequestFacts {
+  readonly headers: IncomingHttpHeaders;
+  readonly id: string;
+}
+
+export function renderError(error: BffError, request: RequestFacts, config: Config): RenderedProblem {
+  const signInUrl = String(error.extensions['loginUrl'] ?? loginUrl(config));
+  const { body, headers } = isNavigation(request.headers)
+    ? problemPage(error, request.id, signInUrl)
+    : problemBody(error, request.id, error.status === 401 ? { loginUrl: signInUrl } : {});
   return {
     status: error.status,
     headers: {
-      ...page.headers,
-      'content-length': String(Buffer.byteLength(page.html)),
+      ...headers,
+      'content-length': String(Buffer.byteLength(body)),
       ...(error.status === 401 ? { 'www-authenticate': 'Sallyport' } : {}),
       ...error.headers,
     },
-    body: page.html,
+    body,
   };
 }
 
-function withExtension(error: BffError, extensions: Readonly<Record<string, string>>): BffError {
-  return new BffError(error.code, error.message, {
-    cause: error.cause,
-    headers: error.headers,
-    extensions: { ...error.extensions, ...extensions },
-  });
+type ProblemContent = Pick<RenderedProblem, 'headers' | 'body'>;
+
+const problemHeaders = {
+  'content-type': 'application/problem+json',
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+};
+
+/** Problem details (RFC 9457 3.1); the request's id becomes `instance`. */
+function problemBody(error: BffError, id: string, extensions: Readonly<Record<string, string>>): ProblemContent {
+  const { title, status, message: detail, code } = error;
+  const members = { type: 'about:blank', title, status, detail, instance: id, code };
+  return { headers: problemHeaders, body: JSON.stringify({ ...members, ...error.extensions, ...extensions }) };
+}
+
+/** After these, the way on is to sign in (again). */
+const signInHelps: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'login_required',
+  'session_expired',
+  'step_up_required',
+  'navigation_required',
+  'login_transaction_invalid',
+  'authorization_failed',
+]);
+
+function problemPage({ title, message, code }: BffError, requestId: string, signInUrl: string): ProblemContent {
+  const home: PageLink = { href: '/', text: 'Go to the app' };
+  const links = signInHelps.has(code) ? [{ href: signInUrl, text: 'Sign in' }, home] : [home];
+  const page = errorPage({ title, detail: message, code, requestId, links });
+  return { headers: page.headers, body: page.html };
 }

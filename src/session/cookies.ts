@@ -144,6 +144,11 @@ export function loginCookie(name: string, value: string, maxAgeSeconds: number, 
   return `${name}=${value}; Max-Age=${maxAgeSeconds}; Path=/; HttpOnly${names.secure ? '; Secure' : ''}; SameSite=Lax`;
 }
 
+/** The logout ticket's `Set-Cookie` line; `value` '' with 0 seconds deletes it. */
+export function logoutCookie(value: string, maxAgeSeconds: number, names: CookieNames): string {
+  return `${names.logout}=${value}${sessionAttributes(maxAgeSeconds, names)}`;
+}
+
 function sessionAttributes(maxAgeSeconds: number, names: CookieNames): string {
   return `; Max-Age=${maxAgeSeconds}; Path=/; HttpOnly${names.secure ? '; Secure' : ''}; SameSite=Strict`;
 }
