@@ -24,7 +24,7 @@ const floors: ReadonlyArray<Readonly<Record<string, readonly string[]>>> = [
   { tokens: ['tokens/'] },
   { endpoints: ['endpoints/'], proxy: ['proxy/'] },
   { spa: ['spa/'] },
-  { bff: ['bff.ts'] },
+  { bff: ['bff.ts', 'app.ts', 'listener.ts'] },
   { server: ['server/'] },
   { cli: ['cli/'], index: ['index.ts'] },
 ];
@@ -41,7 +41,7 @@ const doors: Readonly<Record<string, { readonly in: readonly string[]; readonly 
   ioredis: { in: ['store/redis.ts'] },
   'lru-cache': { in: ['session/', 'oidc/', 'spa/'] },
   hono: { in: unitsOn(floorsOfHono) },
-  '@hono/node-server': { in: ['bff.ts'] },
+  '@hono/node-server': { in: ['app.ts'] },
 };
 
 function unitsOn(numbers: readonly number[]): string[] {

@@ -1,0 +1,126 @@
+/**
+ * The Hono app: the endpoint table, the API routes, and the SPA for whatever is left. A server takes API calls past it,
+ * straight to the proxy; they come through here only in apps that mount this one. Hides what Hono and @hono/node-server
+ * need so that a handler can write the raw response.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { getRequestListener } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
+import { Hono } from 'hono';
+import type { Config } from './config/config.ts';
+import type { BffContext, BffEnv } from './endpoints/endpoint.ts';
+import type { createLoginGate } from './endpoints/login-gate.ts';
+import type { Endpoint } from './endpoints/table.ts';
+import { useOriginForm } from './http/attach.ts';
+import type { ErrorResponder } from './http/error-responder.ts';
+import { BffError } from './http/errors.ts';
+import type { ApiUpstream } from './proxy/api.ts';
+import type { createDevServerProxy } from './spa/dev-server.ts';
+import type { SpaFolder } from './spa/folder.ts';
+
+type RawHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+
+/** What serves the SPA; all undefined where another server does. */
+export interface SpaParts {
+  /** Undefined where the SPA loads without a login. */
+  readonly gate: ReturnType<typeof createLoginGate> | undefined;
+  readonly folder: SpaFolder | undefined;
+  readonly devServer: ReturnType<typeof createDevServerProxy> | undefined;
+}
+
+interface AppDeps {
+  readonly endpoints: readonly Endpoint[];
+  readonly findApi: (target: string) => ApiUpstream | undefined;
+  readonly callApi: (request: IncomingMessage, response: ServerResponse, upstream: ApiUpstream) => Promise<void>;
+  readonly spa: SpaParts;
+  readonly errors: ErrorResponder;
+}
+
+export function createApp(config: Config, deps: AppDeps) {
+  const { endpoints, findApi, callApi, spa, errors } = deps;
+  const app = new Hono<BffEnv>();
+  app.onError((error, c) => {
+    const { status, headers, body } = errors.render(error, c.env?.incoming, c.req.header());
+    for (const [name, value] of Object.entries(headers)) c.header(name, value);
+    // Hono's type lists the statuses that may have a body; those of the error table all may.
+    return c.body(body, status as 500);
+  });
+  mountEndpoints();
+  mountApis();
+  mountSpa();
+
+  function mountEndpoints(): void {
+    const base = config.basePath;
+    app.use(`${base}/*`, async (c, next) => {
+      c.header('cache-control', 'no-store');
+      c.header('x-content-type-options', 'nosniff');
+      c.header('referrer-policy', 'no-referrer');
+      await next();
+    });
+    for (const endpoint of endpoints) app.all(`${base}${endpoint.path}`, (c) => dispatch(endpoint, c));
+    app.all(`${base}/*`, () => {
+      throw new BffError('route_not_found', 'There is no such endpoint.');
+    });
+  }
+
+  function mountApis(): void {
+    for (const { path } of config.api) {
+      app.all(path, proxied);
+      app.all(`${path}/*`, proxied);
+    }
+  }
+
+  function proxied(c: BffContext): Promise<Response> {
+    return withRawResponse(c, (request, response) => {
+      const upstream = findApi(useOriginForm(request));
+      // Hono decodes a path before it matches a route; the proxy matches the path as it was sent.
+      if (upstream === undefined) throw new BffError('route_not_found', 'There is no such route.');
+      return callApi(request, response, upstream);
+    });
+  }
+
+  function mountSpa(): void {
+    const { gate, folder, devServer } = spa;
+    if (folder === undefined && devServer === undefined) return;
+    app.all('*', async (c) => {
+      const gated = await gate?.(c);
+      if (gated !== undefined) return gated;
+      if (folder !== undefined) return folder.fetch(c.req.raw);
+      return withRawResponse(c, async (request, response) => devServer?.handle(request, response));
+    });
+  }
+
+  return {
+    app,
+    /** The app for a server's `request` event. */
+    listener: getRequestListener(app.fetch, { overrideGlobalObjects: false }),
+  };
+}
+
+/** Not by Hono's own matching, which answers HEAD by running GET: here that would sign people in or out. */
+function dispatch({ methods }: Endpoint, c: BffContext): Promise<Response> {
+  const handler = Object.hasOwn(methods, c.req.method) ? methods[c.req.method] : undefined;
+  if (handler !== undefined) return handler(c);
+  const allow = Object.keys(methods).join(', ');
+  throw new BffError('method_not_allowed', `This endpoint takes ${allow}.`, { headers: { allow } });
+}
+
+/** Lets `handle` write the raw response. */
+async function withRawResponse(c: BffContext, handle: RawHandler): Promise<Response> {
+  const { incoming, outgoing } = c.env ?? {};
+  if (incoming === undefined || outgoing === undefined) {
+    throw new TypeError('Sallyport streams to the raw response: serve the app with @hono/node-server.');
+  }
+  await handle(incoming, outgoing);
+  return alreadySent(outgoing);
+}
+
+/**
+ * Marks a response that was written to the client directly. A middleware around this app may still set headers, and Hono
+ * makes a new response for HEAD: @hono/node-server would send that as well, and fail with ERR_HTTP_HEADERS_SENT.
+ */
+function alreadySent(outgoing: ServerResponse): Response {
+  outgoing.writeHead = () => outgoing;
+  outgoing.end = () => outgoing;
+  return RESPONSE_ALREADY_SENT;
+}

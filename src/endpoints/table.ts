@@ -1,0 +1,33 @@
+/** The endpoints below `basePath`: path, methods, handler. What a method or a path that is not listed gets is in `app.ts`. */
+import { createCallback } from './callback.ts';
+import type { BffContext, EndpointDeps } from './endpoint.ts';
+import { createLogin } from './login.ts';
+import { createLogout } from './logout.ts';
+import { createSessionEndpoints } from './session-view.ts';
+
+export type EndpointHandler = (c: BffContext) => Promise<Response>;
+
+export interface Endpoint {
+  /** Below `basePath`. */
+  readonly path: string;
+  readonly methods: Readonly<Record<string, EndpointHandler>>;
+}
+
+export function createEndpointTable(deps: EndpointDeps): readonly Endpoint[] {
+  const login = createLogin(deps);
+  const callback = createCallback(deps);
+  const session = createSessionEndpoints(deps);
+  const logout = createLogout(deps);
+  return [
+    // Starts a sign-in and sends the browser to the provider.
+    { path: '/login', methods: { GET: login } },
+    // Takes the provider's answer, by query or by form, and starts the session.
+    { path: '/callback', methods: { GET: callback.get, POST: callback.post } },
+    // Shows the SPA its session, without a token and without prolonging it.
+    { path: '/session', methods: { GET: session.read } },
+    // Refreshes the access token because the SPA asks for it.
+    { path: '/refresh', methods: { POST: session.refresh } },
+    // Ends the session here and at the provider, by a link or by a call.
+    { path: '/logout', methods: { GET: logout.get, POST: logout.post } },
+  ];
+}

@@ -1,0 +1,78 @@
+/**
+ * The doors of `node:http`: the `request` event, on which API calls go straight to the proxy and the rest through the
+ * Hono app, and everything else that a server leaves to its owner (`http/attach.ts`).
+ */
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Config } from './config/config.ts';
+import { detach } from './detached.ts';
+import { attachTo, refuseAmbiguous, useOriginForm, type ServerObserver } from './http/attach.ts';
+import type { ErrorResponder } from './http/error-responder.ts';
+import type { ApiUpstream } from './proxy/api.ts';
+import type { createUpgrade } from './proxy/websocket/upgrade.ts';
+
+export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
+
+interface ListenerDeps {
+  readonly findApi: (target: string) => ApiUpstream | undefined;
+  readonly callApi: (request: IncomingMessage, response: ServerResponse, upstream: ApiUpstream) => Promise<void>;
+  readonly throughApp: (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+  readonly upgrade: ReturnType<typeof createUpgrade>;
+  readonly errors: ErrorResponder;
+}
+
+export function createNodeDoors(config: Config, deps: ListenerDeps) {
+  const { findApi, callApi, throughApp, upgrade, errors } = deps;
+
+  /** @param next takes the requests that are not Sallyport's; default: 404 */
+  function createListener(next?: RequestHandler, observer?: ServerObserver): RequestHandler {
+    return (request, response) => {
+      response.on('error', reportResponseError);
+      if (refuseAmbiguous(request)) return;
+      observer?.onRequest(request, response);
+      const upstream = findApi(useOriginForm(request));
+      if (upstream !== undefined) detach(callApi(request, response, upstream), reportDetachedError);
+      else if (next === undefined || isOwn(request)) detach(throughApp(request, response), reportDetachedError);
+      else next(request, response);
+    };
+  }
+
+  /** Puts all handlers on a server. */
+  function attach(server: Server, next?: RequestHandler, observer?: ServerObserver): void {
+    attachTo(server, {
+      listener: createListener(next, observer),
+      isApiCall,
+      upgrade: observer === undefined ? upgrade : observedUpgrade(observer),
+      leavesUpgrade: (request) => next !== undefined && !isApiCall(request) && !isOwn(request),
+    });
+  }
+
+  function observedUpgrade(observer: ServerObserver): typeof upgrade {
+    return async (request, socket, head) => {
+      const since = performance.now();
+      const status = await upgrade(request, socket, head);
+      observer.onUpgrade(request, status, since);
+      return status;
+    };
+  }
+
+  function isApiCall(request: IncomingMessage): boolean {
+    return findApi(useOriginForm(request)) !== undefined;
+  }
+
+  /** Whether a path that is no API's is answered here. */
+  function isOwn({ url = '/' }: IncomingMessage): boolean {
+    return config.spa !== undefined || url.startsWith(`${config.basePath}/`);
+  }
+
+  /** For example a write after the end. Without a listener the error would end the process. */
+  function reportResponseError(this: ServerResponse, error: Error): void {
+    errors.report(error, this.req);
+  }
+
+  /** An error in the very sending of an error. */
+  function reportDetachedError(error: unknown): void {
+    errors.report(error);
+  }
+
+  return { listener: createListener(), attach, isApiCall };
+}
