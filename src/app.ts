@@ -8,15 +8,15 @@ import { getRequestListener } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono } from 'hono';
 import type { Config } from './config/config.ts';
-import type { BffContext, BffEnv } from './endpoints/endpoint.ts';
-import type { createLoginGate } from './endpoints/login-gate.ts';
+import type { BffContext, BffEnv, EndpointDeps } from './endpoints/endpoint.ts';
+import { createLoginGate } from './endpoints/login-gate.ts';
 import type { Endpoint } from './endpoints/table.ts';
 import { useOriginForm } from './http/attach.ts';
 import type { ErrorResponder } from './http/error-responder.ts';
 import { BffError } from './http/errors.ts';
 import type { ApiUpstream } from './proxy/api.ts';
-import type { createDevServerProxy } from './spa/dev-server.ts';
-import type { SpaFolder } from './spa/folder.ts';
+import { createDevServerProxy } from './spa/dev-server.ts';
+import { createSpaFolder, type SpaFolder } from './spa/folder.ts';
 
 type RawHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
@@ -26,6 +26,20 @@ export interface SpaParts {
   readonly gate: ReturnType<typeof createLoginGate> | undefined;
   readonly folder: SpaFolder | undefined;
   readonly devServer: ReturnType<typeof createDevServerProxy> | undefined;
+}
+
+/** Where the SPA comes from, and the gate before it. */
+export function createSpa(
+  config: Config,
+  endpointDeps: EndpointDeps,
+  deps: Parameters<typeof createDevServerProxy>[2],
+): SpaParts {
+  const { spa, origin } = config;
+  return {
+    gate: spa?.requireLogin === true ? createLoginGate(endpointDeps) : undefined,
+    folder: spa?.folder === undefined ? undefined : createSpaFolder({ ...spa, folder: spa.folder, origin }),
+    devServer: spa?.devServer === undefined ? undefined : createDevServerProxy(config, new URL(spa.devServer), deps),
+  };
 }
 
 interface AppDeps {

@@ -5,10 +5,9 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Hono } from 'hono';
-import { createApp, type SpaParts } from './app.ts';
+import { createApp, createSpa } from './app.ts';
 import { resolveConfig, type Config, type ConfigInput } from './config/config.ts';
-import type { BffEnv, EndpointDeps } from './endpoints/endpoint.ts';
-import { createLoginGate } from './endpoints/login-gate.ts';
+import type { BffEnv } from './endpoints/endpoint.ts';
 import { personalClaims } from './endpoints/session-view.ts';
 import { createEndpointTable } from './endpoints/table.ts';
 import { createEvents, type Events } from './events.ts';
@@ -25,16 +24,26 @@ import { createOpenSockets } from './proxy/websocket/open-sockets.ts';
 import { createUpgrade } from './proxy/websocket/upgrade.ts';
 import { createSessions } from './session/sessions.ts';
 import { createLoginTransactions } from './session/transactions.ts';
-import { createDevServerProxy } from './spa/dev-server.ts';
-import { createSpaFolder } from './spa/folder.ts';
-import { createMemoryStore } from './store/memory.ts';
-import { createRedisStore } from './store/redis.ts';
+import { createConfiguredStore } from './store/configured-store.ts';
 import type { Store } from './store/store.ts';
 import type { Claims } from './token-set.ts';
 import { createRefresher } from './tokens/refresh.ts';
 import { createConnectionPools } from './upstream/connection-pool.ts';
 import { createProviderFetch } from './upstream/provider-fetch.ts';
 
+/**
+ * What a program may replace.
+ *
+ * @example
+ * ```ts
+ * import { createMemoryStore, type BffOptions } from 'sallyport';
+ *
+ * export const options: BffOptions = {
+ *   sessionView: ({ sub, name }) => ({ sub, name }),
+ *   store: createMemoryStore(),
+ * };
+ * ```
+ */
 export interface BffOptions {
   /** Which claims the SPA sees in `/bff/session`. Default: those about the person. */
   readonly sessionView?: (claims: Claims) => Claims;
@@ -42,6 +51,20 @@ export interface BffOptions {
   readonly store?: Store;
 }
 
+/**
+ * Sallyport, ready to be put on a server.
+ *
+ * @example
+ * ```ts
+ * import type { Server } from 'node:http';
+ * import type { Bff } from 'sallyport';
+ *
+ * export function mount(bff: Bff, server: Server): void {
+ *   bff.attach(server, (_request, response) => response.writeHead(404).end());
+ *   server.on('close', () => void bff.close());
+ * }
+ * ```
+ */
 export interface Bff {
   /**
    * The way to use Sallyport in a program: takes a server's requests, upgrades and `Expect: 100-continue`, with the
@@ -56,20 +79,40 @@ export interface Bff {
   readonly listener: RequestHandler;
   /** Whether a call goes to an API: those answer `Expect: 100-continue` themselves. */
   readonly isApiCall: (request: IncomingMessage) => boolean;
-  /** A server's `upgrade` event alone. Never rejects. @returns the status that was sent, undefined where the client left */
+  /** A server's `upgrade` event alone. Never rejects. @returns the status that was sent; undefined if the client left */
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => Promise<number | undefined>;
   readonly events: Events;
-  /** The id under which a request stands in problems and in the log. */
+  /** The id of a request in problems and in the log. */
   readonly requestIdOf: (request: IncomingMessage) => string;
   /** Whether the provider's metadata is known. */
   readonly ready: () => boolean;
-  /** Tells the clients of open WebSockets that the server is going away, so that they connect to another. */
+  /** Closes open WebSockets with the code for a server that goes away, so that the clients connect to another. */
   readonly drain: () => void;
   /** Finishes refreshes that are running, then closes all connections. */
   readonly close: () => Promise<void>;
 }
 
-/** @throws {ConfigError} with every fault of the configuration */
+/**
+ * Sallyport as a part of a program.
+ *
+ * @example
+ * ```ts
+ * import { createServer } from 'node:http';
+ * import { createBff } from 'sallyport';
+ *
+ * const bff = createBff({
+ *   origin: 'https://app.example.com',
+ *   issuer: 'https://login.example.com',
+ *   client: { id: 'my-app', secret: process.env['CLIENT_SECRET'] ?? '' },
+ *   secrets: [process.env['SEALING_SECRET'] ?? ''],
+ *   api: [{ path: '/api', target: 'http://127.0.0.1:9100/v1' }],
+ * });
+ * const server = createServer({ maxHeaderSize: 32 * 1024 });
+ * bff.attach(server);
+ * server.listen(3000);
+ * ```
+ * @throws {ConfigError} with every fault of the configuration
+ */
 export function createBff(input: ConfigInput, options: BffOptions = {}): Bff {
   return assembleBff(resolveConfig(input), options);
 }
@@ -89,7 +132,7 @@ export function assembleBff(
 ): AssembledBff {
   // Dependencies
   const events = createEvents();
-  const store = options.store ?? createStore(config, events);
+  const store = options.store ?? createConfiguredStore(config, events);
   const pools = createConnectionPools();
   const providerFetch = createProviderFetch();
   const provider = createProvider(config, { fetch: providerFetch.fetch, events });
@@ -101,7 +144,8 @@ export function assembleBff(
   const errors = createErrorResponder(config, { requestIdOf, onError });
   const bound = createSessionBoundList({ sessions, events });
   const slots = createCallSlots();
-  const apis = createApiProxy(config, { sessions, refresher, pools, bound, slots, resolveClientAddress });
+  const proxyDeps = { sessions, refresher, pools, bound, slots, resolveClientAddress };
+  const apis = createApiProxy(config, proxyDeps);
   const openSockets = createOpenSockets(bound);
 
   // Endpoints
@@ -114,14 +158,9 @@ export function assembleBff(
   const proxy = { findApi: apis.find, callApi, errors };
   const { app, listener: throughApp } = createApp(config, { ...proxy, endpoints, spa });
   const upgrade = createUpgrade(config, {
-    sessions,
-    refresher,
-    pools,
+    ...proxyDeps,
     openSockets,
-    bound,
-    slots,
     devServer: spa.devServer?.webSockets,
-    resolveClientAddress,
     renderFailed: errors.render,
   });
   const { listener, attach, isApiCall } = createNodeDoors(config, { ...proxy, throughApp, upgrade });
@@ -154,24 +193,5 @@ export function assembleBff(
       await Promise.all([pools.close(), providerFetch.close()]);
       await store.close();
     },
-  };
-}
-
-function createStore({ redisUrl }: Config, events: Events): Store {
-  if (redisUrl === undefined) return createMemoryStore();
-  return createRedisStore(redisUrl, { onError: (cause) => events.emit({ type: 'store.failed', cause }) });
-}
-
-/** Where the SPA comes from, if it is served here at all, and the gate before it. */
-function createSpa(
-  config: Config,
-  endpointDeps: EndpointDeps,
-  deps: Parameters<typeof createDevServerProxy>[2],
-): SpaParts {
-  const { spa, origin } = config;
-  return {
-    gate: spa?.requireLogin === true ? createLoginGate(endpointDeps) : undefined,
-    folder: spa?.folder === undefined ? undefined : createSpaFolder({ ...spa, folder: spa.folder, origin }),
-    devServer: spa?.devServer === undefined ? undefined : createDevServerProxy(config, new URL(spa.devServer), deps),
   };
 }

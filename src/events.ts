@@ -1,8 +1,24 @@
 /**
- * What happens, as typed domain events. Flows emit them; the log (later the audit trail, metrics and traces) listens.
- * An event never holds a token, a code, a cookie or a session id: `session` is a short hash of the id.
+ * What happens, as typed domain events. Two kinds of listeners exist. The log (`telemetry/log.ts`) writes them, and an
+ * app may do as much with `bff.events`. And the core depends on them: at `session.ended`, `proxy/session-bound.ts` ends
+ * the calls and WebSockets of that session, so the event is emitted for every session that ends before its time.
+ *
+ * Listeners run at once and in order. An event never holds a token, a code, a cookie or a session id: `session` is a
+ * short hash of the id.
  */
 
+/**
+ * One domain event. `type` tells which, and by it what else the event holds.
+ *
+ * @example
+ * ```ts
+ * import type { BffEvent } from 'sallyport';
+ *
+ * export function isFailedLogin(event: BffEvent): boolean {
+ *   return event.type === 'login.failed';
+ * }
+ * ```
+ */
 export type BffEvent =
   | { readonly type: 'login.started' }
   | { readonly type: 'login.succeeded'; readonly session: string; readonly subject: string }
@@ -32,9 +48,37 @@ export type BffEvent =
       readonly cause: unknown;
     };
 
-/** Why a session ended. */
+/**
+ * Why a session ended before its time: the person signed out, a login replaced the session, or the provider rejected the
+ * refresh token or answered with an invalid ID token.
+ *
+ * @example
+ * ```ts
+ * import type { SessionEnd } from 'sallyport';
+ *
+ * export function isByThePerson(reason: SessionEnd): boolean {
+ *   return reason === 'logout' || reason === 'new_login';
+ * }
+ * ```
+ */
 export type SessionEnd = 'logout' | 'new_login' | 'refresh_rejected' | 'refresh_id_token_invalid';
 
+/**
+ * Where domain events are emitted and subscribed to.
+ *
+ * @example
+ * ```ts
+ * import type { Events } from 'sallyport';
+ *
+ * export function countRefreshes(events: Events): () => number {
+ *   let count = 0;
+ *   events.subscribe((event) => {
+ *     if (event.type === 'token.refreshed') count += 1;
+ *   });
+ *   return () => count;
+ * }
+ * ```
+ */
 export interface Events {
   emit(event: BffEvent): void;
   /** @returns a function that ends the subscription */
@@ -49,7 +93,7 @@ export function createEvents(): Events {
         try {
           listener(event);
         } catch (error) {
-          // A listener's fault must not undo what happened.
+          // An error of one listener must neither reach the flow that emitted nor keep the event from the others.
           process.emitWarning(error instanceof Error ? error : String(error));
         }
       }

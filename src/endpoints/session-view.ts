@@ -7,7 +7,19 @@ import { idTokenClaims, type Claims } from '../token-set.ts';
 import { nowSeconds } from '../clock.ts';
 import { appendCookies, headersOf, type BffContext, type EndpointDeps } from './endpoint.ts';
 
-/** The answer of `/bff/session`. Times are ISO 8601 beside relative seconds; null means 'no such limit'. */
+/**
+ * The response of `/bff/session`. Times are ISO 8601 beside relative seconds; null means 'no such limit'.
+ *
+ * @example
+ * ```ts
+ * import type { SessionView } from 'sallyport';
+ *
+ * export async function readSession(): Promise<SessionView> {
+ *   const response = await fetch('/bff/session');
+ *   return (await response.json()) as SessionView;
+ * }
+ * ```
+ */
 export type SessionView =
   | { readonly authenticated: false; readonly loginUrl: string }
   | {

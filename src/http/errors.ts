@@ -27,10 +27,34 @@ const table = {
   internal_error: { status: 500, title: 'Internal error' },
 } as const satisfies Record<string, { status: number; title: string }>;
 
-/** The stable code of an error, one of a closed table. */
+/**
+ * The stable code of an error, one of a closed table.
+ *
+ * @example
+ * ```ts
+ * import type { ErrorCode } from 'sallyport';
+ *
+ * const needSignIn: readonly ErrorCode[] = ['login_required', 'session_expired'];
+ *
+ * export function needsSignIn(code: ErrorCode): boolean {
+ *   return needSignIn.includes(code);
+ * }
+ * ```
+ */
 export type ErrorCode = keyof typeof table;
 
-/** All codes, for documentation and tests. */
+/**
+ * All codes.
+ *
+ * @example
+ * ```ts
+ * import { errorCodes, type ErrorCode } from 'sallyport';
+ *
+ * export function isErrorCode(text: string): text is ErrorCode {
+ *   return (errorCodes as readonly string[]).includes(text);
+ * }
+ * ```
+ */
 export const errorCodes = Object.keys(table) as readonly ErrorCode[];
 
 export interface BffErrorOptions {
@@ -42,7 +66,18 @@ export interface BffErrorOptions {
   readonly extensions?: Readonly<Record<string, string | number>>;
 }
 
-/** A failure with a stable {@link ErrorCode}. `message` becomes the problem's `detail`: it must hold nothing secret. */
+/**
+ * An error with a stable {@link ErrorCode}. `message` becomes the problem's `detail`: it must hold nothing secret.
+ *
+ * @example
+ * ```ts
+ * import { BffError } from 'sallyport';
+ *
+ * export function isOutage(error: unknown): boolean {
+ *   return error instanceof BffError && error.status === 503;
+ * }
+ * ```
+ */
 export class BffError extends Error {
   readonly code: ErrorCode;
   readonly status: number;

@@ -8,6 +8,19 @@ interface Entry {
   readonly expiresAt: number;
 }
 
+/**
+ * The store that Sallyport uses without `redisUrl`: sign-outs are forgotten at a restart and unknown to other processes.
+ *
+ * @example
+ * ```ts
+ * import { createMemoryStore } from 'sallyport';
+ *
+ * const store = createMemoryStore();
+ * await store.set('key', 'value', 60);
+ * console.log(await store.get('key'));
+ * await store.close();
+ * ```
+ */
 export function createMemoryStore(): Store {
   const entries = new Map<string, Entry>();
   const sweeper = setInterval(sweep, sweepSeconds * 1000).unref();
