@@ -1,16 +1,14 @@
-/** Where a request came from: the connection's peer, or what the operator's own proxies say of it. */
+/** The client's address: the connection's peer, or what the operator's own proxies report (`X-Forwarded-For`). */
 import { BlockList, isIP } from 'node:net';
 
-/** Where a request really came from. */
+/** The address of the client, and the proxies that the request passed. */
 export interface ClientAddress {
   readonly address: string;
-  /** What is to be sent upstream as `X-Forwarded-For`. */
+  /** The value of `X-Forwarded-For` for the upstream. */
   readonly chain: string;
 }
 
-/**
- * Reads forwarded headers from the configured proxies only: from anybody else they are that stranger's own words.
- */
+/** Trusts `X-Forwarded-For` from the configured proxies only, because any other client can write what it likes there. */
 export function createClientAddressResolver(trustedProxies: readonly string[]) {
   const trusted = new BlockList();
   for (const entry of trustedProxies) {
@@ -29,7 +27,7 @@ export function createClientAddressResolver(trustedProxies: readonly string[]) {
     const hops = String(forwarded)
       .split(',')
       .map((hop) => plainAddress(hop.trim()));
-    // From the right: the first hop that isn't one of our proxies is the client, all before it is its own claim.
+    // From the right: the first hop that is no trusted proxy is the client; what is left of it, the client has written.
     const at = hops.findLastIndex((hop) => !isTrusted(hop));
     const kept = hops.slice(Math.max(0, at)).filter((hop) => isIP(hop) !== 0);
     return { address: kept[0] ?? address, chain: [...kept, address].join(', ') };

@@ -1,11 +1,12 @@
-/** Whether a person navigates, by what browsers say of it (W3C Fetch Metadata). */
+/** Whether a person navigates, by the headers of W3C Fetch Metadata. */
 import type { IncomingHttpHeaders } from 'node:http';
 
+/** Whether the browser loads ahead, before a person has asked. */
 export function isPrefetch(headers: IncomingHttpHeaders): boolean {
   return headers['sec-purpose'] !== undefined || headers['purpose'] === 'prefetch';
 }
 
-/** Whether a person navigates a tab or window there: not a fetch, a prefetch, an image or a frame. */
+/** Whether a person navigates a tab or window to this address: no fetch, prefetch, image or frame. */
 export function isNavigation(headers: IncomingHttpHeaders): boolean {
   if (isPrefetch(headers)) return false;
   const mode = headers['sec-fetch-mode'];
@@ -14,7 +15,10 @@ export function isNavigation(headers: IncomingHttpHeaders): boolean {
   return mode === 'navigate' && (destination === undefined || destination === 'document');
 }
 
-/** Whether the headers rule a navigation out: what ends a sign-in or a session must not be done ahead or in a frame. */
+/**
+ * Whether fetch metadata marks the request as a prefetch, a frame or a script's. GET endpoints that change state refuse
+ * those.
+ */
 export function isPrefetchOrSubresource(headers: IncomingHttpHeaders): boolean {
   return isPrefetch(headers) || (headers['sec-fetch-mode'] !== undefined && !isNavigation(headers));
 }

@@ -8,14 +8,14 @@ a,button{display:inline-block;margin:1rem .75rem 0 0;padding:.6rem 1.1rem;border
 a.plain{background:none;color:inherit;text-decoration:underline;padding-inline:0}
 small{display:block;margin-top:2rem;opacity:.7}code{font-family:ui-monospace,monospace}`;
 const submitScript = 'document.forms[0].submit()';
-// With a fragment, the same address would be no navigation: hence the detour over another query.
+// The same address with a fragment would be no navigation, so the script changes the query first.
 const reloadScript = "const u=location.href;history.replaceState(null,'','?'+Date.now());location.replace(u)";
 
-/** The policy of these pages: nothing but their own style and, where needed, their one script. */
+/** The Content-Security-Policy of these pages: their own style and, where needed, their one script */
 const policy = (...sources: string[]) =>
   `default-src 'none'; style-src '${hashSource(style)}'; ${sources.map((source) => `${source}; `).join('')}base-uri 'none'; frame-ancestors 'none'`;
 
-/** A page, with the headers it must be sent with. */
+/** A page, with the headers that it must be sent with. */
 export interface Page {
   readonly html: string;
   readonly headers: Readonly<Record<string, string>>;
@@ -26,27 +26,27 @@ export interface PageLink {
   readonly text: string;
 }
 
-/** A page for a person who met a failure: what happened, a way on, and what to tell the operator. */
-export function errorPage(failure: {
+/** A page for a person whose request failed: what happened, a way on, and the code and id for the operator. */
+export function errorPage(content: {
   readonly title: string;
   readonly detail: string;
   readonly code: string;
   readonly requestId: string;
   readonly links: readonly PageLink[];
 }): Page {
-  const links = failure.links
+  const links = content.links
     .map(
       ({ href, text }, index) => `<a${index === 0 ? '' : ' class="plain"'} href="${escape(href)}">${escape(text)}</a>`,
     )
     .join('');
   return page(
-    failure.title,
-    `<p>${escape(failure.detail)}</p>${links}<small>Code <code>${escape(failure.code)}</code> · Request <code>${escape(failure.requestId)}</code></small>`,
+    content.title,
+    `<p>${escape(content.detail)}</p>${links}<small>Code <code>${escape(content.code)}</code> · Request <code>${escape(content.requestId)}</code></small>`,
     policy("form-action 'none'"),
   );
 }
 
-/** Sends the browser on by a navigation that starts on this site, for which it does send `SameSite=Strict` cookies. */
+/** Navigates the browser from this site, so that it sends `SameSite=Strict` cookies. */
 export function sameSiteRedirectPage(title: string, path: string): Page {
   return page(
     title,
@@ -69,7 +69,7 @@ export function sameSiteReloadPage(path: string): Page {
   );
 }
 
-/** Posts the provider's `form_post` answer once more, now from this site, with the Lax cookie of the login. */
+/** Posts the provider's `form_post` response once more, now from this site, with the Lax cookie of the login. */
 export function repostPage(action: string, fields: Iterable<readonly [string, string]>): Page {
   const inputs = [...fields]
     .map(([name, value]) => `<input type="hidden" name="${escape(name)}" value="${escape(value)}">`)
@@ -97,7 +97,7 @@ function page(title: string, body: string, contentSecurityPolicy: string, head =
   };
 }
 
-/** For text and for double-quoted attributes: what comes from a provider or a URL is hostile. */
+/** For text and for double-quoted attributes: text from a provider or a URL is hostile. */
 function escape(text: string): string {
   return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 }

@@ -1,18 +1,18 @@
-/** Where a browser may be sent after a login: to a path of the app, on its own origin, and nowhere else. */
+/** Where a browser may be sent after a login: to a path of the app, on its own origin (open redirects, RFC 9700 4.11). */
 import type { Config } from '../config/config.ts';
 import { isWithin } from './paths.ts';
 
-/** Of a `returnTo` as it was given, and in the URL parser's spelling: a letter of another script takes nine characters. */
+/** The limits of a `returnTo` as received, and as the URL parser writes it: a letter of another script takes nine characters. */
 const maximumReturnToLength = 2048;
 const maximumEncodedLength = 3072;
 
 /**
- * A `returnTo` as a path, query and fragment of the app, in the URL parser's own spelling; undefined for whatever a
- * browser could take for anything else. What the check saw is what is used.
+ * Parses `returnTo` to a path, query and fragment on this origin, as the URL parser writes it; undefined for anything that
+ * a browser could resolve to another origin. Callers must use the returned text: it is the text that was checked.
  */
 export function parseReturnTo(value: string, config: Pick<Config, 'origin' | 'basePath' | 'api'>): string | undefined {
   if (value.length > maximumReturnToLength || !value.startsWith('/')) return undefined;
-  // Browsers strip tabs and line ends and read "\" as "/": none of them has a place in a path that we made.
+  // Browsers strip tabs and line ends and read "\" as "/". No path of the app holds any of them.
   if (/[^\x21-\x7e\u00a1-\uffff]|\\/.test(value) || /^\/(?:\/|%2f|%5c)/i.test(value)) return undefined;
   if (!URL.canParse(value, config.origin)) return undefined;
   const url = new URL(value, config.origin);
@@ -24,8 +24,8 @@ export function parseReturnTo(value: string, config: Pick<Config, 'origin' | 'ba
 }
 
 /**
- * Whether a path is the app's, and not an API's or Sallyport's own. Our navigations start on this site and so bring the
- * session along: one into an API would be a call that another site had us make, one into our endpoints a loop.
+ * Whether a path is the app's, and not an API's or Sallyport's own. A redirect from Sallyport starts on this site and so
+ * carries the session: into an API it would be a call that another site caused (CSRF), into the endpoints a loop.
  */
 export function isAppPath(path: string, { basePath, api }: Pick<Config, 'basePath' | 'api'>): boolean {
   const decoded = path.replace(/[?#].*$/s, '').replace(/%[0-7][0-9a-f]/gi, (escape) => decodeURIComponent(escape));

@@ -1,6 +1,6 @@
 /**
- * Proof against cross-site request forgery (CSRF): a call must come from the app's own origin. It looks only at what the
- * client sent, before any session is opened.
+ * The defence against cross-site request forgery (CSRF): a call must come from the app's own origin. It reads only the
+ * request's headers, before any session is opened.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Config } from '../config/config.ts';
@@ -8,11 +8,11 @@ import { BffError } from './errors.ts';
 import { isPrefetch } from './navigation.ts';
 
 /**
- * Demands that a call comes from the app's own origin (CSRF). `SameSite=Strict` alone is no defence: sibling subdomains
- * send the cookie. A page of another origin can't forge `Sec-Fetch-Site` or `Origin`, and can't send `X-CSRF` without a
- * preflight, which is never approved.
- * @param acceptsNavigations whether a GET that no page caused will do, as of a bookmark (`Sec-Fetch-Site: none`). It
- *   proves no origin: browsers say so, too, of a typed address that another site redirects here
+ * Requires that a call comes from the app's own origin. `SameSite=Strict` alone is no defence, because requests from
+ * sibling subdomains carry the cookie. A page of another origin can't forge `Sec-Fetch-Site` or `Origin`, and can't send
+ * `X-CSRF` without a preflight, which is never approved.
+ * @param acceptsNavigations whether a GET that no page caused is accepted, as of a bookmark (`Sec-Fetch-Site: none`). It
+ *   proves no origin: browsers also send `none` for a typed address that another site redirects here
  * @throws {BffError} `request_forbidden`
  */
 export function requireSameOrigin(
@@ -27,12 +27,13 @@ export function requireSameOrigin(
   }
   const csrfHeader = headers['x-csrf'] === '1';
   if (site === undefined) {
-    // Not a browser of today, or not a browser: the header is what a foreign page can't send.
+    // Without Sec-Fetch-Site the client is an older browser or no browser. It must send a header that a cross-origin page
+    // cannot add without a preflight.
     if (!csrfHeader) throw forbidden('Send the header "X-CSRF: 1", or use a browser that sends Sec-Fetch-Site.');
     return;
   }
   const isOwnNavigation = site === 'none' && acceptsNavigations && (method === 'GET' || method === 'HEAD');
-  // A sibling subdomain's speculation rules fetch ahead without a click, and with `none`.
+  // The speculation rules of a sibling subdomain prefetch without a click, and with `none`.
   if (site !== 'same-origin' && !(isOwnNavigation && !isPrefetch(headers))) {
     throw forbidden(`The call comes from elsewhere (Sec-Fetch-Site: ${site}).`);
   }

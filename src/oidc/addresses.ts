@@ -1,6 +1,6 @@
 /**
- * The one rule for every address that the provider's metadata names: https. Over plain http anybody on the way could
- * hand out keys of their own, and with them sign people in as anyone.
+ * The one rule for every address in the provider's metadata: https (RFC 8414 6.1). Over
+ * plain http an attacker on the path could supply keys of their own, and with them sign people in as anyone.
  */
 import type { ServerMetadata } from 'openid-client';
 import type { Config } from '../config/config.ts';
@@ -16,35 +16,35 @@ const members = [
 ] as const;
 
 export interface ProviderAddresses {
-  /** Whether any plain http is allowed: openid-client asks for one answer for all. */
+  /** Whether plain http is allowed anywhere, because openid-client has one switch for all addresses. */
   readonly plainHttp: boolean;
-  /** @throws {Error} that names the members whose addresses may not be used */
+  /** @throws {Error} that names the members whose addresses are not allowed */
   requireSecure(metadata: ServerMetadata): void;
   /** A fetch that goes to allowed addresses only, and follows no redirect. */
   guard(fetch: typeof globalThis.fetch): typeof globalThis.fetch;
 }
 
 /**
- * Plain http is for a provider whose issuer is http, as on loopback, and for the host of an http `discoveryUrl`: there
- * the operator chose it.
+ * Plain http is allowed for a provider whose issuer is http, as on loopback, and for the host of an http `discoveryUrl`,
+ * because the operator chose those.
  */
 export function createProviderAddresses({ issuer, discoveryUrl }: Config): ProviderAddresses {
   const issuerIsHttp = issuer.startsWith('http:');
-  const plainHost = discoveryUrl?.protocol === 'http:' ? discoveryUrl.host : undefined;
+  const plainHttpHost = discoveryUrl?.protocol === 'http:' ? discoveryUrl.host : undefined;
 
   function isAllowed(address: string): boolean {
     if (!URL.canParse(address)) return false;
     const { protocol, host } = new URL(address);
-    return protocol === 'https:' || (protocol === 'http:' && (issuerIsHttp || host === plainHost));
+    return protocol === 'https:' || (protocol === 'http:' && (issuerIsHttp || host === plainHttpHost));
   }
 
   return {
-    plainHttp: issuerIsHttp || plainHost !== undefined,
+    plainHttp: issuerIsHttp || plainHttpHost !== undefined,
     requireSecure(metadata) {
-      const refused = members.filter((name) => metadata[name] !== undefined && !isAllowed(metadata[name]));
-      if (refused.length === 0) return;
+      const insecure = members.filter((name) => metadata[name] !== undefined && !isAllowed(metadata[name]));
+      if (insecure.length === 0) return;
       throw new Error(
-        `The provider's metadata names addresses that are not https: ${refused.map((name) => `${name} ${JSON.stringify(metadata[name])}`).join(', ')}.`,
+        `The provider's metadata names addresses that are not https: ${insecure.map((name) => `${name} ${JSON.stringify(metadata[name])}`).join(', ')}.`,
       );
     },
     guard: (fetch) => async (input, init) => {

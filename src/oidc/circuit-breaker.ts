@@ -1,8 +1,8 @@
 /**
- * Spares a provider that is down: after failures of some sessions in a row nobody asks it for a while, and calls fail at once. Then
- * one call tries whether it is back, and the others wait for that one's outcome.
+ * A circuit breaker for a provider that is down. After failures of several sessions in a row it opens: for a while calls
+ * fail at once. Then one call, the trial, asks the provider, and the others wait for its outcome.
  */
-import { BffError } from '../http/errors.ts';
+import { BffError, retryAfter } from '../http/errors.ts';
 
 const failuresUntilOpen = 5;
 const firstPauseMs = 1000;
@@ -10,19 +10,19 @@ const lastPauseMs = 30_000;
 
 export interface CircuitBreaker {
   /**
-   * Makes the call, unless the provider has just failed others.
-   * @param subject whose call it is: one that fails again and again is no outage
+   * Makes the call, unless the breaker is open.
+   * @param subject the session that the call is for: one session that fails again and again is no outage
    * @throws {PausedError} in place of a call; and whatever the call throws
    */
   run<T>(subject: string, call: () => Promise<T>): Promise<T>;
 }
 
-/** Thrown in place of a call: it says nothing new of the provider. */
+/** Thrown in place of a call: it is no news about the provider. */
 export class PausedError extends BffError {}
 
-/** @param pauseAskedFor what a failure asks for, in milliseconds (`Retry-After`); 0: nothing */
-export function createCircuitBreaker(pauseAskedFor: (error: unknown) => number): CircuitBreaker {
-  /** Whose calls failed since the last one that succeeded. */
+/** @param retryAfterMs the pause that an error asks for (`Retry-After`), in milliseconds; 0 if none */
+export function createCircuitBreaker(retryAfterMs: (error: unknown) => number): CircuitBreaker {
+  /** The subjects whose calls failed since the last success. */
   const failing = new Set<string>();
   let isOpen = false;
   let failedTrials = 0;
@@ -31,12 +31,12 @@ export function createCircuitBreaker(pauseAskedFor: (error: unknown) => number):
 
   function onFailure(subject: string, error: unknown, isTrial: boolean): void {
     failing.add(subject);
-    // Calls that were under way when it opened say nothing new: only a failed trial prolongs the pause.
+    // Calls that were in flight when the breaker opened are no news: only a failed trial prolongs the pause.
     if (isOpen ? !isTrial : failing.size < failuresUntilOpen) return;
     failedTrials = isOpen ? failedTrials + 1 : 0;
     isOpen = true;
     const pause = Math.min(lastPauseMs, firstPauseMs * 2 ** failedTrials);
-    openUntil = Date.now() + Math.max(pause, pauseAskedFor(error));
+    openUntil = Date.now() + Math.max(pause, retryAfterMs(error));
   }
 
   async function attempt<T>(subject: string, call: () => Promise<T>, isTrial: boolean): Promise<T> {
@@ -72,8 +72,6 @@ function paused(waitMs: number): PausedError {
   return new PausedError(
     'provider_unavailable',
     'The identity provider has failed several times. Try again in a moment.',
-    {
-      headers: { 'retry-after': String(Math.ceil(waitMs / 1000)) },
-    },
+    { headers: retryAfter(Math.ceil(waitMs / 1000)) },
   );
 }
