@@ -79,7 +79,7 @@ export function createCallback({ config, events, provider, sessions, transaction
       return 'comes again';
     }
     appendCookies(c, [...cookies, ...transactions.evictSurplus(headers.cookie)]);
-    if (transaction !== undefined && (await transactions.markUsed(state))) return transaction;
+    if (transaction !== undefined && (await transactions.markStateUsed(state))) return transaction;
     throw invalid('It was completed already, took too long, or was begun in another browser.');
   }
 
@@ -130,15 +130,14 @@ export function createCallback({ config, events, provider, sessions, transaction
     }
   }
 
-  /**
-   * The previous session's refresh token is not revoked: some providers end the whole single sign-on session when one
-   * is.
-   */
-  async function endPreviousSession(c: BffContext, { replaces }: LoginTransaction): Promise<void> {
+  /** The session's refresh token is not revoked: some providers end the whole single sign-on session when one is. */
+  async function endPreviousSession(c: BffContext, { previousSession }: LoginTransaction): Promise<void> {
     const opened = await sessions.open(headersOf(c).cookie);
     const shown = opened.state === 'absent' ? undefined : opened.entry;
     if (shown !== undefined) await sessions.replace({ id: shown.session.id, expiresAt: sessions.endsAt(shown) });
-    if (replaces !== undefined && replaces.id !== shown?.session.id) await sessions.replace(replaces);
+    if (previousSession !== undefined && previousSession.id !== shown?.session.id) {
+      await sessions.replace(previousSession);
+    }
   }
 
   function redirectToApp(c: BffContext, requested: string): Response {

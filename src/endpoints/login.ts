@@ -23,7 +23,7 @@ export function createLogin({ config, events, provider, sessions, transactions }
         returnTo,
         maxAge: asked['max_age'] === undefined ? undefined : Number(asked['max_age']),
         silent: asked['prompt'] === 'none',
-        replaces:
+        previousSession:
           opened.state === 'absent'
             ? undefined
             : { id: opened.entry.session.id, expiresAt: sessions.endsAt(opened.entry) },

@@ -29,7 +29,7 @@ export interface LoginRequest {
   /** Whether the login is `prompt=none`, whose failure is an answer rather than an error. */
   readonly silent: boolean;
   /** The session that this login replaces: the callback doesn't get its Strict cookie. */
-  readonly replaces: ReplacedSession | undefined;
+  readonly previousSession: ReplacedSession | undefined;
   /** Whether the browser showed its session, if it has one. It holds Strict cookies back on a way from another site. */
   readonly showedSession: boolean;
 }
@@ -138,7 +138,7 @@ export function createLoginTransactions(
    * used code, for which the provider may revoke the tokens (RFC 6749 4.1.2). If the store is down, the login proceeds.
    * @returns whether nobody did so before
    */
-  async function markUsed(state: string): Promise<boolean> {
+  async function markStateUsed(state: string): Promise<boolean> {
     try {
       return await store.compareAndSet(`login:${stateHash(state)}`, undefined, 'used', lifetimeSeconds);
     } catch (cause) {
@@ -150,7 +150,7 @@ export function createLoginTransactions(
   return {
     begin,
     find,
-    markUsed,
+    markStateUsed,
     /** Whether the browser is on its way through a login. */
     isUnderWay: (header: string | undefined) => namesIn(header).length > 0,
     /** The `Set-Cookie` lines that evict the oldest transactions beyond five: logins begun at once saw none. */
@@ -169,14 +169,17 @@ function splitState(state: string): [id: string, sealedReturnTo: string | undefi
   return dot === -1 ? [state, undefined] : [state.slice(0, dot), state.slice(dot + 1)];
 }
 
-function writeContent(seed: Buffer, { returnTo, maxAge, silent, replaces, showedSession }: LoginRequest): string {
+function writeContent(
+  seed: Buffer,
+  { returnTo, maxAge, silent, previousSession, showedSession }: LoginRequest,
+): string {
   return JSON.stringify([
     seed.toString('base64url'),
     nowSeconds(),
     returnTo,
     maxAge ?? null,
     (silent ? 1 : 0) + (showedSession ? 2 : 0),
-    ...(replaces === undefined ? [] : [replaces.id, replaces.expiresAt]),
+    ...(previousSession === undefined ? [] : [previousSession.id, previousSession.expiresAt]),
   ]);
 }
 
@@ -200,7 +203,7 @@ function readContent(text: string): Content | undefined {
     maxAge: typeof maxAge === 'number' ? maxAge : undefined,
     silent: (Number(flags) & 1) !== 0,
     showedSession: (Number(flags) & 2) !== 0,
-    replaces: typeof id === 'string' ? { id, expiresAt: Number(expiresAt) } : undefined,
+    previousSession: typeof id === 'string' ? { id, expiresAt: Number(expiresAt) } : undefined,
   };
 }
 
