@@ -32,7 +32,7 @@ const repostedField = 'sallyport_reposted';
 /** Marks the callback's second request, from the page of `continueFromOwnPage`, which must not be shown twice. */
 const continuedParameter = 'sallyport_continued';
 
-/** What a provider answers to `prompt=none` when it would have to ask (OpenID Connect Core 3.1.2.6). */
+/** The errors of a provider that would have to ask the person, to `prompt=none` (OpenID Connect Core 3.1.2.6). */
 const needsInteraction = new Set([
   'login_required',
   'interaction_required',

@@ -1,4 +1,4 @@
-/** What all endpoints share: their dependencies and how they answer. */
+/** What all endpoints share: their dependencies, and how they read requests and write responses. */
 import type { Context } from 'hono';
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Config } from '../config/config.ts';

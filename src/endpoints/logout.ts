@@ -40,7 +40,7 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
   /** A navigation: by the app's link, or the second half of a `post`. */
   async function get(c: BffContext): Promise<Response> {
     const headers = headersOf(c);
-    // A browser that fetches links ahead must not sign anybody out.
+    // A browser that prefetches the link must not sign the person out.
     if (isPrefetchOrSubresource(headers)) {
       throw new BffError('request_invalid', 'Sign-out by a link is a navigation of the browser.');
     }

@@ -21,7 +21,7 @@ export function createEndpointTable(deps: EndpointDeps): readonly Endpoint[] {
   return [
     // Starts a sign-in and sends the browser to the provider.
     { path: '/login', methods: { GET: login } },
-    // Takes the provider's answer, by query or by form, and starts the session.
+    // Takes the provider's authorization response, by query or by form, and starts the session.
     { path: '/callback', methods: { GET: callback.get, POST: callback.post } },
     // Shows the SPA its session, without a token and without prolonging it.
     { path: '/session', methods: { GET: session.read } },

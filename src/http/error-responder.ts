@@ -7,7 +7,7 @@ import type { RequestIdOf } from './request-id.ts';
 
 /**
  * Called for each error that Sallyport answers with, so that the server can log it; domain events do not cover these.
- * @param request undefined where the error belongs to none
+ * @param request undefined if the error belongs to no request
  */
 export type ErrorListener = (error: BffError, requestId: string, request: IncomingMessage | undefined) => void;
 

@@ -112,7 +112,7 @@ export function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
 
-/** How long a client waits where nothing says how long an outage lasts. */
+/** How long a client should wait if the outage has no known length. */
 export const defaultRetrySeconds = 2;
 
 /** The header that names the seconds after which the client may try again (RFC 9110 10.2.3). */

@@ -11,7 +11,7 @@ const submitScript = 'document.forms[0].submit()';
 // The same address with a fragment would be no navigation, so the script changes the query first.
 const reloadScript = "const u=location.href;history.replaceState(null,'','?'+Date.now());location.replace(u)";
 
-/** The Content-Security-Policy of these pages: their own style and, where needed, their one script */
+/** The Content-Security-Policy of these pages: their own style and, where needed, their one script. */
 const policy = (...sources: string[]) =>
   `default-src 'none'; style-src '${hashSource(style)}'; ${sources.map((source) => `${source}; `).join('')}base-uri 'none'; frame-ancestors 'none'`;
 
@@ -58,7 +58,7 @@ export function sameSiteRedirectPage(title: string, path: string): Page {
 
 /**
  * Loads the same address once more, now from this site: for a deep link that came from another one.
- * @param path of the address; its fragment, which only the script knows, is lost where scripts are off
+ * @param path of the address; its fragment, which only the script knows, is lost if scripts are off
  */
 export function sameSiteReloadPage(path: string): Page {
   return page(

@@ -28,7 +28,7 @@ const refreshTimeoutSeconds = 30;
 /** How long a token response that could not be verified yet is kept after its refresh has ended. */
 const unverifiedResponseMs = 10 * 60 * 1000;
 
-/** What a login transaction holds against the provider's answer. */
+/** What a login transaction checks the authorization and token response against. */
 export interface LoginChecks {
   readonly state: string;
   readonly nonce: string;
