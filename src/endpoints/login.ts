@@ -16,13 +16,13 @@ export function createLogin({ config, events, provider, sessions, transactions }
     const parameters = new URL(c.req.url).searchParams;
     if (!isNavigation(headers)) throw navigationRequired(parameters);
     const returnTo = readReturnTo(parameters);
-    const asked = { ...config.login.params, ...readForwardedParameters(parameters) };
+    const extra = { ...config.login.params, ...readForwardedParameters(parameters) };
     const opened = await sessions.open(headers.cookie);
     const { transaction, cookies } = await transactions.begin(
       {
         returnTo,
-        maxAge: asked['max_age'] === undefined ? undefined : Number(asked['max_age']),
-        silent: asked['prompt'] === 'none',
+        maxAge: extra['max_age'] === undefined ? undefined : Number(extra['max_age']),
+        silent: extra['prompt'] === 'none',
         previousSession:
           opened.state === 'absent'
             ? undefined
@@ -31,7 +31,7 @@ export function createLogin({ config, events, provider, sessions, transactions }
       },
       headers.cookie,
     );
-    const url = await provider.loginUrl(asked, transaction);
+    const url = await provider.authorizationUrl(extra, transaction);
     appendCookies(c, cookies);
     events.emit({ type: 'login.started' });
     return c.redirect(url.href, 302);

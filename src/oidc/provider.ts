@@ -1,7 +1,7 @@
 /**
- * The OpenID provider as the rest sees it: a login URL, a code redeemed, a token refreshed or revoked, an end-session
- * URL. Hides discovery, client authentication, signing keys and the verification of ID tokens (OpenID Connect Core
- * 3.1.3.7, 12.2). openid-client and wire names such as `access_token` stay in this folder.
+ * The OpenID provider as the rest sees it: an authorization URL, a code redeemed, a token refreshed or revoked, an
+ * end-session URL. Hides discovery, client authentication, signing keys and the verification of ID tokens (OpenID Connect
+ * Core 3.1.3.7, 12.2). openid-client and wire names such as `access_token` stay in this folder.
  */
 import { LRUCache } from 'lru-cache';
 import * as client from 'openid-client';
@@ -63,10 +63,10 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   const unverifiedResponses = new LRUCache<string, Response>({ max: 1000, ttl: unverifiedResponseMs });
   const breaker = createCircuitBreaker(retryAfterMs);
 
-  /** The URL that starts the code flow with PKCE (RFC 7636). @param asked further authorization parameters */
-  async function loginUrl(asked: Readonly<Record<string, string>>, checks: LoginChecks): Promise<URL> {
+  /** The URL that starts the code flow with PKCE (RFC 7636). @param extra further authorization parameters */
+  async function authorizationUrl(extra: Readonly<Record<string, string>>, checks: LoginChecks): Promise<URL> {
     return client.buildAuthorizationUrl(await configure(), {
-      ...asked,
+      ...extra,
       response_type: 'code',
       redirect_uri: redirectUri,
       scope: config.scope,
@@ -188,7 +188,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   }
 
   return {
-    loginUrl,
+    authorizationUrl,
     hasExpectedIssuer,
     redeemCode,
     refresh,
