@@ -12,6 +12,7 @@ import type { Events } from '../events.ts';
 import { PausedError } from '../oidc/circuit-breaker.ts';
 import type { Provider } from '../oidc/provider.ts';
 import { retryAfterMs } from '../oidc/provider-errors.ts';
+import { revokeRefreshToken } from '../oidc/revocation.ts';
 import { refreshDueAt } from '../session/session.ts';
 import type { SessionEntry, Sessions } from '../session/sessions.ts';
 import type { Store } from '../store/store.ts';
@@ -196,12 +197,7 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     // Somebody was faster, and where the provider doesn't rotate, theirs is the same token.
     if (!entry.ended && (await sessions.hasNewerGeneration(entry, session.generation))) return;
     // Signed out in the meantime: what came too late must not stay good at the provider either.
-    if (tokens.refreshToken === undefined) return;
-    try {
-      await provider.revoke(tokens.refreshToken, 'refresh_token');
-    } catch (cause) {
-      events.emit({ type: 'logout.revocation_failed', session: entry.label, cause });
-    }
+    await revokeRefreshToken(tokens.refreshToken, entry.label, { provider, events });
   }
 
   /** Refreshes because the app asks for it; within a short cooldown of the last refresh, that one's result is the answer. */
