@@ -20,11 +20,35 @@ const memoryOnly =
   "Sign-outs and the results of refreshes are in this process's memory only. A restart forgets them: a copied cookie of a " +
   'session that was signed out works again, and an answer lost on its way may end a session. Set SALLYPORT_REDIS_URL.';
 
+/**
+ * What a program may give to {@link startServer} beside the configuration.
+ *
+ * @example
+ * ```ts
+ * import type { ServerOptions } from 'sallyport';
+ *
+ * const lines: string[] = [];
+ *
+ * export const options: ServerOptions = { logTo: { write: (line) => void lines.push(line) } };
+ * ```
+ */
 export interface ServerOptions extends BffOptions {
   /** Where log lines go; default: standard output. */
   readonly logTo?: DestinationStream;
 }
 
+/**
+ * A server that listens, with the addresses that it got.
+ *
+ * @example
+ * ```ts
+ * import type { RunningServer } from 'sallyport';
+ *
+ * export function closeOnSignal(server: RunningServer): void {
+ *   process.once('SIGTERM', () => void server.close());
+ * }
+ * ```
+ */
 export interface RunningServer {
   readonly origin: string;
   readonly host: string;
@@ -36,7 +60,21 @@ export interface RunningServer {
   readonly close: () => Promise<void>;
 }
 
-/** Starts the server. Rejects when a port can't be had. */
+/**
+ * Starts what `sallyport start` runs. Rejects if it cannot listen on a port.
+ *
+ * @example
+ * ```ts
+ * import { startServer } from 'sallyport';
+ *
+ * type ResolvedConfig = Parameters<typeof startServer>[0];
+ *
+ * export async function serve(config: ResolvedConfig): Promise<void> {
+ *   const { origin, port } = await startServer(config);
+ *   console.log(`${origin} on port ${port}`);
+ * }
+ * ```
+ */
 export async function startServer(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
   const { log, flush } = createLog({
     level: config.logLevel,

@@ -2,6 +2,22 @@
  * The contract of what several processes must agree on: which sessions have ended, which generation of a session is the
  * newest, who is refreshing. Four operations on texts that expire, so that one process's memory, Redis and Valkey serve
  * alike. A store never sees a token in clear: what it holds of a session is sealed.
+ *
+ * @example
+ * ```ts
+ * import { createMemoryStore, type Store } from 'sallyport';
+ *
+ * export function counting(onWrite: () => void): Store {
+ *   const store = createMemoryStore();
+ *   return {
+ *     ...store,
+ *     async set(key, value, ttlSeconds) {
+ *       onWrite();
+ *       await store.set(key, value, ttlSeconds);
+ *     },
+ *   };
+ * }
+ * ```
  */
 export interface Store {
   /** True when other processes may change what is in it, so that a local copy may be stale. */
