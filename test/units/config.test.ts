@@ -5,15 +5,15 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   ConfigError,
-  configJsonSchema,
-  configKeys,
   dangerouslyAllowHttpIssuer,
   defineConfig,
   resolveConfig,
   type Config,
   type ConfigInput,
 } from '../../src/config/config.ts';
-import { loadConfig, variables } from '../../src/config/sources.ts';
+import { configJsonSchema, configKeys } from '../../src/config/reference.ts';
+import { loadConfig } from '../../src/config/sources.ts';
+import { variables } from '../../src/config/variables.ts';
 
 const secret = 'q8Zr2mVxT0cLw7yNf4Hs1JkPb6DgEa9u';
 

@@ -1,0 +1,59 @@
+/** Faults of a configuration: the error that holds all of them, and how the schema's issues become faults with a remedy. */
+import type { z } from 'zod';
+
+/** One thing that is wrong: where, why, and what to do. */
+export interface ConfigFault {
+  /** Dotted path of the key, e.g. `client.secret`. */
+  readonly path: string;
+  readonly reason: string;
+}
+
+/** Thrown with all faults at once. Never holds a configured value that may be secret. */
+export class ConfigError extends Error {
+  readonly faults: readonly ConfigFault[];
+
+  constructor(faults: readonly ConfigFault[], nameOf: (path: string) => string = (path) => path) {
+    super(
+      `The configuration has ${faults.length === 1 ? 'a fault' : `${faults.length} faults`}:\n` +
+        faults.map((fault) => `  - ${nameOf(fault.path)}: ${fault.reason}`).join('\n'),
+    );
+    this.name = 'ConfigError';
+    this.faults = faults;
+  }
+}
+
+const remedies: Readonly<Record<string, string>> = {
+  origin: 'set the public origin of your app, e.g. SALLYPORT_ORIGIN=https://app.example.com',
+  issuer: 'set the issuer of your identity provider, e.g. SALLYPORT_ISSUER=https://login.example.com',
+  client: 'set SALLYPORT_CLIENT_ID and SALLYPORT_CLIENT_SECRET as the provider gave them to you',
+  'client.id': 'set SALLYPORT_CLIENT_ID as the provider gave it to you',
+  'client.secret': 'set SALLYPORT_CLIENT_SECRET (or SALLYPORT_CLIENT_SECRET_FILE) as the provider gave it to you',
+  secrets: 'set SALLYPORT_SECRET (or SALLYPORT_SECRET_FILE) to the output of `sallyport keygen`',
+};
+
+/** The faults that one issue of the schema stands for. `value` is what was given under `key`. */
+export function faultsOf(issue: z.core.$ZodIssue, key: string, value: unknown): ConfigFault[] {
+  const path = [key, ...issue.path.map(String)];
+  if (issue.code === 'invalid_key') {
+    return issue.issues.map(({ message }) => ({ path: path.join('.'), reason: message }));
+  }
+  if (issue.code === 'unrecognized_keys') return issue.keys.map((name) => unknownKey([...path, name]));
+  const missing = issue.code === 'invalid_type' && valueAt(value, issue.path) === undefined;
+  return [
+    {
+      path: path.join('.'),
+      reason: missing ? `is missing: ${remedies[path.join('.')] ?? issue.message}` : issue.message,
+    },
+  ];
+}
+
+export function unknownKey(path: readonly string[]): ConfigFault {
+  return {
+    path: path.join('.'),
+    reason: 'is not a known key; remove it or correct its spelling (`sallyport schema` lists all)',
+  };
+}
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce((inner, key) => (inner instanceof Object ? Reflect.get(inner, key) : undefined), value);
+}

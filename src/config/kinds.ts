@@ -1,0 +1,90 @@
+/**
+ * The kinds of values that the schema is built from: durations, sizes, ports, addresses, secrets. Each refuses a wrong
+ * value with a message that names what is expected.
+ */
+import { isIP } from 'node:net';
+import { z } from 'zod';
+
+/** A duration in seconds; fractions are allowed. */
+export function seconds(minimum: number, maximum: number) {
+  return z
+    .number('must be a number of seconds')
+    .min(minimum, `must be at least ${minimum} seconds`)
+    .max(maximum, `must be at most ${maximum} seconds`);
+}
+
+export const bytes = z.int('must be a whole number of bytes').min(0, 'must not be negative');
+export const port = z.int('must be a port number').min(0, 'must be 0 to 65535').max(65535, 'must be 0 to 65535');
+export const text = z.string('must be a text').min(1, 'must not be empty');
+export const flag = z.boolean('must be true or false');
+
+/** An http or https URL that holds no credentials, query or fragment. */
+export function httpUrl(what: string) {
+  return z.string(`must be ${what}`).superRefine((value, context) => {
+    const url = URL.canParse(value) ? new URL(value) : undefined;
+    if (url === undefined || !['http:', 'https:'].includes(url.protocol)) {
+      context.addIssue({ code: 'custom', message: `must be ${what}` });
+    } else if (url.username !== '' || url.password !== '') {
+      context.addIssue({ code: 'custom', message: 'must not hold a user name or password' });
+    } else if (url.search !== '' || url.hash !== '') {
+      context.addIssue({ code: 'custom', message: 'must not hold a query or fragment' });
+    }
+  });
+}
+
+/** An origin as browsers write it (RFC 6454 6.2), because it is compared with the `Origin` header. */
+export function originText() {
+  return z.string('must be an origin such as "https://app.example.com"').superRefine((value, context) => {
+    const url = URL.canParse(value) ? new URL(value) : undefined;
+    if (url === undefined || !['http:', 'https:'].includes(url.protocol)) {
+      context.addIssue({ code: 'custom', message: 'must be an origin such as "https://app.example.com"' });
+    } else if (url.origin !== value) {
+      context.addIssue({
+        code: 'custom',
+        message: `must be a bare origin: write "${url.origin}", without path, query or "/" at its end`,
+      });
+    }
+  });
+}
+
+/** The parameters that Sallyport sends itself. An app that could replace them would undo what protects the login. */
+const ownParameters = new Set(
+  (
+    'client_id redirect_uri response_type response_mode scope state nonce ' +
+    'code_challenge code_challenge_method request request_uri'
+  ).split(' '),
+);
+
+/** The name of an authorization parameter that Sallyport does not send itself. */
+export function parameterName() {
+  return z
+    .string()
+    .regex(/^[A-Za-z0-9_.:-]+$/, 'must be a parameter name')
+    .refine((name) => !ownParameters.has(name), 'is a parameter that Sallyport sets itself; remove it');
+}
+
+const placeholder =
+  /change.?(?:me|this|it)|replace.?(?:me|this|it)|placeholder|your.?(?:own.?)?(?:sealing.?)?(?:secret|key)|^<|^todo/i;
+
+/** A sealing secret. A placeholder is refused, because whoever guesses it can make cookies that open. */
+export function sealingSecret() {
+  return z
+    .string('must be a text of at least 32 characters')
+    .min(32, 'is too short: at least 32 characters; make one with `sallyport keygen`')
+    .refine(
+      (secret) => !placeholder.test(secret) && new Set(secret).size > 4,
+      'looks like a placeholder; make a real one with `sallyport keygen`',
+    );
+}
+
+/** An IP address, or a network in CIDR notation (RFC 4632 3.1). */
+export function network() {
+  return z.string().refine(isNetwork, 'must be an IP address or a network such as "10.0.0.0/8"');
+}
+
+function isNetwork(value: string): boolean {
+  const [address = '', prefix, ...rest] = value.split('/');
+  const family = isIP(address);
+  if (family === 0 || rest.length > 0) return false;
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128));
+}

@@ -1,0 +1,84 @@
+/** The reference, made from the schema: the JSON Schema of a configuration file, and a list of all keys. */
+import { z } from 'zod';
+import { schema } from './schema.ts';
+
+/** The JSON Schema of a configuration file. */
+export function configJsonSchema(): Record<string, unknown> {
+  return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+}
+
+/** One row of the reference. */
+export interface ConfigKey {
+  /** The key's dotted path; `[]` stands for each member of a list. */
+  readonly path: string;
+  readonly description: string;
+  /** Type, range and allowed values, in Markdown. */
+  readonly type: string;
+  readonly required: boolean;
+  /** As JSON. */
+  readonly defaultValue: string | undefined;
+}
+
+/** Every key of the configuration, in the schema's order. */
+export function configKeys(): readonly ConfigKey[] {
+  return keysBelow(configJsonSchema(), '');
+}
+
+/** The parts of a JSON Schema that ours has. */
+interface SchemaNode {
+  readonly description?: string;
+  readonly type?: string;
+  readonly enum?: readonly string[];
+  readonly const?: unknown;
+  readonly anyOf?: readonly SchemaNode[];
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly default?: unknown;
+  readonly required?: readonly string[];
+  readonly properties?: Readonly<Record<string, SchemaNode>>;
+  readonly items?: SchemaNode;
+  readonly additionalProperties?: SchemaNode | boolean;
+}
+
+function keysBelow(node: SchemaNode, prefix: string): readonly ConfigKey[] {
+  const keys: ConfigKey[] = [];
+  for (const [key, child] of Object.entries(node.properties ?? {})) {
+    const path = `${prefix}${key}`;
+    if (child.description !== undefined) {
+      keys.push({
+        path,
+        description: child.description,
+        type: typeOf(child),
+        required: node.required?.includes(key) === true,
+        defaultValue: child.default === undefined ? undefined : JSON.stringify(child.default),
+      });
+    }
+    keys.push(...keysBelow(child, `${path}.`), ...keysBelow(child.items ?? {}, `${path}[].`));
+  }
+  return keys;
+}
+
+function typeOf(node: SchemaNode): string {
+  if (node.const !== undefined) return `\`${JSON.stringify(node.const)}\``;
+  if (node.enum !== undefined) return node.enum.map((value) => `\`${value}\``).join(', ');
+  if (node.anyOf !== undefined) return node.anyOf.map(typeOf).join(' or ');
+  const inWords = node.type === undefined ? undefined : words[node.type];
+  if (inWords !== undefined) return inWords(node);
+  throw new Error(`The reference has no word for the type "${node.type}": add one to words.`);
+}
+
+const words: Readonly<Record<string, (node: SchemaNode) => string>> = {
+  string: () => 'text',
+  boolean: () => '`true`, `false`',
+  integer: (node) => `whole number${rangeOf(node)}`,
+  number: (node) => `number${rangeOf(node)}`,
+  array: ({ items }) => `list of ${items?.type === 'object' ? 'objects' : 'texts'}`,
+  object: ({ additionalProperties: member }) => `object of ${typeof member === 'object' ? typeOf(member) : 'any'}`,
+};
+
+/** JSON Schema bounds every whole number by what JavaScript can count to; that bound is no news. */
+function rangeOf({ minimum, maximum }: SchemaNode): string {
+  const bounded = maximum !== undefined && maximum < Number.MAX_SAFE_INTEGER;
+  if (minimum === undefined) return bounded ? `, at most ${maximum}` : '';
+  return bounded ? ` ${minimum} to ${maximum}` : `, at least ${minimum}`;
+}

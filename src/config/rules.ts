@@ -1,0 +1,117 @@
+/** The rules that span keys, or that look at the machine: which values exclude each other, and which files must exist. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { isWithin } from '../http/paths.ts';
+import type { ConfigFault } from './faults.ts';
+import { defaultBasePath, type ParsedConfig } from './schema.ts';
+
+/** @param parsed the keys that are valid in themselves; a rule about an absent one is skipped */
+export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: boolean): ConfigFault[] {
+  const { api, basePath, login, logout, session, spa } = parsed;
+  return [
+    ...addressFaults(parsed, httpIssuerAllowed),
+    ...(spa === undefined ? [] : spaFaults(spa)),
+    ...(session === undefined ? [] : sessionFaults(session)),
+    ...(api === undefined ? [] : routeFaults(api, basePath)),
+    ...(login === undefined ? [] : loginFaults(login.params)),
+    ...(logout === undefined ? [] : logoutFaults(logout.returnTo, parsed)),
+  ];
+}
+
+/** Whether a URL's host name is loopback: `localhost`, `127.0.0.1` or `[::1]`. */
+export function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]';
+}
+
+function addressFaults({ origin, issuer }: Partial<ParsedConfig>, httpIssuerAllowed: boolean): ConfigFault[] {
+  const faults: ConfigFault[] = [];
+  if (origin !== undefined && isPlainHttp(origin) && !isLoopback(new URL(origin).hostname)) {
+    faults.push({ path: 'origin', reason: 'must be https: http is only for localhost, 127.0.0.1 and [::1]' });
+  }
+  if (issuer !== undefined && isPlainHttp(issuer) && !httpIssuerAllowed && !isLoopback(new URL(issuer).hostname)) {
+    faults.push({
+      path: 'issuer',
+      reason: 'must be https: over http, anybody on the way could sign people in as anyone',
+    });
+  }
+  return faults;
+}
+
+function isPlainHttp(url: string): boolean {
+  return url.startsWith('http:');
+}
+
+function spaFaults(spa: NonNullable<ParsedConfig['spa']>): ConfigFault[] {
+  if (spa.folder !== undefined && spa.devServer !== undefined) {
+    return [{ path: 'spa', reason: 'has both a folder and a dev server; keep one' }];
+  }
+  if (spa.folder === undefined || existsSync(join(spa.folder, 'index.html'))) return [];
+  const reason = existsSync(spa.folder)
+    ? `the folder "${spa.folder}" holds no index.html; name the folder that your build writes`
+    : `the folder "${spa.folder}" does not exist; build your SPA first, or correct the path`;
+  return [{ path: 'spa.folder', reason }];
+}
+
+function sessionFaults({ mode }: ParsedConfig['session']): ConfigFault[] {
+  if (mode !== 'store') return [];
+  const reason = 'store sessions are not available yet; use "cookie", which shares sessions over SALLYPORT_REDIS_URL';
+  return [{ path: 'session.mode', reason }];
+}
+
+/** Prefixes are compared without regard to case, because some APIs read their paths that way. */
+function routeFaults(routes: ParsedConfig['api'], basePath = defaultBasePath): ConfigFault[] {
+  const faults: ConfigFault[] = [];
+  const seen = new Map<string, number>();
+  const base = basePath.toLowerCase();
+  for (const [index, route] of routes.entries()) {
+    const path = `api.${index}.path`;
+    const folded = route.path.toLowerCase();
+    const twin = seen.get(folded);
+    if (twin !== undefined) {
+      faults.push({ path, reason: `"${route.path}" stands twice (also api.${twin}.path); keep one` });
+    }
+    seen.set(folded, index);
+    faults.push(...caFaults(route, `api.${index}.caFile`));
+    if (isWithin(folded, base) || isWithin(base, folded)) {
+      faults.push({
+        path,
+        reason: `"${route.path}" overlaps the base path "${basePath}"; choose another prefix or basePath`,
+      });
+    }
+  }
+  return faults;
+}
+
+function caFaults({ caFile, target }: ParsedConfig['api'][number], path: string): ConfigFault[] {
+  if (caFile === undefined) return [];
+  if (isPlainHttp(target)) return [{ path, reason: 'is for an https: target; remove it, or correct the target' }];
+  return existsSync(caFile) ? [] : [{ path, reason: `the file "${caFile}" does not exist; correct the path` }];
+}
+
+/** Parameters that would make every login fail. */
+function loginFaults({ max_age: maxAge, prompt = '' }: Readonly<Record<string, string>>): ConfigFault[] {
+  const faults: ConfigFault[] = [];
+  if (maxAge !== undefined && !/^\d{1,9}$/.test(maxAge)) {
+    faults.push({ path: 'login.params.max_age', reason: 'must be a whole number of seconds, e.g. "3600"' });
+  }
+  // OpenID Connect Core 3.1.2.1.
+  if (prompt !== 'none' && prompt.split(' ').includes('none')) {
+    faults.push({
+      path: 'login.params.prompt',
+      reason: 'must not name "none" beside others: every provider refuses that',
+    });
+  }
+  return faults;
+}
+
+/** A sign-out that came back to an endpoint or an API would run it by a navigation. */
+function logoutFaults(
+  returnTo: string,
+  { basePath = defaultBasePath, api = [] }: Partial<ParsedConfig>,
+): ConfigFault[] {
+  const { pathname } = new URL(returnTo, 'https://app.invalid');
+  const path = pathname.replace(/%[0-7][0-9a-f]/gi, (escape) => decodeURIComponent(escape));
+  const prefix = [basePath, ...api.map((route) => route.path)].find((own) => isWithin(path, own));
+  if (prefix === undefined) return [];
+  return [{ path: 'logout.returnTo', reason: `must be a page of the app, and not below "${prefix}"` }];
+}

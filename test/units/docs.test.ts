@@ -1,0 +1,52 @@
+/** What the documentation says of the configuration and of errors is what the code says. */
+import { expect, test } from 'vitest';
+import { configKeys } from '../../src/config/reference.ts';
+import { variables } from '../../src/config/variables.ts';
+import { configSection, configTable } from '../support/config-table.ts';
+import { readSection } from '../support/marked-section.ts';
+
+test('the option table equals the schema; if not: npm run docs:config', async () => {
+  expect(readSection(configSection)).toBe(await configTable());
+});
+
+test('the option table names every key and every variable, each with a type and a meaning', async () => {
+  const rows = (await configTable()).split('\n').slice(2);
+  expect(rows).toHaveLength(configKeys().length);
+  for (const column of [3, 5]) expect(rows.filter((row) => cellOf(row, column) === '')).toEqual([]);
+  const table = rows.join('\n');
+  expect(configKeys().filter(({ path }) => !table.includes(`\`${path}\``))).toEqual([]);
+  expect(variables.filter(({ name }) => !table.includes(`\`${name}\``)).map(({ name }) => name)).toEqual([]);
+});
+
+test('the option table shows ranges, allowed values, defaults and what is required', async () => {
+  const rows = (await configTable()).split('\n');
+  const row = (path: string) => rows.find((line) => line.startsWith(`| \`${path}\` `)) ?? '';
+  expect([1, 2, 3, 4].map((column) => cellOf(row('session.lifetimeSeconds'), column))).toEqual([
+    '`session.lifetimeSeconds`',
+    '`SALLYPORT_SESSION_LIFETIME`',
+    'number 1 to 34560000',
+    '`28800`',
+  ]);
+  expect(cellOf(row('client.responseMode'), 3)).toBe('`query`, `form_post`');
+  expect(cellOf(row('upstream.maxBodyBytes'), 3)).toBe('whole number, at least 0');
+  expect(cellOf(row('issuer'), 4)).toBe('required');
+});
+
+test('a document without its marks is an error that says so', () => {
+  for (const text of [
+    '',
+    '<!-- config:start -->',
+    '<!-- config:end --><!-- config:start -->',
+    '<!-- config:start --><!-- config:end --><!-- config:end -->',
+    '<!-- config:start --><!-- config:start --><!-- config:end -->',
+  ]) {
+    expect(() => readSection(configSection, text)).toThrow(/must hold/);
+  }
+});
+
+function cellOf(row: string, column: number): string | undefined {
+  return row
+    .split(/(?<!\\)\|/)
+    .at(column)
+    ?.trim();
+}
