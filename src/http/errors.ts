@@ -3,29 +3,88 @@
  * an API answers is never rewritten into one of these.
  */
 
-/** The closed table: stable `code` → HTTP status and title. Programs match the code, people read the title. */
+/**
+ * The closed table: stable `code` → HTTP status, title and, for the documentation, when it is sent. Programs match the
+ * code, people read the title.
+ */
 const table = {
-  login_required: { status: 401, title: 'Sign-in required' },
-  session_expired: { status: 401, title: 'The session has ended' },
-  step_up_required: { status: 401, title: 'A stronger or fresher sign-in is required' },
-  repeat_required: { status: 401, title: 'Repeat the request' },
-  navigation_required: { status: 401, title: 'Navigate the browser to this address' },
-  request_forbidden: { status: 403, title: 'Request refused' },
-  request_invalid: { status: 400, title: 'Invalid request' },
-  login_transaction_invalid: { status: 400, title: 'This sign-in cannot be completed' },
-  return_to_invalid: { status: 400, title: 'Invalid returnTo' },
-  logout_sid_invalid: { status: 400, title: 'Invalid sign-out link' },
-  authorization_failed: { status: 403, title: 'Sign-in failed' },
-  provider_unavailable: { status: 503, title: 'The identity provider is unavailable' },
-  store_unavailable: { status: 503, title: 'The session store is unavailable' },
-  upstream_unavailable: { status: 502, title: 'The API is unavailable' },
-  upstream_timeout: { status: 504, title: 'The API did not answer in time' },
-  route_not_found: { status: 404, title: 'Not found' },
-  method_not_allowed: { status: 405, title: 'Method not allowed' },
-  body_too_large: { status: 413, title: 'Request body too large' },
-  too_many_requests: { status: 429, title: 'Too many requests' },
-  internal_error: { status: 500, title: 'Internal error' },
-} as const satisfies Record<string, { status: number; title: string }>;
+  login_required: { status: 401, title: 'Sign-in required', when: 'There is no session.' },
+  session_expired: { status: 401, title: 'The session has ended', when: 'There was a session; it has ended.' },
+  step_up_required: {
+    status: 401,
+    title: 'A stronger or fresher sign-in is required',
+    when: 'The API asks for a stronger or fresher sign-in (RFC 9470). `loginUrl` has the parameters.',
+  },
+  repeat_required: {
+    status: 401,
+    title: 'Repeat the request',
+    when: 'The token was refreshed, but the request body was too large to be sent twice. Repeat the call.',
+  },
+  navigation_required: {
+    status: 401,
+    title: 'Navigate the browser to this address',
+    when: 'A script called the login. Navigate the browser to `loginUrl`.',
+  },
+  request_forbidden: {
+    status: 403,
+    title: 'Request refused',
+    when: "The call does not come from the app's own origin.",
+  },
+  request_invalid: {
+    status: 400,
+    title: 'Invalid request',
+    when: 'The request cannot be passed on safely, or the endpoint cannot be called this way; `detail` says why.',
+  },
+  login_transaction_invalid: {
+    status: 400,
+    title: 'This sign-in cannot be completed',
+    when: 'The sign-in was completed before, took too long, or began in another browser.',
+  },
+  return_to_invalid: { status: 400, title: 'Invalid returnTo', when: '`returnTo` is not a path on this origin.' },
+  logout_sid_invalid: {
+    status: 400,
+    title: 'Invalid sign-out link',
+    when: 'The sign-out link belongs to another session.',
+  },
+  authorization_failed: {
+    status: 403,
+    title: 'Sign-in failed',
+    when: 'The provider refused the sign-in, or its ID token failed a check.',
+  },
+  provider_unavailable: {
+    status: 503,
+    title: 'The identity provider is unavailable',
+    when: 'The provider cannot be reached. The session stays; repeat the call after `Retry-After`.',
+  },
+  store_unavailable: {
+    status: 503,
+    title: 'The session store is unavailable',
+    when: 'The session store cannot be reached. The session stays.',
+  },
+  upstream_unavailable: {
+    status: 502,
+    title: 'The API is unavailable',
+    when: 'The API cannot be reached, or its connection broke before it answered.',
+  },
+  upstream_timeout: { status: 504, title: 'The API did not answer in time', when: 'The API did not answer in time.' },
+  route_not_found: { status: 404, title: 'Not found', when: 'No endpoint, API route or page has this path.' },
+  method_not_allowed: {
+    status: 405,
+    title: 'Method not allowed',
+    when: 'The endpoint or route does not take this method. `Allow` lists those that it takes.',
+  },
+  body_too_large: { status: 413, title: 'Request body too large', when: 'The request body exceeds `maxBodyBytes`.' },
+  too_many_requests: {
+    status: 429,
+    title: 'Too many requests',
+    when: 'The route has `maxConcurrent` calls in flight.',
+  },
+  internal_error: {
+    status: 500,
+    title: 'Internal error',
+    when: 'A fault of Sallyport. The log has it under the request id.',
+  },
+} as const satisfies Record<string, { status: number; title: string; when: string }>;
 
 /**
  * The stable code of an error, one of a closed table.
@@ -56,6 +115,11 @@ export type ErrorCode = keyof typeof table;
  * ```
  */
 export const errorCodes = Object.keys(table) as readonly ErrorCode[];
+
+/** What the documentation says of a code. */
+export function describeCode(code: ErrorCode): { status: number; title: string; when: string } {
+  return table[code];
+}
 
 export interface BffErrorOptions {
   /** What went wrong underneath; logged, never sent. */

@@ -2,7 +2,9 @@
 import { expect, test } from 'vitest';
 import { configKeys } from '../../src/config/reference.ts';
 import { variables } from '../../src/config/variables.ts';
+import { BffError, errorCodes } from '../../src/http/errors.ts';
 import { configSection, configTable } from '../support/config-table.ts';
+import { errorSection, errorTable } from '../support/error-table.ts';
 import { readSection } from '../support/marked-section.ts';
 
 test('the option table equals the schema; if not: npm run docs:config', async () => {
@@ -30,6 +32,18 @@ test('the option table shows ranges, allowed values, defaults and what is requir
   expect(cellOf(row('client.responseMode'), 3)).toBe('`query`, `form_post`');
   expect(cellOf(row('upstream.maxBodyBytes'), 3)).toBe('whole number, at least 0');
   expect(cellOf(row('issuer'), 4)).toBe('required');
+});
+
+test('the error table equals the code; if not: npm run docs:errors', async () => {
+  expect(readSection(errorSection)).toBe(await errorTable());
+});
+
+test('the error table names every code with its status, its title and when it is sent', async () => {
+  const rows = (await errorTable()).split('\n').slice(2);
+  const cells = rows.map((row) => [1, 2, 3].map((column) => cellOf(row, column)));
+  const sent = errorCodes.map((code) => new BffError(code, ''));
+  expect(cells).toEqual(sent.map(({ code, status, title }) => [`\`${code}\``, String(status), title]));
+  expect(rows.filter((row) => cellOf(row, 4) === '')).toEqual([]);
 });
 
 test('a document without its marks is an error that says so', () => {
