@@ -1,0 +1,56 @@
+/**
+ * The request log: one line a request, with its path but neither query string nor headers, because those hold codes,
+ * states and cookies; and the cause of each error that Sallyport answers with.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { BffError } from '../http/errors.ts';
+import type { Log } from './log.ts';
+
+const problemCode: unique symbol = Symbol('problemCode');
+type CodedRequest = IncomingMessage & { [problemCode]?: string };
+
+const startedAt: unique symbol = Symbol('startedAt');
+type TimedResponse = ServerResponse & { [startedAt]?: number };
+
+/** Logs why a request gets an error, and notes the error's code for the request's own line. */
+export function logProblem(log: Log, error: BffError, requestId: string, request: CodedRequest | undefined): void {
+  if (request !== undefined) request[problemCode] = error.code;
+  if (error.status < 500) log.debug({ requestId, code: error.code, cause: error.cause }, 'request refused');
+  else log.warn({ requestId, code: error.code, detail: error.message, cause: error.cause }, 'request failed');
+}
+
+/** Observes a server's requests and upgrades, and writes a line when each has ended. */
+export function createRequestLog(log: Log, requestIdOf: (request: IncomingMessage) => string) {
+  /** One function for all responses: a closure for each costs the garbage collector more than the look-ups. */
+  function logResponse(this: TimedResponse): void {
+    logLine(this.req, this.statusCode, this[startedAt] ?? 0, !this.writableFinished);
+  }
+
+  /** @param status undefined if the client disconnected before there was one */
+  function logLine(request: CodedRequest, status: number | undefined, sinceMs: number, aborted: boolean): void {
+    const { url = '', method } = request;
+    const query = url.indexOf('?');
+    log.info(
+      {
+        requestId: requestIdOf(request),
+        method,
+        path: query === -1 ? url : url.slice(0, query),
+        status,
+        ms: Math.round((performance.now() - sinceMs) * 10) / 10,
+        ...(request[problemCode] === undefined ? undefined : { code: request[problemCode] }),
+        ...(aborted ? { aborted } : undefined),
+      },
+      'request',
+    );
+  }
+
+  return {
+    onRequest(_: IncomingMessage, response: TimedResponse): void {
+      response[startedAt] = performance.now();
+      response.on('close', logResponse);
+    },
+    onUpgrade(request: IncomingMessage, status: number | undefined, sinceMs: number): void {
+      logLine(request, status, sinceMs, status === undefined);
+    },
+  };
+}
