@@ -1,7 +1,6 @@
 /**
- * The log: JSON lines, readable ones on a terminal. One line for each request, without query strings and cookies, and one
- * for each domain event that an operator would want to know of. Nothing secret gets here: events hold none, and of an
- * error's causes only names, codes and messages are written.
+ * The log: JSON lines, readable ones on a terminal, and one line for each domain event. It holds no secret: events carry
+ * none, and of an error's causes only names, codes and messages are written.
  */
 import { pino, type DestinationStream, type Logger } from 'pino';
 import type { BffEvent, Events } from '../events.ts';
@@ -15,15 +14,18 @@ export interface LogOptions {
   readonly to?: DestinationStream;
 }
 
-/** Lines leave in blocks, for a write per line would cost more than the line. */
+/**
+ * Lines are written in blocks, because a write per line costs more than making the line. A process that is killed loses
+ * the lines of the last {@link flushMs}.
+ */
 const blockBytes = 32 * 1024;
 const flushMs = 500;
 
-/** @returns the log, and a function that writes what is still held back */
+/** @returns the log, and a function that writes the lines that are still held back */
 export function createLog(options: LogOptions): { log: Log; flush: () => void } {
   if (options.to !== undefined) return { log: pino(settings(options), options.to), flush() {} };
   if (process.stdout.isTTY) {
-    // A terminal that has gone must not end the process.
+    // A terminal that was closed must not end the process.
     process.stdout.on('error', () => undefined);
     return { log: pino(settings(options), { write: (line) => process.stdout.write(terminalLine(line)) }), flush() {} };
   }
@@ -45,18 +47,18 @@ interface ByteDestination {
   on(event: 'error', listener: () => void): void;
 }
 
-/** What is held for a reader of the log that is slow, or a disk that is full; lines beyond it are lost. */
+/** Held in memory while the reader of the log is slow or the disk is full; lines beyond it are dropped. */
 const maximumHeldBytes = 16 * 1024 * 1024;
 
 /**
- * Standard output, through blocks of bytes. Lines kept as strings until there are enough of them would survive several
- * collections: 10 us a call under load, where this costs 1 us.
+ * Standard output, through blocks of bytes. This costs 1 us a line under load; lines that are held as strings survive
+ * several garbage collections and cost 10 us.
  */
 function createBlocks() {
-  // In this mode it takes bytes, which its types don't say.
+  // With `contentMode: 'buffer'` it takes bytes; its types don't know that.
   const settings = { fd: 1, sync: false, contentMode: 'buffer', maxLength: maximumHeldBytes } as const;
   const destination = pino.destination(settings) as unknown as ByteDestination;
-  // A log that can't be written must not end the process, and there is nowhere left to say so.
+  // A log that can't be written must not end the process, and there is no other place to report it.
   destination.on('error', () => undefined);
   let block = Buffer.allocUnsafe(blockBytes);
   let used = 0;
@@ -84,12 +86,16 @@ function settings({ level }: LogOptions) {
   return { level, base: null, serializers: { cause: describeCause } };
 }
 
-/** Events that aren't `info`. */
-const levels: { readonly [Type in BffEvent['type']]?: 'warn' | 'error' | 'fatal' } = {
+const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fatal'>> = {
+  'login.started': 'info',
+  'login.succeeded': 'info',
   'login.failed': 'warn',
+  'token.refreshed': 'info',
   'token.refresh_failed': 'warn',
+  'session.ended': 'info',
   'session.oversized': 'warn',
   'logout.revocation_failed': 'warn',
+  'provider.discovered': 'info',
   'provider.discovery_failed': 'warn',
   'userinfo.failed': 'warn',
   'store.failed': 'warn',
@@ -101,7 +107,7 @@ const levels: { readonly [Type in BffEvent['type']]?: 'warn' | 'error' | 'fatal'
 export function logEvents(log: Log, events: Events): void {
   events.subscribe((event) => {
     const { type, ...fields } = event;
-    log[levels[type] ?? 'info'](fields, type);
+    log[levels[type]](fields, type);
   });
 }
 
@@ -113,12 +119,12 @@ interface DescribedCause {
   readonly cause?: DescribedCause;
 }
 
-const maximumDepth = 5;
+const maximumCauses = 5;
 
 /** An error's chain of causes by name, code and message: other properties may hold responses, and with them tokens. */
 export function describeCause(error: unknown, depth = 0): DescribedCause | undefined {
   if (!(error instanceof Error)) return undefined;
-  const cause = depth < maximumDepth ? describeCause(error.cause, depth + 1) : undefined;
+  const cause = depth < maximumCauses ? describeCause(error.cause, depth + 1) : undefined;
   return {
     name: error.name,
     // JSON.parse quotes what it could not read, which may be a token.

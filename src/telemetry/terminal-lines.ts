@@ -1,4 +1,4 @@
-/** The log for a person at a terminal: one line an entry, in place of JSON. */
+/** The log for a person at a terminal: one readable line for each JSON line. */
 import { stripVTControlCharacters, styleText } from 'node:util';
 
 const levels: Readonly<Record<number, { readonly name: string; readonly style: Parameters<typeof styleText>[0] }>> = {
@@ -25,7 +25,7 @@ function describeRequest({ method, path, status = '-', ms, ...rest }: Fields): {
   return { text: `${[method, path, status, ms].map(printable).join(' ')} ms`, rest };
 }
 
-/** What comes from clients and providers must not move the cursor or change colours. */
+/** Text of clients and providers must not move the cursor or change colours of the operator's terminal. */
 function printable(value: unknown): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value);
   return stripVTControlCharacters(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '�');
