@@ -32,7 +32,19 @@ export interface Config extends Omit<ParsedConfig, 'api' | 'listen' | 'discovery
   readonly secure: boolean;
 }
 
-/** Types a configuration file; returns its argument. */
+/**
+ * Types a configuration file; returns its argument.
+ *
+ * @example
+ * ```ts
+ * import { defineConfig } from 'sallyport';
+ *
+ * export default defineConfig({
+ *   origin: 'https://app.example.com',
+ *   api: [{ path: '/api', target: 'http://orders:9100/v1' }],
+ * });
+ * ```
+ */
 export function defineConfig(config: ConfigFile): ConfigFile {
   return config;
 }

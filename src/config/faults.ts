@@ -8,7 +8,24 @@ export interface ConfigFault {
   readonly reason: string;
 }
 
-/** Thrown with all faults at once. Never holds a configured value that may be secret. */
+/**
+ * Thrown with all faults at once. Never holds a configured value that may be secret.
+ *
+ * @example
+ * ```ts
+ * import { ConfigError, createBff, type ConfigInput } from 'sallyport';
+ *
+ * export function pathsOfFaults(config: ConfigInput): readonly string[] {
+ *   try {
+ *     createBff(config);
+ *   } catch (error) {
+ *     if (error instanceof ConfigError) return error.faults.map(({ path }) => path);
+ *     throw error;
+ *   }
+ *   return [];
+ * }
+ * ```
+ */
 export class ConfigError extends Error {
   readonly faults: readonly ConfigFault[];
 

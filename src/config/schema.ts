@@ -18,7 +18,17 @@ import {
   text,
 } from './kinds.ts';
 
-/** Symbol-keyed, so that no JSON file and no environment variable can set it: allows an `http:` issuer off loopback. */
+/**
+ * Allows an `http:` issuer that is not on loopback. Everyone on the way to it can then sign people in as anyone. A symbol,
+ * so that no JSON file and no environment variable can set it.
+ *
+ * @example
+ * ```ts
+ * import { dangerouslyAllowHttpIssuer, defineConfig } from 'sallyport';
+ *
+ * export default defineConfig({ issuer: 'http://login.test', [dangerouslyAllowHttpIssuer]: true });
+ * ```
+ */
 export const dangerouslyAllowHttpIssuer: unique symbol = Symbol('dangerouslyAllowHttpIssuer');
 
 /** Browsers keep no cookie for longer (RFC 6265bis 5.5). */
@@ -366,7 +376,22 @@ export const schema = z.strictObject({
     }),
 });
 
-/** A whole configuration, as a program gives it. */
+/**
+ * A whole configuration, as a program gives it.
+ *
+ * @example
+ * ```ts
+ * import { createBff, type ConfigInput } from 'sallyport';
+ *
+ * const config: ConfigInput = {
+ *   origin: 'https://app.example.com',
+ *   issuer: 'https://login.example.com',
+ *   client: { id: 'my-app', secret: process.env['CLIENT_SECRET'] ?? '' },
+ *   secrets: [process.env['SEALING_SECRET'] ?? ''],
+ * };
+ * export const bff = createBff(config);
+ * ```
+ */
 export type ConfigInput = z.input<typeof schema> & { readonly [dangerouslyAllowHttpIssuer]?: boolean };
 
 /** What a configuration file holds: absent keys may come from environment variables, secrets above all. */
