@@ -10,10 +10,10 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const isWindows = process.platform === 'win32';
 
 /**
- * What the tests need from the system: `anyOf` are the commands that will do, `imports` the Python modules, `packages` the
- * Debian packages that bring them, tried in turn.
+ * What the tests need from the system. `variable` names a command in place of the ones in `anyOf`, of which one is enough;
+ * `imports` are Python modules that must load; `packages` are the Debian packages that bring it, tried in turn.
  */
-const SYSTEM_NEEDS = [
+const systemNeeds = [
   {
     name: 'Chromium',
     variable: 'CHROMIUM_PATH',
@@ -36,8 +36,8 @@ const SYSTEM_NEEDS = [
   },
 ];
 
-/** What `npm run test:keycloak` needs besides. */
-const KEYCLOAK_NEEDS = [
+/** What `npm run test:keycloak` needs in addition. */
+const keycloakNeeds = [
   {
     name: 'Java',
     variable: 'JAVA_COMMAND',
@@ -57,7 +57,7 @@ const KEYCLOAK_NEEDS = [
 ];
 
 /** What `npm run test:routers` needs. */
-const ROUTER_NEEDS = [
+const routerNeeds = [
   {
     name: 'FastAPI and uvicorn',
     variable: 'PYTHON_COMMAND',
@@ -83,19 +83,19 @@ const ROUTER_NEEDS = [
     packages: ['default-jdk-headless'],
     remedy: 'install a JDK of Java 17 or newer',
   },
-  ...KEYCLOAK_NEEDS.filter(({ name }) => name === 'Maven'),
+  ...keycloakNeeds.filter(({ name }) => name === 'Maven'),
 ];
 
 installNodePackages();
-if (process.argv.includes('--for-tests')) installSystemPackages(SYSTEM_NEEDS);
-if (process.argv.includes('--for-keycloak')) installSystemPackages(KEYCLOAK_NEEDS);
-if (process.argv.includes('--for-routers')) installSystemPackages(ROUTER_NEEDS);
+if (process.argv.includes('--for-tests')) installSystemPackages(systemNeeds);
+if (process.argv.includes('--for-keycloak')) installSystemPackages(keycloakNeeds);
+if (process.argv.includes('--for-routers')) installSystemPackages(routerNeeds);
 
 function installNodePackages() {
   if (!isOutdated()) return;
-  say('installing the npm packages (npm ci) …');
-  // A mirror that lacks the binaries of other platforms makes `npm ci` refuse the lock file as incomplete; `npm install
-  // --no-save` takes the same versions from it and changes nothing.
+  report('installing the npm packages (npm ci) …');
+  // Where a mirror lacks the binaries of other platforms, `npm ci` refuses the lock file as incomplete. `npm install
+  // --no-save` installs the same versions and does not change the file.
   if (!npm('ignore', 'ci') && !npm('inherit', 'install', '--no-save')) {
     fail(`npm could not install the packages: see above, or run \`npm ci\` by hand in ${root}.`);
   }
@@ -108,12 +108,12 @@ function installNodePackages() {
   }
 }
 
-/** npm notes what it installed in node_modules/.package-lock.json: that must be what package-lock.json asks for. */
+/** npm records what it installed in node_modules/.package-lock.json; that must match package-lock.json. */
 function isOutdated() {
-  const note = join(root, 'node_modules', '.package-lock.json');
-  if (!existsSync(note)) return true;
-  const installed = packagesOf(note);
-  return Object.entries(packagesOf(join(root, 'package-lock.json'))).some(([path, wanted]) => {
+  const record = join(root, 'node_modules', '.package-lock.json');
+  if (!existsSync(record)) return true;
+  const installed = lockedPackages(record);
+  return Object.entries(lockedPackages(join(root, 'package-lock.json'))).some(([path, wanted]) => {
     const found = installed[path];
     const mayBeAbsent = path === '' || wanted.optional || wanted.devOptional;
     return found ? found.version !== wanted.version || found.integrity !== wanted.integrity : !mayBeAbsent;
@@ -125,16 +125,16 @@ function npm(stdio, ...command) {
   return spawnSync('npm', [...command, ...options], { cwd: root, stdio, shell: isWindows }).status === 0;
 }
 
-function packagesOf(lockFile) {
+function lockedPackages(lockFile) {
   return JSON.parse(readFileSync(lockFile, 'utf8')).packages;
 }
 
 function installSystemPackages(needs) {
-  const missing = needs.filter((need) => !isThere(need));
+  const missing = needs.filter((need) => !isInstalled(need));
   if (missing.length === 0) return;
-  const sudo = rightsToInstall();
-  if (sudo === undefined || findCommand('apt-get') === undefined) explain(missing);
-  say(`installing ${missing.map((need) => need.name).join(' and ')} from the system's packages (apt-get) …`);
+  const sudo = sudoPrefix();
+  if (sudo === undefined || findCommand('apt-get') === undefined) failWithRemedies(missing);
+  report(`installing ${missing.map((need) => need.name).join(' and ')} from the system's packages (apt-get) …`);
   run([...sudo, 'apt-get', 'update', '-qq']);
   for (const need of missing) {
     need.packages.some((name) => {
@@ -149,29 +149,30 @@ function installSystemPackages(needs) {
         '--no-install-recommends',
         name,
       ]);
-      return isThere(need);
+      return isInstalled(need);
     });
   }
-  const stillMissing = missing.filter((need) => !isThere(need));
-  if (stillMissing.length > 0) explain(stillMissing);
+  const stillMissing = missing.filter((need) => !isInstalled(need));
+  if (stillMissing.length > 0) failWithRemedies(stillMissing);
 }
 
-function isThere(need) {
+function isInstalled(need) {
   const named = process.env[need.variable];
-  if (need.imports) return (named ? [named] : ['python3', '/usr/bin/python3']).some((python) => imports(python, need));
+  if (need.imports)
+    return (named ? [named] : ['python3', '/usr/bin/python3']).some((python) => canImport(python, need));
   if (named) return isExecutable(named);
   return need.anyOf.some((command) => findCommand(command) !== undefined) || need.paths.some(isExecutable);
 }
 
-function imports(python, need) {
+function canImport(python, need) {
   return spawnSync(python, ['-c', `import ${need.imports.join(', ')}`], { stdio: 'ignore' }).status === 0;
 }
 
-/** The words to put before apt-get, or undefined where this user may not install packages. */
-function rightsToInstall() {
+/** The words before apt-get; undefined if this user may not install packages. */
+function sudoPrefix() {
   if (process.getuid?.() === 0) return [];
-  const asked = spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' });
-  return asked.status === 0 ? ['sudo', '-n'] : undefined;
+  const answer = spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' });
+  return answer.status === 0 ? ['sudo', '-n'] : undefined;
 }
 
 function findCommand(name) {
@@ -195,14 +196,14 @@ function run([command, ...args]) {
   return spawnSync(command, args, { stdio: ['ignore', 'ignore', 'inherit'] }).status === 0;
 }
 
-function explain(missing) {
+function failWithRemedies(missing) {
   const lines = missing.map((need) => `  ${need.name}: ${need.remedy}`);
   const packages = missing.flatMap((need) => (need.imports ? need.packages : need.packages.slice(0, 1))).join(' ');
   fail(`the tests need:\n${lines.join('\n')}\nOn Debian and Ubuntu: sudo apt-get install ${packages}`);
 }
 
-/** On standard error: `npm run --silent keygen` prints nothing but the secret. */
-function say(line) {
+/** On standard error, because `npm run --silent keygen` prints nothing but the secret. */
+function report(line) {
   process.stderr.write(`${line}\n`);
 }
 
