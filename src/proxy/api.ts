@@ -163,13 +163,14 @@ export function createApiProxy(
 
   /** One try, counted among the calls at the API where the route limits them. */
   function attempt(call: Call, filter: ResponseFilter): Promise<ForwardOutcome> {
-    const { upstream, response } = call;
-    if (upstream.route.maxConcurrent === 0) return forward(upstream, upstreamRequest(call), response, filter);
+    const { upstream } = call;
+    if (upstream.route.maxConcurrent === 0) return forward(upstreamRequest(call, filter));
     const release = slots.acquire(upstream.route);
-    return forward(upstream, upstreamRequest(call), response, filter).finally(release);
+    return forward(upstreamRequest(call, filter)).finally(release);
   }
 
-  function upstreamRequest({ request, upstream, opened, path, body }: Call): UpstreamRequest {
+  function upstreamRequest(call: Call, filter: ResponseFilter): UpstreamRequest {
+    const { request, response, upstream, opened, path, body } = call;
     const session = opened.entry;
     const own: OwnHeaders = {
       host: upstream.host,
@@ -181,7 +182,8 @@ export function createApiProxy(
     const headers = requestHeaders(request.rawHeaders, request.headers.connection, own);
     if (body.length !== undefined) headers.push('content-length', String(body.length));
     const { method = 'GET' } = request;
-    return { method, path, headers, body: body.content, limits: upstream.route, session };
+    const { route: limits } = upstream;
+    return { upstream, method, path, headers, body: body.content, limits, session, response, filter };
   }
 
   function answerHeaders(call: Call, headers: IncomingHttpHeaders): string[] {

@@ -4,10 +4,11 @@ import type { Config } from '../config/config.ts';
 import { BffError } from '../http/errors.ts';
 import type { Connection, ConnectionPools } from '../upstream/connection-pool.ts';
 import { cookieNames } from '../session/cookies.ts';
-import { forward, type UpstreamLimits } from '../proxy/forward.ts';
+import { forward } from '../proxy/forward.ts';
 import { requestHeaders, responseHeaders } from '../proxy/headers.ts';
 import { streamBody } from '../proxy/request-body.ts';
 import type { SessionBoundList } from '../proxy/session-bound.ts';
+import type { UpstreamLimits } from '../proxy/upstream-errors.ts';
 import type { WebSocketUpstream } from '../proxy/websocket/upgrade.ts';
 
 /** A dev server compiles on demand. */
@@ -49,8 +50,17 @@ export function createDevServerProxy(
     const { method = 'GET', url = '/' } = request;
     const body = streamBody(request);
     try {
-      const call = { method, path: url, headers, body, limits: devServerLimits, session: undefined };
-      await forward(upstream, call, response, (_, answered) => responseHeaders(answered, policy, []));
+      await forward({
+        upstream,
+        method,
+        path: url,
+        headers,
+        body,
+        limits: devServerLimits,
+        session: undefined,
+        response,
+        filter: (_, answered) => responseHeaders(answered, policy, []),
+      });
     } catch (error) {
       body?.destroy();
       throw error;

@@ -1,80 +1,81 @@
 /**
- * Keep-alive connections to APIs (HTTP/1.1): one call at a time each, opened as needed, given back after the call. Hides
- * undici's clients, their limits and time-outs.
+ * Pooled keep-alive connections to APIs (HTTP/1.1, RFC 9112 9.3): each carries one call at a time, is opened as needed
+ * and released after the call. Hides undici's clients, their limits and time-outs.
  */
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { buildConnector, Client, type Dispatcher } from 'undici';
 import { detach } from '../detached.ts';
 
-/** Shorter than what servers usually grant (Node 5 s, nginx 75 s), so that a kept socket is rarely a dead one. */
-const upstreamKeepAliveMs = 4000;
+/** Shorter than what servers usually grant (Node 5 s, nginx 75 s), so that an idle connection is rarely a dead one. */
+const keepAliveMs = 4000;
 
-/** How to connect to an API. Whoever shares all of it shares connections. */
+/** How to connect to an API. Routes that agree in all of it share connections. */
 export interface Connection {
   /** Origin of the target. */
   readonly origin: string;
   readonly connectTimeoutSeconds: number;
   /** PEM file of the certificate authorities to trust instead of the system's. */
   readonly caFile: string | undefined;
-  /** A Unix socket; the origin's host then stands in `Host` and in the certificate only. */
+  /** A Unix socket; the origin's host then matters for `Host` and for the certificate only. */
   readonly socketPath: string | undefined;
 }
 
 /**
- * The connections to one upstream. A taken one carries one call and is given back after it.
+ * The connections to one upstream.
  *
- * undici's own pool looks through all its connections for a free one at each call, which with thousands of open event
- * streams costs more than the call; here the free ones are a stack.
+ * undici's own pool searches all its connections for an idle one at each call, which with thousands of open event
+ * streams costs more than the call; here the idle ones are a stack.
  */
 export interface ConnectionPool {
-  /** Hands `taker` a connection: at once where one is free or may be opened, else when one is. */
-  take(taker: PendingCall): void;
-  /** The connection of `lease` stands, and its call is on its way. */
+  /** Calls `onConnection`: at once where a connection is idle or may be opened, else when one is released. */
+  acquire(call: PendingCall): void;
+  /** The connection of `lease` is open, and its call is being sent. */
   established(lease: Lease): void;
-  give(lease: Lease): void;
+  /** Returns a connection whose call has ended. */
+  release(lease: Lease): void;
   destroy(): Promise<void>;
 }
 
-/** A connection, taken for one call. */
+/** A connection, acquired for one call. */
 export interface Lease {
   readonly dispatcher: Dispatcher;
   /**
-   * Who waits for the first byte: expires within a quarter of a second of its deadline. In place of a timer for each
-   * call (8 us), and no `Set` of calls: its outgrown tables keep the calls of seconds alive (13 % of the time in GC).
+   * The call that waits for its first byte on this connection. Deadlines are checked every 250 ms instead of by one timer
+   * per call (8 us). Not a `Set` of calls: its old backing tables kept finished calls alive (13 % of the time in GC).
    */
-  waiter: TimedCall | undefined;
-  /** Newly opened, and not known to stand yet. */
+  waitingCall: TimedCall | undefined;
+  /** The connection is being opened. */
   connecting: boolean;
 }
 
-/** Somebody who waits for an upstream. */
+/** A call that waits for an upstream, until its deadline. */
 export interface TimedCall {
   /** In milliseconds, by `performance.now()`. */
   readonly deadline: number;
   expire(): void;
 }
 
-/** Somebody who waits for a connection. */
+/** A call that waits for a connection. */
 export interface PendingCall extends TimedCall {
-  /** Wants none any more. */
-  readonly left: boolean;
-  begin(lease: Lease): void;
+  /** The call has ended before it got a connection. */
+  readonly cancelled: boolean;
+  onConnection(lease: Lease): void;
 }
 
 /**
- * New connections that may be under way at once: a burst of thousands of calls is served over a few hundred
- * connections, which is faster than to open thousands, and kinder to the API.
+ * New connections that may be opened at the same time: a burst of thousands of calls is served over a few hundred
+ * connections, which is faster than to open thousands, and spares the API.
  */
 const maximumConnecting = 128;
 
-/** More free connections than this are closed. */
-const maximumFree = 512;
+/** Connections that become idle beyond this number are closed. */
+const maximumIdle = 512;
 
-const waiterCheckMs = 250;
+const deadlineCheckMs = 250;
 
 export interface ConnectionPools {
-  /** The connections to an API or a dev server; whoever connects alike shares them. */
+  /** The connections to an API or a dev server; equal {@link Connection}s share them. */
   poolOf(connection: Connection): ConnectionPool;
   close(): Promise<void>;
 }
@@ -99,35 +100,35 @@ function createPool(connection: Connection): ConnectionPool {
   const { origin } = connection;
   const options = {
     connect: connectorOf(connection),
-    keepAliveTimeout: upstreamKeepAliveMs,
-    keepAliveMaxTimeout: upstreamKeepAliveMs,
+    keepAliveTimeout: keepAliveMs,
+    keepAliveMaxTimeout: keepAliveMs,
     maxHeaderSize: 32 * 1024,
     headersTimeout: 0,
-    // Over HTTP/2 all callers would share a connection, and one caller's aborts would break the others' calls.
+    // Over HTTP/2 all calls would share a connection, and one client's aborts would break other clients' calls.
     allowH2: false,
   };
   const leases = new Set<Lease>();
-  const free: Lease[] = [];
+  const idle: Lease[] = [];
   const queue: PendingCall[] = [];
   let connecting = 0;
-  const checker = setInterval(expireLate, waiterCheckMs).unref();
+  const deadlineCheck = setInterval(expireOverdue, deadlineCheckMs).unref();
 
-  function open(taker: PendingCall): void {
-    const lease: Lease = { dispatcher: new Client(origin, options), waiter: undefined, connecting: true };
+  function open(call: PendingCall): void {
+    const lease: Lease = { dispatcher: new Client(origin, options), waitingCall: undefined, connecting: true };
     connecting++;
     leases.add(lease);
-    taker.begin(lease);
+    call.onConnection(lease);
   }
 
-  function nextTaker(): PendingCall | undefined {
-    let taker = queue.shift();
-    while (taker?.left === true) taker = queue.shift();
-    return taker;
+  function nextInQueue(): PendingCall | undefined {
+    let call = queue.shift();
+    while (call?.cancelled === true) call = queue.shift();
+    return call;
   }
 
   function close(lease: Lease): void {
     leases.delete(lease);
-    // A connection that can't be closed in order has no call left that could be hurt.
+    // A connection that fails to close carries no call that the failure could hurt.
     detach(lease.dispatcher.close(), () => undefined);
   }
 
@@ -135,38 +136,40 @@ function createPool(connection: Connection): ConnectionPool {
     if (!lease.connecting) return;
     lease.connecting = false;
     connecting--;
-    const taker = nextTaker();
-    if (taker !== undefined) open(taker);
+    const call = nextInQueue();
+    if (call !== undefined) open(call);
   }
 
-  function expireLate(): void {
+  function expireOverdue(): void {
     const now = performance.now();
-    for (const { waiter } of leases) if (waiter !== undefined && waiter.deadline < now) waiter.expire();
-    for (const taker of queue) if (!taker.left && taker.deadline < now) taker.expire();
+    for (const { waitingCall } of leases) {
+      if (waitingCall !== undefined && waitingCall.deadline < now) waitingCall.expire();
+    }
+    for (const call of queue) if (!call.cancelled && call.deadline < now) call.expire();
   }
 
   return {
     established,
-    take(taker) {
-      // The last one given back is the likeliest to be alive.
-      const known = free.pop();
-      if (known !== undefined) taker.begin(known);
-      else if (connecting < maximumConnecting) open(taker);
-      else queue.push(taker);
+    acquire(call) {
+      // The connection released last is the most likely to be alive.
+      const lease = idle.pop();
+      if (lease !== undefined) call.onConnection(lease);
+      else if (connecting < maximumConnecting) open(call);
+      else queue.push(call);
     },
-    give(lease) {
+    release(lease) {
       if (lease.connecting) {
         close(lease);
         established(lease);
         return;
       }
-      const taker = nextTaker();
-      if (taker !== undefined) taker.begin(lease);
-      else if (free.length < maximumFree) free.push(lease);
+      const call = nextInQueue();
+      if (call !== undefined) call.onConnection(lease);
+      else if (idle.length < maximumIdle) idle.push(lease);
       else close(lease);
     },
     async destroy() {
-      clearInterval(checker);
+      clearInterval(deadlineCheck);
       await Promise.all([...leases].map(({ dispatcher }) => dispatcher.destroy()));
     },
   };
@@ -182,16 +185,16 @@ function connectorOf({ connectTimeoutSeconds, caFile, socketPath }: Connection) 
   const connect = buildConnector(options);
   return (target: buildConnector.Options, callback: buildConnector.Callback): void => {
     connect(target, (...result: [Error, null] | [null, Socket]) => {
-      result[1]?.on('error', tellResetFromEnd);
+      result[1]?.on('error', markReset);
       callback(...result);
     });
   };
 }
 
 /**
- * undici takes a reset for the end of an answer that has neither length nor chunks, and a cut-off answer would look
- * whole. Under another code a reset is what it is. This listener must come before undici's own.
+ * undici treats a reset as the end of a response that has neither length nor chunks, so a truncated response would look
+ * complete. Changes the code before undici's own listener sees it: this listener must be added first.
  */
-function tellResetFromEnd(error: NodeJS.ErrnoException): void {
+function markReset(error: NodeJS.ErrnoException): void {
   if (error.code === 'ECONNRESET') error.code = 'UND_ERR_SOCKET';
 }

@@ -1,10 +1,12 @@
-/** The `fetch` for the provider: its own connections, explicit time-outs, responses bounded in size. */
+/**
+ * The `fetch` for the provider: its own connections, explicit time-outs, responses bounded in size. Hides undici's agent.
+ */
 import { Agent, fetch as undiciFetch, Response } from 'undici';
 
-/** Metadata, keys and token responses are small; whatever is larger isn't one. */
+/** Metadata, keys and token responses are small; a larger response is none of these. */
 const maximumResponseBytes = 1024 * 1024;
 
-/** Parallel calls; more wait. */
+/** Calls at the same time; further ones wait. */
 const maximumConnections = 512;
 
 export interface ProviderFetch {
@@ -21,14 +23,14 @@ export function createProviderFetch(): ProviderFetch {
     allowH2: false,
   });
   return {
-    // undici's own types name the same classes as the platform's, but not to the compiler.
+    // undici's classes are the platform's, but the compiler treats the two declarations as different types.
     fetch: (async (input: string, init: object) =>
       bounded(await undiciFetch(input, { ...init, dispatcher: agent }))) as unknown as typeof fetch,
     close: () => agent.destroy(),
   };
 }
 
-/** The agent counts the bytes on the wire; compressed, a megabyte of them is a gigabyte here. */
+/** The agent counts the bytes on the wire only: a compressed megabyte can decompress to a gigabyte. */
 function bounded(response: Response): Response {
   if (response.body === null || !response.headers.has('content-encoding')) return response;
   let size = 0;

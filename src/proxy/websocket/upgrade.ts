@@ -16,12 +16,13 @@ import type { SessionEntry, Sessions } from '../../session/sessions.ts';
 import type { Refresher } from '../../tokens/refresh.ts';
 import { challengeOf, requireSession, isAboutScope, isStepUp } from '../api.ts';
 import type { CallSlots } from '../call-slots.ts';
-import { forward, type ForwardOutcome, type UpstreamLimits } from '../forward.ts';
+import { forward, type ForwardOutcome } from '../forward.ts';
 import { requestHeaders, responseHeaders } from '../headers.ts';
 import type { OpenSockets } from './open-sockets.ts';
 import { hasBody } from '../request-body.ts';
 import type { SessionBoundList } from '../session-bound.ts';
 import { createRouting } from '../target.ts';
+import type { UpstreamLimits } from '../upstream-errors.ts';
 import { withoutTokenProtocol, withTokenProtocol } from './token-protocol.ts';
 
 /** How long a client may keep its connection after a refusal. */
@@ -182,25 +183,24 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
   /** One try. A refusal is shown as it was: scripts can't read one, so wording it anew would help nobody. */
   function shake(visitor: UpgradeRequest, handshake: Handshake): Promise<ForwardOutcome> {
     const { pool, path, limits, entry } = handshake;
-    return forward(
-      { pool, bound },
-      {
-        method: 'GET',
-        path,
-        headers: upstreamHeaders(visitor.request, handshake),
-        body: null,
-        limits,
-        session: entry,
-        onUpgrade(headers, upstream) {
-          const rejection = rejectionOf(headers, entry);
-          if (rejection === undefined) open(visitor, upstream, clientHeaders(headers, handshake), entry);
-          else upstream.destroy();
-          return rejection;
-        },
+    return forward({
+      upstream: { pool, bound },
+      method: 'GET',
+      path,
+      headers: upstreamHeaders(visitor.request, handshake),
+      body: null,
+      limits,
+      session: entry,
+      response: visitor.response,
+      filter: (status, headers) =>
+        handshake.discards(status, headers) ? undefined : clientHeaders(headers, handshake),
+      onUpgrade(headers, upstream) {
+        const rejection = rejectionOf(headers, entry);
+        if (rejection === undefined) open(visitor, upstream, clientHeaders(headers, handshake), entry);
+        else upstream.destroy();
+        return rejection;
       },
-      visitor.response,
-      (status, headers) => (handshake.discards(status, headers) ? undefined : clientHeaders(headers, handshake)),
-    );
+    });
   }
 
   function upstreamHeaders(request: IncomingMessage, { host, entry, tokenPrefix }: Handshake): string[] {
