@@ -1,23 +1,24 @@
 /**
- * The one header policy, for both directions, for HTTP and for WebSocket upgrades. What describes a connection stays on
- * it (RFC 9110 7.6.1); what the client says about who it is or where it came from is its own word and never passes.
+ * The one header policy, for both directions, for HTTP and for WebSocket upgrades. Headers that describe a connection
+ * stay on it (RFC 9110 7.6.1). Headers in which a client states its own identity or origin never pass.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { isOwnCookie, type CookieNames } from '../session/cookies.ts';
+import { isCachingHeader, pushPrivateCaching } from './caching-headers.ts';
 
-/** About one connection: never forwarded in either direction. */
+/** Headers about one connection: not forwarded in either direction. */
 const hopByHop = words(`
   connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer
   transfer-encoding upgrade http2-settings proxy-status
 `);
 
-/** Set afresh by us or by the HTTP client, or no business of the API. */
+/** Set anew by Sallyport or by undici, or not meant for the API. */
 const setByProxy = words(`
   host content-length expect authorization cookie cookie2 x-csrf
 `);
 
-/** Names by which servers and frameworks take a proxy's word for who is calling, from where, and what for. */
-const identity = words(`
+/** In these, servers and frameworks trust a proxy about the caller's identity, address and request. */
+const identityHeaders = words(`
   forwarded via x-real-ip x-client-ip x-cluster-client-ip true-client-ip cf-connecting-ip
   fastly-client-ip client-ip x-original-url x-rewrite-url x-original-uri x-original-host x-host
   x-http-method x-http-method-override x-method-override remote-user x-remote-user x-user x-user-id
@@ -29,41 +30,46 @@ const identityPrefixes = words(`
   secure-session- sec-session- sec-secure-session-
 `);
 
-/** Said for a whole origin, which is ours and not the API's: its transport, storage, reporting, workers, client hints. */
-const aboutTheOrigin = words(`
+/** About the whole origin, which isn't the API's: its transport, storage, reporting, workers, client hints. */
+const originHeaders = words(`
   strict-transport-security public-key-pins public-key-pins-report-only expect-ct alt-svc clear-site-data
   nel report-to reporting-endpoints origin-agent-cluster accept-ch accept-ch-lifetime critical-ch service-worker-allowed
   set-login idp-signin-status use-as-dictionary supports-loading-mode activate-storage-access speculation-rules
   shared-storage-write observe-browsing-topics
 `);
 
-/** Orders to a server in front of us, to send a file or another address of its own in place of the answer. */
-const toServersInFront = words(`
+/** Commands for a server in front of Sallyport, to send a file or another of its addresses instead of the response. */
+const frontServerCommands = words(`
   x-accel-redirect x-sendfile x-litespeed-location x-reproxy-url
 `);
 
-/** Grants to other origins; we grant none. */
-const grants = words('timing-allow-origin x-permitted-cross-domain-policies');
+/** Grants to other origins; Sallyport makes none. */
+const crossOriginGrants = words('timing-allow-origin x-permitted-cross-domain-policies');
 
-const requestDropped = new Set([...hopByHop, ...setByProxy, ...identity]);
-const responseDropped = new Set([...hopByHop, ...aboutTheOrigin, ...toServersInFront, ...grants]);
+const requestDropped = new Set([...hopByHop, ...setByProxy, ...identityHeaders]);
+const responseDropped = new Set([...hopByHop, ...originHeaders, ...frontServerCommands, ...crossOriginGrants]);
 
-/** Verdicts by name as spelled; bounded, for clients choose the names. Saves a lower-casing per header and call. */
-const verdicts = new Map<string, boolean>();
-const maximumVerdicts = 2000;
-const maximumKeptName = 64;
+/**
+ * Decisions by name as spelled, which saves lower-casing each header of each call. Bounded, because clients choose the
+ * names.
+ */
+const forwardingDecisions = new Map<string, boolean>();
+const maximumDecisions = 2000;
+const maximumCachedName = 64;
 
 function passesUpstream(name: string): boolean {
-  const known = verdicts.get(name);
-  if (known !== undefined) return known;
-  // Some servers read "_" as "-" (CGI variables), so X_Forwarded_For would be taken for X-Forwarded-For.
+  const cached = forwardingDecisions.get(name);
+  if (cached !== undefined) return cached;
+  // Some servers read "_" as "-" (CGI variables) and would treat X_Forwarded_For as X-Forwarded-For.
   const folded = name.toLowerCase().replaceAll('_', '-');
-  const verdict = !requestDropped.has(folded) && !identityPrefixes.some((prefix) => folded.startsWith(prefix));
-  if (verdicts.size < maximumVerdicts && name.length <= maximumKeptName) verdicts.set(name, verdict);
-  return verdict;
+  const passes = !requestDropped.has(folded) && !identityPrefixes.some((prefix) => folded.startsWith(prefix));
+  if (forwardingDecisions.size < maximumDecisions && name.length <= maximumCachedName) {
+    forwardingDecisions.set(name, passes);
+  }
+  return passes;
 }
 
-/** What is said to the upstream in our own name. */
+/** The headers that Sallyport sets on a request to an upstream. */
 export interface OwnHeaders {
   readonly host: string;
   readonly forwardedFor: string;
@@ -73,9 +79,15 @@ export interface OwnHeaders {
   readonly authorization: string | undefined;
 }
 
+/** The parts of {@link OwnHeaders} that follow from the app's public origin. */
+export function forwardedOrigin(origin: string): Pick<OwnHeaders, 'forwardedHost' | 'forwardedProto'> {
+  const { host, protocol } = new URL(origin);
+  return { forwardedHost: host, forwardedProto: protocol.slice(0, -1) };
+}
+
 /**
  * The headers of the upstream request, as a flat list of names and values.
- * @param raw the client's headers as they came: a flat list
+ * @param raw the client's headers, unchanged: a flat list
  */
 export function requestHeaders(raw: readonly string[], connection: string | undefined, own: OwnHeaders): string[] {
   const nominated = nominatedBy(connection);
@@ -91,14 +103,14 @@ export function requestHeaders(raw: readonly string[], connection: string | unde
   return headers;
 }
 
-/** What of the upstream's response headers must not pass, beyond what never does. */
+/** Which response headers are dropped or changed, besides those that never pass. */
 export interface ResponsePolicy {
   readonly names: CookieNames;
-  /** The answer is for one person: caches on the way see no `Authorization` and must be told. */
+  /** The response is for one person. Caches on the way see no `Authorization`, so the response must say it. */
   readonly authenticated: boolean;
 }
 
-/** The headers of the response to the client, as a flat list; `cookies` are our own `Set-Cookie` lines. */
+/** The headers of the response to the client, as a flat list; `cookies` are Sallyport's `Set-Cookie` lines. */
 export function responseHeaders(
   headers: IncomingHttpHeaders,
   policy: ResponsePolicy,
@@ -111,7 +123,7 @@ export function responseHeaders(
     if (!isForwardable(name) || nominated?.has(name) === true) continue;
     const value = headers[name];
     if (value === undefined) continue;
-    if (policy.authenticated && isAboutCaching(name)) {
+    if (policy.authenticated && isCachingHeader(name)) {
       caching ??= new Map();
       caching.set(name, [value].flat());
     } else if (typeof value === 'string') {
@@ -121,11 +133,11 @@ export function responseHeaders(
     }
   }
   for (const cookie of cookies) out.push('set-cookie', cookie);
-  if (policy.authenticated) pushPersonalCaching(out, caching, cookies.length > 0);
+  if (policy.authenticated) pushPrivateCaching(out, caching, cookies.length > 0);
   return out;
 }
 
-/** The headers of an interim response (1xx, RFC 9110 15.2): the same policy, and no cookies, which are the final one's. */
+/** The headers of an interim response (1xx, RFC 9110 15.2): the same policy, but no cookies; the final response has them. */
 export function interimHeaders(headers: IncomingHttpHeaders): string[] {
   const nominated = nominatedBy(headers.connection);
   const out: string[] = [];
@@ -136,7 +148,7 @@ export function interimHeaders(headers: IncomingHttpHeaders): string[] {
   return out;
 }
 
-/** What frames, routes or guards a message comes too late in a trailer (RFC 9110 6.5.1). */
+/** Fields that control framing, routing or authentication must not arrive in a trailer (RFC 9110 6.5.1). */
 const forbiddenTrailers = new Set(
   words(`
     age authorization cache-control content-encoding content-length content-range content-type date expires host
@@ -144,20 +156,20 @@ const forbiddenTrailers = new Set(
   `),
 );
 
-/** Which of the field names in a `Trailer` header may come; undefined where none. */
+/** The field names of a `Trailer` header that are forwarded; undefined if there are none. */
 export function announcedTrailers(trailer: string): string | undefined {
   const names = trailer.split(',').map((name) => name.trim());
-  const kept = names.filter((name) => isAllowedTrailer(name.toLowerCase()));
-  return kept.length === 0 ? undefined : kept.join(', ');
+  const allowed = names.filter((name) => isAllowedTrailer(name.toLowerCase()));
+  return allowed.length === 0 ? undefined : allowed.join(', ');
 }
 
-/** The trailer fields that pass, as the client's response takes them. */
+/** The trailer fields that are forwarded, in the form that `addTrailers` takes. */
 export function trailerFields(trailers: IncomingHttpHeaders): Record<string, string | string[]> {
-  const kept: Record<string, string | string[]> = {};
+  const allowed: Record<string, string | string[]> = {};
   for (const [name, value] of Object.entries(trailers)) {
-    if (value !== undefined && isAllowedTrailer(name)) kept[name] = value;
+    if (value !== undefined && isAllowedTrailer(name)) allowed[name] = value;
   }
-  return kept;
+  return allowed;
 }
 
 function isAllowedTrailer(name: string): boolean {
@@ -165,97 +177,26 @@ function isAllowedTrailer(name: string): boolean {
 }
 
 function isForwardable(name: string): boolean {
-  return !responseDropped.has(name) && !isOfDroppedFamily(name);
+  return !responseDropped.has(name) && !hasDroppedPrefix(name);
 }
 
-/** Families that grow: CORS, and device-bound sessions, which are registered for a whole site. */
-function isOfDroppedFamily(name: string): boolean {
+/** Families that still grow: CORS, and device-bound sessions, which are registered for a whole site. */
+function hasDroppedPrefix(name: string): boolean {
   return name.startsWith('access-control-') || name.startsWith('secure-session-') || name.startsWith('sec-session-');
 }
 
-/** Whether a `Set-Cookie` is for a cookie of the API's own. None sets or clears one of ours. */
+/** Whether a `Set-Cookie` of the API sets or clears a cookie of the API's own, and none of Sallyport's. */
 function isForeignCookie(setCookie: string, names: CookieNames): boolean {
-  // A nameless cookie is sent as its value alone, which then reads as a pair.
+  // A nameless cookie counts, because browsers send its value alone, which then reads as a pair.
   const [name = ''] = setCookie.replace(/^[\s=]+/, '').split(/[=;]/, 1);
   return !isOwnCookie(name.trim(), names);
 }
 
-/** `Cache-Control`, its targeted forms (RFC 9213), what CDNs take for it, and what chooses among stored answers. */
-function isAboutCaching(name: string): boolean {
-  return name === 'vary' || name.endsWith('cache-control') || toSharedCaches.has(name);
-}
-
-/** These speak to shared caches alone, and can't say `private`. */
-const toSharedCaches = new Set(['surrogate-control', 'x-accel-expires', 'edge-control']);
-
-type CachingHeaders = ReadonlyMap<string, readonly string[]>;
-
-/**
- * A shared cache keeps no answer to a request with `Authorization` unless the API says that it may (RFC 9111 3.5), and
- * `Vary: Authorization` keeps people's answers apart. On this side there is a cookie instead: both must be said anew.
- * @param setsCookies whether the answer sets the session cookie: then nobody keeps it, whatever the API says
- */
-function pushPersonalCaching(out: string[], caching: CachingHeaders | undefined, setsCookies: boolean): void {
-  const cacheControl = caching?.get('cache-control');
-  if (cacheControl === undefined || setsCookies) out.push('cache-control', 'no-store');
-  if (caching === undefined) return;
-  pushVary(out, caching.get('vary') ?? []);
-  if (setsCookies) return;
-  const directives = cacheControl === undefined ? undefined : directivesOf(cacheControl);
-  const isPublic = directives?.has('public') === true || directives?.has('s-maxage') === true;
-  for (const [name, values] of caching) {
-    if (name.endsWith('cache-control')) pushEach(out, name, withPrivate(values));
-    else if (name !== 'vary' && isPublic) pushEach(out, name, values);
-  }
-}
-
-function pushEach(out: string[], name: string, values: readonly string[]): void {
-  for (const value of values) out.push(name, value);
-}
-
-/** @returns the values, with `private` where they don't say more themselves */
-function withPrivate(values: readonly string[]): readonly string[] {
-  const directives = directivesOf(values);
-  if (isShareable(directives) || directives.has('private') || directives.has('no-store')) return values;
-  // In front: a quotation mark that the API left open would swallow it at the end. Of a directive that stands twice some
-  // caches take the last (RFC 9111 4.2.1): what is private in part is so as a whole.
-  const kept = values.map((value) => value.replace(qualifiedPrivate, '').replace(/^[\s,]+/, ''));
-  const [first = '', ...rest] = kept.filter((value, index) => index === 0 || value !== '');
-  return [first === '' ? 'private' : `private, ${first}`, ...rest];
-}
-
-const qualifiedPrivate = /(?<=^|,)\s*private\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^,]*)/gi;
-
-function isShareable(directives: ReadonlySet<string>): boolean {
-  return directives.has('public') || directives.has('s-maxage') || directives.has('must-revalidate');
-}
-
-/**
- * Directive names in lower case. `private="field"` is about that field alone (RFC 9111 5.2.2.7), and `public=?0` says no
- * (RFC 9213 2.1): what takes no argument doesn't count with one.
- */
-function directivesOf(values: readonly string[]): Set<string> {
-  const found = new Set<string>();
-  const members = values.join(', ').match(/(?:[^,"]|"(?:[^"\\]|\\.)*"|")+/g) ?? [];
-  for (const member of members) {
-    const [, name = '', argument] = /^\s*([^\s=]+)\s*(=.*)?$/s.exec(member) ?? [];
-    if (argument === undefined || name.toLowerCase() === 's-maxage') found.add(name.toLowerCase());
-  }
-  return found;
-}
-
-function pushVary(out: string[], values: readonly string[]): void {
-  const members = values.flatMap((value) => value.split(',')).map((member) => member.trim());
-  const others = members.filter((member) => member !== '' && !/^(?:authorization|cookie)$/i.test(member));
-  if (!members.some((member) => member.toLowerCase() === 'authorization')) pushEach(out, 'vary', values);
-  else out.push('vary', [...others, 'Cookie'].join(', '));
-}
-
-/** The headers that Connection headers name (RFC 9110 7.6.1); undefined in the usual cases of none. */
+/** The headers that a Connection header names (RFC 9110 7.6.1); undefined in the usual cases, which name none. */
 function nominatedBy(connection: string | readonly string[] | undefined): ReadonlySet<string> | undefined {
   if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined;
   return new Set(
-    // undici makes a list of a header that stands more than once, whatever the type says.
+    // undici turns a repeated header into a list, which its types don't say.
     String(connection)
       .toLowerCase()
       .split(',')
