@@ -15,7 +15,8 @@ export interface BodyLimits {
   readonly replayBytes: number;
 }
 
-const none: RequestBody = { content: null, length: undefined, replayable: true };
+/** The body of a call that has none. */
+export const noBody: RequestBody = { content: null, length: undefined, replayable: true };
 
 /** Whether a body follows (RFC 9112 6.3). */
 export function hasBody({ headers }: IncomingMessage): boolean {
@@ -33,7 +34,7 @@ export function readBody(
   response: ServerResponse,
   limits: BodyLimits,
 ): RequestBody | Promise<RequestBody | undefined> {
-  if (!hasBody(request)) return none;
+  if (!hasBody(request)) return noBody;
   requireChunkedFraming(request);
   const declared = request.headers['content-length'];
   const length = declared === undefined ? undefined : Number(declared);

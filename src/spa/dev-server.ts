@@ -1,11 +1,14 @@
-/** The SPA's dev server behind Sallyport: everything that is neither ours nor an API's passes, without cookies or token. */
+/**
+ * The SPA's dev server behind Sallyport: every request that is neither Sallyport's nor an API's passes to it, without
+ * cookies or token.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Config } from '../config/config.ts';
 import { BffError } from '../http/errors.ts';
 import type { Connection, ConnectionPools } from '../upstream/connection-pool.ts';
 import { cookieNames } from '../session/cookies.ts';
 import { forward } from '../proxy/forward.ts';
-import { requestHeaders, responseHeaders } from '../proxy/headers.ts';
+import { forwardedOrigin, requestHeaders, responseHeaders } from '../proxy/headers.ts';
 import { streamBody } from '../proxy/request-body.ts';
 import type { SessionBoundList } from '../proxy/session-bound.ts';
 import type { UpstreamLimits } from '../proxy/upstream-errors.ts';
@@ -30,36 +33,33 @@ export function createDevServerProxy(
 ) {
   const pool = pools.poolOf(connectionTo(target));
   const upstream = { pool, bound };
-  const origin = new URL(config.origin);
+  const forwarded = forwardedOrigin(config.origin);
   const policy = { names: cookieNames(config.secure), authenticated: false };
 
-  /** @throws {BffError} when the dev server can't be reached; nothing was sent then */
+  /** @throws {BffError} if the dev server can't be reached; nothing has been sent then */
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    // The dev server sees its own address as Host, and so can't tell a foreign page that rebound its name to this
-    // machine's address (DNS rebinding) from the app.
-    if (request.headers.host !== origin.host) {
+    // The dev server gets its own address as Host, and so can't tell the app from a foreign page whose name resolves to
+    // this machine's address (DNS rebinding).
+    if (request.headers.host !== forwarded.forwardedHost) {
       throw new BffError('request_invalid', `The dev server's files are served as ${config.origin} only.`);
     }
-    const headers = requestHeaders(request.rawHeaders, request.headers.connection, {
-      host: target.host,
-      forwardedFor: request.socket.remoteAddress ?? '',
-      forwardedHost: origin.host,
-      forwardedProto: origin.protocol.slice(0, -1),
-      authorization: undefined,
-    });
-    const { method = 'GET', url = '/' } = request;
     const body = streamBody(request);
     try {
       await forward({
         upstream,
-        method,
-        path: url,
-        headers,
+        method: request.method ?? 'GET',
+        path: request.url ?? '/',
+        headers: requestHeaders(request.rawHeaders, request.headers.connection, {
+          host: target.host,
+          forwardedFor: request.socket.remoteAddress ?? '',
+          ...forwarded,
+          authorization: undefined,
+        }),
         body,
         limits: devServerLimits,
         session: undefined,
         response,
-        filter: (_, answered) => responseHeaders(answered, policy, []),
+        filter: (_, headers) => responseHeaders(headers, policy, []),
       });
     } catch (error) {
       body?.destroy();
