@@ -1,7 +1,7 @@
 /**
- * How many calls are under way at each API (`maxConcurrent`). A slot is taken when a call goes to the API, and given back
- * when the API is done with it: a client that is slow to send a small body, or a token that is being refreshed, costs
- * the API nothing.
+ * Limits the calls in flight on a route (`maxConcurrent`), for signed-in callers only, so that anonymous requests cannot
+ * exhaust it. A call holds a slot from its start at the API to its end there: a client that sends a small body slowly, or
+ * a token that is being refreshed, costs the API nothing.
  */
 import type { ApiRoute } from '../config/config.ts';
 import { BffError } from '../http/errors.ts';
@@ -12,8 +12,8 @@ export function createCallSlots() {
   const inFlight = new Map<ApiRoute, number>();
 
   /**
-   * Takes a slot.
-   * @returns gives it back; to be called once
+   * Acquires a slot.
+   * @returns releases it; to be called once
    * @throws {BffError} `too_many_requests`
    */
   function acquire(route: ApiRoute): () => void {

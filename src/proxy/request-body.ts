@@ -1,11 +1,14 @@
-/** A request's body on its way upstream: kept whole while it is small, so that the call can be replayed, else streamed. */
+/**
+ * A request's body on its way upstream: buffered while it is small, so that the call can be replayed, else streamed. Hides
+ * how a body is framed (RFC 9112 6) and where its size is limited.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { BffError } from '../http/errors.ts';
 
 export interface RequestBody {
   readonly content: Buffer | Readable | null;
-  /** The length to declare; undefined for a body of unknown length. */
+  /** For `Content-Length`; undefined for a body of unknown length. */
   readonly length: number | undefined;
   readonly replayable: boolean;
 }
@@ -25,9 +28,9 @@ export function hasBody({ headers }: IncomingMessage): boolean {
 }
 
 /**
- * Trailers of a request are not forwarded: no browser sends any, and undici can't (RFC 9112 7.1.2 allows it).
+ * Drops trailers of a request: no browser sends any, and undici can't (RFC 9112 7.1.2 allows it).
  * @throws {BffError} `body_too_large`, `request_invalid`
- * @returns undefined when the client went away before its body was there
+ * @returns undefined when the client disconnects before its body has arrived
  */
 export function readBody(
   request: IncomingMessage,
@@ -39,25 +42,25 @@ export function readBody(
   const declared = request.headers['content-length'];
   const length = declared === undefined ? undefined : Number(declared);
   if (limits.maxBodyBytes > 0 && (length ?? 0) > limits.maxBodyBytes) {
-    drain(request);
+    readOff(request);
     throw tooLarge(limits);
   }
-  // Only now is the body wanted: who asked first (RFC 9110 10.1.1) and was refused has not sent it.
+  // Not earlier: a client that asked first (RFC 9110 10.1.1) must not send a body whose call is rejected.
   if (request.headers.expect !== undefined) response.writeContinue();
   if (length !== undefined && length > limits.replayBytes) {
     return { content: new StreamedBody(request, limits), length, replayable: false };
   }
-  return collect(request, limits, length);
+  return new BodyBuffer(request, limits, length).body;
 }
 
-/** A body that is streamed in any case; null where none follows. */
+/** A body that is streamed, whatever its size; null if the request has none. */
 export function streamBody(request: IncomingMessage): Readable | null {
   return hasBody(request) ? new StreamedBody(request, { maxBodyBytes: 0 }) : null;
 }
 
 /**
- * Node takes off the chunks alone. A body in any further transfer coding, or chunks from a client of HTTP/1.0, would
- * leave here with other bounds than it came with (RFC 9112 6.1): that is how requests are smuggled.
+ * Node decodes chunks and no other transfer coding. A body in a further coding, or in chunks from a client of HTTP/1.0,
+ * would leave with other bounds than it arrived with (RFC 9112 6.1): that is how requests are smuggled.
  */
 function requireChunkedFraming({ headers, httpVersionMinor }: IncomingMessage): void {
   const coding = headers['transfer-encoding'];
@@ -67,63 +70,84 @@ function requireChunkedFraming({ headers, httpVersionMinor }: IncomingMessage): 
   });
 }
 
-/** For a call that is answered without its body: what is left of it is read and forgotten. */
+/** For a call that is answered without its body: reads off what is left of it. */
 export function discardRest({ content }: RequestBody): void {
   if (content instanceof Readable) content.destroy();
 }
 
-/** A body of unknown length that isn't whole by then is taken for a stream, whose first bytes the API waits for. */
-const patienceMs = 1000;
+/** A body of unknown length that takes longer is treated as a stream, whose first bytes the API waits for. */
+const bufferTimeoutMs = 1000;
 
-/** Reads up to the replay limit; what turns out larger, or to take long, is put back and streamed. */
-function collect(
-  request: IncomingMessage,
-  limits: BodyLimits,
-  length: number | undefined,
-): Promise<RequestBody | undefined> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    const stream = () => {
-      settle();
-      request.pause();
-      if (size > 0) request.unshift(Buffer.concat(chunks));
-      resolve({ content: new StreamedBody(request, limits), length, replayable: false });
-    };
-    const onData = (chunk: Buffer) => {
-      chunks.push(chunk);
-      size += chunk.length;
-      if (limits.maxBodyBytes > 0 && size > limits.maxBodyBytes) {
-        settle();
-        drain(request);
-        reject(tooLarge(limits));
-      } else if (size > limits.replayBytes) stream();
-    };
-    const onEnd = () => {
-      settle();
-      resolve({
-        content: chunks.length === 1 ? (chunks[0] ?? null) : Buffer.concat(chunks),
-        length: size,
-        replayable: true,
-      });
-    };
-    const onGone = () => {
-      settle();
-      resolve(undefined);
-    };
-    const timer = length === undefined ? setTimeout(stream, patienceMs) : undefined;
-    const settle = () => {
-      clearTimeout(timer);
-      request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
-    };
-    request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
-  });
+/** Buffers a body up to the replay limit. A body that turns out larger, or takes long, is put back and streamed. */
+class BodyBuffer {
+  /** Undefined when the client disconnects first. */
+  readonly body: Promise<RequestBody | undefined>;
+  readonly #request: IncomingMessage;
+  readonly #limits: BodyLimits;
+  readonly #length: number | undefined;
+  readonly #resolve: (body: RequestBody | undefined) => void;
+  readonly #reject: (error: BffError) => void;
+  readonly #timer: NodeJS.Timeout | undefined;
+  readonly #chunks: Buffer[] = [];
+  #size = 0;
+
+  constructor(request: IncomingMessage, limits: BodyLimits, length: number | undefined) {
+    const { promise, resolve, reject } = Promise.withResolvers<RequestBody | undefined>();
+    this.body = promise;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#request = request;
+    this.#limits = limits;
+    this.#length = length;
+    this.#timer = length === undefined ? setTimeout(() => this.#stream(), bufferTimeoutMs) : undefined;
+    request.on('data', this.#onData).on('end', this.#onEnd).on('error', this.#onAbort).on('close', this.#onAbort);
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    const { maxBodyBytes, replayBytes } = this.#limits;
+    this.#chunks.push(chunk);
+    this.#size += chunk.length;
+    if (maxBodyBytes > 0 && this.#size > maxBodyBytes) {
+      this.#settle();
+      readOff(this.#request);
+      this.#reject(tooLarge(this.#limits));
+    } else if (this.#size > replayBytes) this.#stream();
+  };
+
+  readonly #onEnd = (): void => {
+    this.#settle();
+    const [first = null] = this.#chunks;
+    const content = this.#chunks.length === 1 ? first : Buffer.concat(this.#chunks);
+    this.#resolve({ content, length: this.#size, replayable: true });
+  };
+
+  readonly #onAbort = (): void => {
+    this.#settle();
+    this.#resolve(undefined);
+  };
+
+  #stream(): void {
+    this.#settle();
+    this.#request.pause();
+    if (this.#size > 0) this.#request.unshift(Buffer.concat(this.#chunks));
+    const content = new StreamedBody(this.#request, this.#limits);
+    this.#resolve({ content, length: this.#length, replayable: false });
+  }
+
+  #settle(): void {
+    clearTimeout(this.#timer);
+    this.#request
+      .off('data', this.#onData)
+      .off('end', this.#onEnd)
+      .off('error', this.#onAbort)
+      .off('close', this.#onAbort);
+  }
 }
 
 /**
- * A body that is streamed. Not the request itself: undici destroys a body whose answer came early, and a destroyed
- * request would hold up the connection on which the client is to read that answer. Counts what comes, for only the end
- * of a body of unknown length would tell that it is too large.
+ * A streamed body. Not the request itself: undici destroys the body when a response arrives early, and a destroyed request
+ * would close the connection on which the client reads that response. Counts bytes, because a body of unknown length
+ * shows its size only at the end.
  */
 class StreamedBody extends Readable {
   readonly #request: IncomingMessage;
@@ -133,8 +157,8 @@ class StreamedBody extends Readable {
   constructor(request: IncomingMessage, { maxBodyBytes }: Pick<BodyLimits, 'maxBodyBytes'>) {
     super();
     this.#request = request;
-    // The upstream takes the body only after the token was refreshed. A client that leaves before destroys it while
-    // nobody else listens, and an 'error' without a listener ends the process.
+    // The upstream reads the body only after the token is refreshed. A client that disconnects earlier destroys it
+    // while nothing else listens, and an 'error' without a listener ends the process.
     this.on('error', () => undefined);
     this.#onData = (chunk) => {
       this.#size += chunk.length;
@@ -144,7 +168,7 @@ class StreamedBody extends Readable {
     request.on('data', this.#onData).pause();
     request.once('end', () => this.push(null));
     request.once('error', (error) => this.destroy(error));
-    // A close without an end or an error: Node reports an abort so where nobody read the request.
+    // A close without an end or an error is how Node reports an abort of a request that nobody reads.
     request.once('close', () => request.complete || this.destroy(new Error('aborted')));
   }
 
@@ -154,22 +178,22 @@ class StreamedBody extends Readable {
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
     this.#request.off('data', this.#onData);
-    if (!this.#request.complete) drain(this.#request);
+    if (!this.#request.complete) readOff(this.#request);
     callback(error);
   }
 }
 
 /** As nginx's `lingering_time`. */
-const drainMs = 30_000;
+const lingerMs = 30_000;
 
 /**
- * Reads the rest of a body that nobody wants any more, for most clients read an answer only when they have sent all;
- * closing the connection at once would take the answer from them. Those with very much to send are cut off.
+ * Reads the rest of a body that is not used. Most clients read a response only after they have sent everything; closing
+ * the connection at once would lose it. A client that sends for longer is cut off.
  */
-function drain(request: IncomingMessage): void {
+function readOff(request: IncomingMessage): void {
   request.resume();
   const { socket } = request;
-  const timer = setTimeout(() => socket.destroy(), drainMs).unref();
+  const timer = setTimeout(() => socket.destroy(), lingerMs).unref();
   request.once('close', () => clearTimeout(timer));
 }
 

@@ -1,32 +1,32 @@
 /**
- * What is under way for a session and lives no longer than it does: calls and WebSockets. When the session ends, by
- * sign-out, a new login, a refused refresh, its lifetime or its idle timeout, they end as well.
+ * Calls and WebSockets in progress, which end with their session: by sign-out, a new login, a rejected refresh, the
+ * session's lifetime or its idle timeout. Hides how the members of a session are found.
  */
 import { BffError } from '../http/errors.ts';
 import type { Events } from '../events.ts';
 import type { SessionEntry, Sessions } from '../session/sessions.ts';
 import { nowSeconds } from '../clock.ts';
 
-/** How soon the end of a session's time reaches what is under way. */
+/** How soon calls and WebSockets end after their session has timed out. */
 const sweepMs = 1000;
 
 /**
- * A member of the list. The links are its own fields: a `Set` of all calls would keep those of the last seconds alive in
- * its outgrown tables (13 % of the time in GC).
+ * A member of the list. The links are its own fields, because a `Set` of all calls keeps finished calls alive in its old
+ * backing tables (13 % of the time in GC).
  */
 export abstract class SessionBound {
   /** @internal */
   next: SessionBound | undefined;
   /** @internal */
   previous: SessionBound | undefined;
-  /** Undefined for what asks for no session. */
+  /** Undefined for a member without a session. */
   session: SessionEntry | undefined;
 
   constructor(session: SessionEntry | undefined) {
     this.session = session;
   }
 
-  /** Whether it ends with the idle timeout, too: a call that waits for its answer is what keeps a session from idling. */
+  /** Whether the idle timeout ends it too: a call that waits for its response keeps the session from being idle. */
   abstract readonly endsWhenIdle: boolean;
   abstract endWithSession(): void;
 }
@@ -35,7 +35,7 @@ export function sessionExpired(): BffError {
   return new BffError('session_expired', 'The session has ended. Sign in again.');
 }
 
-/** Something that is waited for before a call goes to its API, such as the rest of a small upload. */
+/** Work before a call is sent to its API, such as reading the rest of a small upload. */
 class Preparation extends SessionBound {
   readonly endsWhenIdle = false;
   readonly endWithSession: () => void;
@@ -72,7 +72,7 @@ export function createSessionBoundList({ sessions, events }: { readonly sessions
     bound.previous = undefined;
   }
 
-  /** One timer for all; a session's end may be further away than a timer can be set, and may move. */
+  /** One timer for all: a session's end can move, and can be later than the longest timeout of Node. */
   function sweep(): void {
     if (first === undefined) {
       clearInterval(sweeper);
@@ -82,7 +82,7 @@ export function createSessionBoundList({ sessions, events }: { readonly sessions
     const now = nowSeconds();
     endAll((bound) => {
       if (bound.session === undefined) return false;
-      // The cache may have dropped the session and opened it anew for a later call.
+      // The cache may have evicted the session's entry, and a later call may have created a new one.
       bound.session = sessions.newest(bound.session);
       return isOver(bound.session, now, bound.endsWhenIdle);
     });
@@ -93,10 +93,10 @@ export function createSessionBoundList({ sessions, events }: { readonly sessions
     return session.ended || now >= (whenIdle ? Math.min(end, sessions.idleEndsAt(session) ?? Infinity) : end);
   }
 
-  /** The list changes while its members end. */
-  function endAll(isMeant: (bound: SessionBound) => boolean): void {
+  /** Collects before it ends any, because the list changes while its members end. */
+  function endAll(matches: (bound: SessionBound) => boolean): void {
     const ending: SessionBound[] = [];
-    for (let bound = first; bound !== undefined; bound = bound.next) if (isMeant(bound)) ending.push(bound);
+    for (let bound = first; bound !== undefined; bound = bound.next) if (matches(bound)) ending.push(bound);
     for (const bound of ending) bound.endWithSession();
   }
 

@@ -1,4 +1,4 @@
-/** As much of WebSocket framing (RFC 6455 5.2) as it takes to put a Close frame into somebody else's stream. */
+/** As much of WebSocket framing (RFC 6455 5.2) as it takes to insert a Close frame into a stream of others' frames. */
 import { randomBytes } from 'node:crypto';
 
 const closeOpcode = 0x8;
@@ -8,17 +8,17 @@ const closeOpcode = 0x8;
  * extensions don't matter.
  */
 export class FrameTracker {
-  /** A Close frame went by: none may follow it. */
+  /** A Close frame has passed: no frame may follow it (RFC 6455 5.5.1). */
   closed = false;
-  /** Bytes of the current frame's header that went by. */
+  /** Bytes of the current frame's header that have passed. */
   #position = 0;
-  /** Length of the header; known in full after its second byte, as is where its extended payload length ends. */
+  /** Length of the header, and where its extended payload length ends; the second byte determines both. */
   #headerLength = 2;
   #lengthEnd = 2;
-  /** After the header: bytes of the payload still to come. */
+  /** After the header: bytes of the payload that have not passed yet. */
   #payload = 0;
 
-  /** Whether the stream stands between two frames, where one of our own may be put in. */
+  /** Whether the stream is between two frames, where a frame may be inserted. */
   get isBetweenFrames(): boolean {
     return this.#position === 0;
   }
@@ -30,8 +30,8 @@ export class FrameTracker {
   }
 
   /**
-   * Follows the chunk from `start` to the end of the frame that stands there, or begins there.
-   * @returns where the next frame begins, at most the chunk's length; {@link isBetweenFrames} tells whether it was reached
+   * Follows the chunk from `start` to the end of the frame that begins or continues there.
+   * @returns where the next frame begins, at most the chunk's length; {@link isBetweenFrames} is true if it was reached
    */
   passFrame(chunk: Uint8Array, start: number): number {
     let at = start;

@@ -1,14 +1,14 @@
 /**
- * The WebSockets that are open. One lives no longer than its session: when that ends, both sides get a Close frame.
- * Opening a socket counts against the idle timeout as a call does; frames don't, for an app's heartbeats would keep the
- * session of an abandoned tab alive for ever.
+ * The WebSockets that are open. When a session ends, both sides of its WebSockets get a Close frame (RFC 6455 5.5.1).
+ * Opening a socket restarts the idle timeout as a call does; frames don't, because an app's heartbeats would keep the
+ * session of an abandoned tab from ever ending.
  */
 import type { Duplex } from 'node:stream';
 import type { SessionEntry } from '../../session/sessions.ts';
 import { SessionBound, type SessionBoundList } from '../session-bound.ts';
 import { Tunnel, type CloseReason } from './tunnel.ts';
 
-/** A code of the app's own range (RFC 6455 7.4.2), for an API may close with 1008 too: this one says 'sign in again'. */
+/** From the private range (RFC 6455 7.4.2), because an API may close with 1008 too: this code means 'sign in again'. */
 const sessionEnded: CloseReason = { code: 4401, reason: 'session ended' };
 const goingAway: CloseReason = { code: 1001, reason: 'server is stopping' };
 
@@ -46,12 +46,12 @@ export function createOpenSockets(bound: SessionBoundList) {
 
   return {
     add,
-    /** Tells all sockets, and those still to come, that the server is going away. */
+    /** Closes all sockets, also later ones, with the reason that the server is going away. */
     drain: () => {
       stopping = true;
       for (const { tunnel } of open) tunnel.close(goingAway);
     },
-    /** Cuts what is still open. */
+    /** Destroys the connections that are still open. */
     destroy: () => {
       for (const { tunnel } of open) tunnel.destroy();
     },

@@ -1,6 +1,7 @@
 /**
- * The access token as a WebSocket sub-protocol, for APIs that read it from `Sec-WebSocket-Protocol` since browsers can
- * set no other header there. Here it goes upstream only, and the browser never hears of it.
+ * The access token as a WebSocket sub-protocol (RFC 6455 1.9), for APIs that read it from `Sec-WebSocket-Protocol`,
+ * because browsers can set no other header of an upgrade request. Sallyport sends it upstream only; the browser never
+ * sees it.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 
@@ -11,20 +12,20 @@ const header = 'sec-websocket-protocol';
  * @param headers flat list of names and values
  */
 export function withTokenProtocol(headers: readonly string[], prefix: string, token: string): string[] {
-  const kept: string[] = [];
+  const others: string[] = [];
   const offered: string[] = [];
   for (let index = 0; index < headers.length; index += 2) {
     const [name, value] = [headers[index] as string, headers[index + 1] as string];
     if (name.toLowerCase() === header) offered.push(...value.split(',').map((protocol) => protocol.trim()));
-    else kept.push(name, value);
+    else others.push(name, value);
   }
-  // What a client offers in this form is its own word about who it is, as an `Authorization` of its own would be.
-  const believed = offered.filter((protocol) => !carriesToken(protocol, prefix));
-  kept.push(header, [...believed, prefix + encode(prefix, token)].join(', '));
-  return kept;
+  // A client's own token in this form is dropped, as its own `Authorization` header is.
+  const accepted = offered.filter((protocol) => !carriesToken(protocol, prefix));
+  others.push(header, [...accepted, prefix + encode(prefix, token)].join(', '));
+  return others;
 }
 
-/** The answer's headers without a protocol that carries the token. */
+/** The response's headers without a protocol that carries the token. */
 export function withoutTokenProtocol(headers: IncomingHttpHeaders, prefix: string): IncomingHttpHeaders {
   const selected = headers[header];
   return selected !== undefined && carriesToken(selected, prefix) ? { ...headers, [header]: undefined } : headers;
@@ -34,7 +35,7 @@ function carriesToken(protocol: string, prefix: string): boolean {
   return protocol.toLowerCase().startsWith(prefix.toLowerCase());
 }
 
-/** Kubernetes' form, `base64url.bearer.authorization.k8s.io.<token>`, says by itself how the token is to be written. */
+/** Kubernetes' prefix, `base64url.bearer.authorization.k8s.io.<token>`, names the encoding of the token. */
 function encode(prefix: string, token: string): string {
   return prefix.startsWith('base64url.') ? Buffer.from(token).toString('base64url') : token;
 }

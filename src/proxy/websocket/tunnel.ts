@@ -1,14 +1,15 @@
 /**
- * A client's and an upstream's connection joined: bytes pass both ways as they are, with back-pressure, and each side's
- * end reaches the other while the other direction goes on. Can say goodbye to both sides in WebSocket's own words.
+ * Joins a client's and an upstream's connection: bytes pass in both directions unchanged, with back-pressure. The end of
+ * one direction reaches the other side while the other direction goes on. Can close both sides with a Close frame
+ * (RFC 6455 5.5.1).
  */
 import type { Duplex } from 'node:stream';
 import { closeFrame, FrameTracker } from './frames.ts';
 
-/** How long one direction may be silent when the other has ended: nobody speaks WebSocket over half a connection. */
+/** How long one direction may be silent after the other has ended: WebSocket needs both directions. */
 const halfOpenMs = 60_000;
-/** How long a side may take to hang up when it was told to. */
-const goodbyeMs = 5000;
+/** How long a side may take to close after a Close frame. */
+const closeTimeoutMs = 5000;
 
 /** Why a tunnel is closed; for the meaning of codes see RFC 6455 7.4. */
 export interface CloseReason {
@@ -22,9 +23,9 @@ export class Tunnel {
   readonly #upstream: Duplex;
   readonly #fromClient = new FrameTracker();
   readonly #fromUpstream = new FrameTracker();
-  #goodbye: CloseReason | undefined;
-  #sidesLeft = 2;
-  /** Runs from the first end on; ends what is left. */
+  #closeReason: CloseReason | undefined;
+  #openSides = 2;
+  /** Runs from the first end on, and destroys what is still open. */
   #timer: NodeJS.Timeout | undefined;
 
   /**
@@ -34,20 +35,20 @@ export class Tunnel {
   constructor(client: Duplex, upstream: Duplex, onClosed: () => void) {
     this.#client = client;
     this.#upstream = upstream;
-    client.on('data', (chunk: Buffer) => this.#passUp(chunk));
-    upstream.on('data', (chunk: Buffer) => this.#passDown(chunk));
-    this.#attend(client, upstream, onClosed);
-    this.#attend(upstream, client, onClosed);
+    client.on('data', (chunk: Buffer) => this.#toUpstream(chunk));
+    upstream.on('data', (chunk: Buffer) => this.#toClient(chunk));
+    this.#watch(client, upstream, onClosed);
+    this.#watch(upstream, client, onClosed);
   }
 
-  /** Sends a Close frame to both sides and hangs up. Nothing more of the client reaches the upstream. */
-  close(goodbye: CloseReason): void {
-    if (this.#goodbye !== undefined) return;
-    this.#goodbye = goodbye;
-    sendCloseFrame(this.#upstream, this.#fromClient, closeFrame(goodbye.code, goodbye.reason, true));
+  /** Sends a Close frame to both sides and closes them. Nothing more of the client reaches the upstream. */
+  close(reason: CloseReason): void {
+    if (this.#closeReason !== undefined) return;
+    this.#closeReason = reason;
+    sendCloseFrame(this.#upstream, this.#fromClient, closeFrame(reason.code, reason.reason, true));
     this.#upstream.end();
-    if (this.#fromUpstream.isBetweenFrames) this.#dismissClient(goodbye);
-    this.#hurry();
+    if (this.#fromUpstream.isBetweenFrames) this.#closeClient(reason);
+    this.#startCloseTimeout();
     this.#client.resume();
   }
 
@@ -57,61 +58,62 @@ export class Tunnel {
     this.#upstream.destroy();
   }
 
-  #passUp(chunk: Buffer): void {
+  #toUpstream(chunk: Buffer): void {
     if (!this.#upstream.writable) return;
     this.#fromClient.pass(chunk);
     this.#timer?.refresh();
     if (!this.#upstream.write(chunk)) this.#client.pause();
   }
 
-  #passDown(chunk: Buffer): void {
+  #toClient(chunk: Buffer): void {
     if (!this.#client.writable) return;
-    if (this.#goodbye === undefined) {
+    if (this.#closeReason === undefined) {
       this.#timer?.refresh();
       this.#fromUpstream.pass(chunk);
       if (!this.#client.write(chunk)) this.#upstream.pause();
       return;
     }
-    // The frame that was under way is brought to its end, for a Close frame inside it would be taken for its content.
+    // Forward the current frame to its end before sending a Close frame; inside it, the Close frame would be read as
+    // payload.
     const end = this.#fromUpstream.passFrame(chunk, 0);
     if (!this.#client.write(chunk.subarray(0, end))) this.#upstream.pause();
-    if (this.#fromUpstream.isBetweenFrames) this.#dismissClient(this.#goodbye);
+    if (this.#fromUpstream.isBetweenFrames) this.#closeClient(this.#closeReason);
   }
 
-  #dismissClient({ code, reason }: CloseReason): void {
+  #closeClient({ code, reason }: CloseReason): void {
     sendCloseFrame(this.#client, this.#fromUpstream, closeFrame(code, reason, false));
     this.#client.end();
     this.#upstream.resume();
   }
 
-  #attend(side: Duplex, other: Duplex, onClosed: () => void): void {
+  #watch(side: Duplex, other: Duplex, onClosed: () => void): void {
     side.on('drain', () => other.resume());
     side.on('end', () => {
       other.end();
       this.#timer ??= setTimeout(() => this.destroy(), halfOpenMs).unref();
     });
-    // What broke shows in `close`, which follows, and is nobody's fault here.
+    // `close` follows and is handled; a broken connection is no error of Sallyport's.
     side.on('error', () => side.destroy());
     side.on('close', () => {
-      if (--this.#sidesLeft === 0) {
+      if (--this.#openSides === 0) {
         clearTimeout(this.#timer);
         onClosed();
         return;
       }
-      // What was read before a connection broke is still delivered; what comes now has nowhere to go.
+      // Bytes read before the connection broke are still delivered; bytes that arrive now have no destination.
       other.end();
       other.resume();
-      this.#hurry();
+      this.#startCloseTimeout();
     });
     side.resume();
   }
 
-  #hurry(): void {
+  #startCloseTimeout(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.destroy(), goodbyeMs).unref();
+    this.#timer = setTimeout(() => this.destroy(), closeTimeoutMs).unref();
   }
 }
 
-function sendCloseFrame(side: Duplex, before: FrameTracker, frame: Buffer): void {
-  if (side.writable && before.isBetweenFrames && !before.closed) side.write(frame);
+function sendCloseFrame(side: Duplex, sent: FrameTracker, frame: Buffer): void {
+  if (side.writable && sent.isBetweenFrames && !sent.closed) side.write(frame);
 }
