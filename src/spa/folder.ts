@@ -1,27 +1,35 @@
 /**
  * Serves the single-page app's built files: one folder, read only, with validators, ranges, precompressed variants
- * and the history fallback to index.html (RFC 9110, RFC 9111). It hides the file system: nothing outside the folder
- * and nothing hidden in it is ever opened for an answer.
+ * and the history fallback to index.html (RFC 9110, RFC 9111). Hides how a path of a request finds its file.
  *
- * Nothing about a file is remembered between requests but the hashes of a document's inline scripts, under the file's
- * own ETag: a redeploy is seen by the next request, also one that switches the folder when the folder is a link.
+ * Nothing about a file is cached between requests except the hashes of a document's inline scripts, under the file's
+ * own ETag: the next request sees a redeploy, also one that switches the folder when the folder is a link.
  */
-
-import { hash } from 'node:crypto';
-import { constants, existsSync, lstatSync, statSync } from 'node:fs';
-import type { BigIntStats } from 'node:fs';
-import { lstat, open, readlink, realpath } from 'node:fs/promises';
-import type { FileHandle } from 'node:fs/promises';
-import { isAbsolute, join, relative, resolve, sep } from 'node:path';
+import { lstatSync, statSync } from 'node:fs';
+import { lstat, realpath, type FileHandle } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { parseAccept } from 'hono/utils/accept';
 import { COMPRESSIBLE_CONTENT_TYPE_REGEX } from 'hono/utils/compress';
 import { getMimeType } from 'hono/utils/mime';
 import { LRUCache } from 'lru-cache';
 import { BffError } from '../http/errors.ts';
-import { answer, preferredCoding, isDocument, mediaType } from './representation.ts';
-import type { ByteRange, Representation, StoredFile } from './representation.ts';
-import { inlineHashes, securityHeaders } from './security-headers.ts';
-import type { HeaderOverrides } from './security-headers.ts';
+import {
+  nameOf,
+  openFile,
+  undefinedIfMissing,
+  type OpenFile,
+  type Visibility,
+  type VisibleFolder,
+} from './open-file.ts';
+import {
+  evaluateRequest,
+  isDocument,
+  mediaType,
+  preferredCoding,
+  type ByteRange,
+  type Representation,
+} from './representation.ts';
+import { inlineHashes, securityHeaders, type HeaderOverrides } from './security-headers.ts';
 
 export interface SpaFolderOptions {
   /** The folder of built files; it must hold an index.html. May itself be a link that deployments switch. */
@@ -30,7 +38,7 @@ export interface SpaFolderOptions {
   readonly origin: string;
   /** Replaces (string), adds (string) or removes (`false`) response headers, the security headers among them. */
   readonly headers?: HeaderOverrides | undefined;
-  /** Serve `*.map` files. Default `false`: a source map hands out the app's source code. */
+  /** Serve `*.map` files. Default `false`: a source map contains the app's source code. */
   readonly sourceMaps?: boolean | undefined;
   /**
    * Follow symbolic links whose target stays in the folder and isn't hidden, as a mounted Kubernetes ConfigMap needs.
@@ -43,40 +51,39 @@ export interface SpaFolderOptions {
 export interface SpaFolder {
   /**
    * Answers GET and HEAD; throws {@link BffError} `route_not_found`, `method_not_allowed` or `request_invalid`.
-   * The answer's body must be read to its end or cancelled, for it holds an open file.
+   * The response's body must be read to its end or cancelled, because it holds an open file.
    */
   readonly fetch: (request: Request) => Promise<Response>;
 }
 
-/** Serves one folder of built files. Throws at once, with reason and remedy, if it or its index.html isn't there. */
+/** Serves one folder of built files. Throws at once, with reason and remedy, if the folder or its index.html is missing. */
 export function createSpaFolder(options: SpaFolderOptions): SpaFolder {
   const folder = resolve(options.folder);
-  const tree: Tree = { sourceMaps: options.sourceMaps ?? false, symlinks: options.symlinks ?? false };
-  checkFolder(folder, tree);
+  const visibility: Visibility = { sourceMaps: options.sourceMaps ?? false, symlinks: options.symlinks ?? false };
+  requireFolder(folder, visibility);
   const assetHeaders = securityHeaders(options);
-  // An override that is no valid header must stop the start, not every answer.
-  void new Headers(Object.fromEntries(assetHeaders));
+  requireValidHeaders(assetHeaders);
   const documentHeaders = new LRUCache<string, HeaderPairs>({ max: 200 });
 
   async function headersFor(file: OpenFile): Promise<HeaderPairs> {
     if (!isDocument(nameOf(file.segments))) return assetHeaders;
-    const known = documentHeaders.get(file.etag);
-    if (known) return known;
+    const cached = documentHeaders.get(file.etag);
+    if (cached !== undefined) return cached;
     const inline = inlineHashes(await file.handle.readFile('utf8'));
     const headers = securityHeaders({ origin: options.origin, headers: options.headers, inline });
     documentHeaders.set(file.etag, headers);
     return headers;
   }
 
-  async function respond(request: Request, root: string, file: OpenFile): Promise<Response> {
+  async function respond(request: Request, visible: VisibleFolder, file: OpenFile): Promise<Response> {
     const unused = new Set([file.handle]);
     try {
       const policy = await headersFor(file);
-      const chosen = await chooseCoding(tree, root, file, request.headers.get('accept-encoding'));
+      const chosen = await chooseCoding(visible, file, request.headers.get('accept-encoding'));
       unused.add(chosen.file.handle);
-      const { status, headers, range } = answer(request, chosen);
+      const { status, headers, range } = evaluateRequest(request, chosen);
       for (const [name, value] of policy) headers.set(name, value);
-      if (request.method === 'HEAD' || !range || range.last < range.first) {
+      if (request.method === 'HEAD' || range === undefined || range.last < range.first) {
         return new Response(null, { status, headers });
       }
       unused.delete(chosen.file.handle);
@@ -94,22 +101,22 @@ export function createSpaFolder(options: SpaFolderOptions): SpaFolder {
     }
     const { pathname, search } = new URL(request.url);
     const segments = decodePath(pathname);
-    const root = await realpath(folder);
+    const visible = { ...visibility, root: await realpath(folder) };
 
-    const file = await openFile(tree, root, segments);
-    if (file) return respond(request, root, file);
+    const file = await openFile(visible, segments);
+    if (file !== undefined) return respond(request, visible, file);
 
-    const nested = await openFile(tree, root, [...segments, indexName]);
-    if (nested) {
+    const nested = await openFile(visible, [...segments, indexName]);
+    if (nested !== undefined) {
       await nested.handle.close();
       return redirectIntoFolder(pathname, search, assetHeaders);
     }
-    if (!isNavigation(request.headers) || !mayBeRoute(segments)) {
+    if (!acceptsDocument(request.headers) || !mayBeRoute(segments)) {
       throw new BffError('route_not_found', 'There is no such file.');
     }
-    const index = await openFile(tree, root, [indexName]);
-    if (!index) throw new Error(`${join(folder, indexName)} has gone: deploy the app's files again`);
-    return respond(request, root, index);
+    const index = await openFile(visible, [indexName]);
+    if (index === undefined) throw new Error(`${join(folder, indexName)} has gone: deploy the app's files again`);
+    return respond(request, visible, index);
   }
 
   return { fetch };
@@ -119,38 +126,32 @@ const indexName = 'index.html';
 
 type HeaderPairs = ReturnType<typeof securityHeaders>;
 
-/** What may be seen of the folder. */
-interface Tree {
-  readonly sourceMaps: boolean;
-  readonly symlinks: boolean;
-}
-
-interface OpenFile extends StoredFile {
-  readonly segments: readonly string[];
-  readonly handle: FileHandle;
-}
-
-function checkFolder(folder: string, tree: Tree): void {
-  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
+function requireFolder(folder: string, { symlinks }: Visibility): void {
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) {
     throw new Error(`spa.folder: ${folder} is not a folder. Build the app first, or correct the path.`);
   }
   const index = join(folder, indexName);
-  const stats = (tree.symlinks ? statSync : lstatSync)(index, { throwIfNoEntry: false });
-  if (!stats?.isFile()) {
+  const stats = (symlinks ? statSync : lstatSync)(index, { throwIfNoEntry: false });
+  if (stats?.isFile() !== true) {
     throw new Error(
-      `spa.folder: ${index} is ${stats ? 'not a regular file' : 'missing'}. ` +
+      `spa.folder: ${index} is ${stats === undefined ? 'missing' : 'not a regular file'}. ` +
         `Build the app first, or name the folder that holds the built ${indexName}.`,
     );
   }
 }
 
-/** Far above any file or route; a longer path is a probe and not worth a look at the disk. */
-const maxPathLength = 4096;
+/** An override that is no valid header must fail the start, not every response. @throws {TypeError} */
+function requireValidHeaders(headers: HeaderPairs): void {
+  void new Headers(Object.fromEntries(headers));
+}
 
-/** The decoded segments of a path; a trailing slash names the folder's index.html. Decodes once, never again. */
+/** Far longer than any file or route; a longer path is a probe, for which the disk is not read. */
+const maximumPathLength = 4096;
+
+/** The segments of a path, decoded once; a trailing slash names the folder's index.html. */
 function decodePath(pathname: string): readonly string[] {
-  if (pathname.length > maxPathLength) {
-    throw new BffError('request_invalid', `The path is longer than ${maxPathLength} characters.`);
+  if (pathname.length > maximumPathLength) {
+    throw new BffError('request_invalid', `The path is longer than ${maximumPathLength} characters.`);
   }
   const segments = pathname.slice(1).split('/').map(decodeSegment);
   return segments.at(-1) === '' ? [...segments.slice(0, -1), indexName] : segments;
@@ -163,7 +164,7 @@ function decodeSegment(raw: string): string {
   } catch (cause) {
     throw new BffError('request_invalid', 'The path is not valid percent-encoded UTF-8.', { cause });
   }
-  // `%00` cuts names short in C, `%5c` separates them on Windows, `..%2f` climbs: no file and no route needs these.
+  // `%00` ends a name in C, `%5c` separates names on Windows, `..%2f` leads to a parent: no file or route needs these.
   const climbs = segment.split('/').some((part) => part === '.' || part === '..');
   if (climbs || /[\p{Cc}\\]/u.test(segment)) {
     throw new BffError('request_invalid', 'The path holds a dot segment, a backslash or a control character.');
@@ -171,133 +172,32 @@ function decodeSegment(raw: string): string {
   return segment;
 }
 
-/** Whether a path may name a file that is meant for the public. */
-function isPublic(tree: Tree, segments: readonly string[]): boolean {
-  return segments.every(isPublicSegment) && (tree.sourceMaps || !/\.map(\.(br|zst|gz))?$/i.test(nameOf(segments)));
-}
-
-function isPublicSegment(segment: string, index: number): boolean {
-  // `.env`, `.git/config`: never. `/.well-known/` is public by definition (RFC 8615).
-  if (segment.startsWith('.')) return index === 0 && segment === '.well-known';
-  // An encoded slash is no separator. `:` (streams, drives), a trailing dot or space are other names on Windows.
-  return segment !== '' && !/[/:]|[. ]$/.test(segment);
-}
-
 /**
- * Whether index.html may stand in for a path that names no file. Not for what is an asset by its extension: a script
- * answered with HTML breaks in ways that are hard to read. Not for `/.well-known/…`, where a 404 is information.
+ * Whether index.html is the response for a path that names no file. Not if its extension is an asset's: a script that
+ * gets HTML fails with errors that are hard to understand. Not below `/.well-known/`, where a 404 is information.
  */
 function mayBeRoute(segments: readonly string[]): boolean {
   const name = nameOf(segments);
   return !segments.some((segment) => segment.startsWith('.')) && (isDocument(name) || getMimeType(name) === undefined);
 }
 
-/** Whether a browser goes to a page, as opposed to a script fetching something for it. */
-function isNavigation(headers: Headers): boolean {
+/**
+ * Whether a browser loads a document, as opposed to a script that fetches something. Wider than `isNavigation` of
+ * http/navigation.ts on purpose: a prefetch or a frame needs the same document, which changes no state. An `Accept` that
+ * excludes HTML by its weight counts here, because for a missing file the alternative is a 404.
+ */
+function acceptsDocument(headers: Headers): boolean {
   const mode = headers.get('sec-fetch-mode');
   if (mode !== null) return mode === 'navigate';
   return parseAccept(headers.get('accept') ?? '').some(({ type, q }) => type.toLowerCase() === 'text/html' && q > 0);
 }
 
-/** Relative to the path itself, so that it works below any mount point and can't lead to another host. */
+/** Relative to the path itself, so that it works below any mount point and leads to no other host. */
 function redirectIntoFolder(pathname: string, search: string, policy: HeaderPairs): Response {
   const headers = new Headers({ 'cache-control': 'no-cache' });
   for (const [name, value] of policy) headers.set(name, value);
   headers.set('location', `./${pathname.slice(pathname.lastIndexOf('/') + 1)}/${search}`);
   return new Response(null, { status: 302, headers });
-}
-
-/**
- * Opens a file of the folder, or gives `undefined` where there is none to see. First opens, then checks what was
- * opened: whatever happens on the disk in between, the bytes sent are those of a file that stood in the folder.
- */
-async function openFile(tree: Tree, root: string, segments: readonly string[]): Promise<OpenFile | undefined> {
-  if (!isPublic(tree, segments)) return undefined;
-  const path = join(root, ...segments);
-  const handle = await undefinedIfMissing(open(path, tree.symlinks ? openFlags : openFlags | constants.O_NOFOLLOW));
-  if (!handle) return undefined;
-
-  let file: OpenFile | undefined;
-  try {
-    const stats = await handle.stat({ bigint: true });
-    if (stats.isFile() && (await isInsideFolder(tree, root, path, { handle, stats }))) {
-      file = describe(segments, handle, stats);
-    }
-  } finally {
-    if (!file) await handle.close();
-  }
-  return file;
-}
-
-/** Non-blocking, so that opening a named pipe doesn't hang until somebody writes to it. */
-const openFlags = constants.O_RDONLY | constants.O_NONBLOCK;
-
-/** Whether the opened file is the one at `path`, reached through no link but those the tree allows. */
-async function isInsideFolder(tree: Tree, root: string, path: string, opened: OpenedHandle): Promise<boolean> {
-  const real = await realPathOf(opened, path);
-  if (real === undefined) return false;
-  // Where links aren't followed, the name asked for must be the file's one real name. That also refuses the other
-  // spellings of it that Windows and macOS accept: another case, short names, alternate streams.
-  return tree.symlinks ? isPublicTarget(tree, relative(root, real)) : real === path;
-}
-
-/**
- * The real path of an opened file. Linux knows it of the open file itself, so that nobody who swaps a folder for a
- * link meanwhile gets another file past the check. Elsewhere the path is resolved again and must lead to the same
- * file, which leaves such a person a narrow gap.
- */
-async function realPathOf({ handle, stats }: OpenedHandle, path: string): Promise<string | undefined> {
-  if (hasProcFs) {
-    const real = await readlink(`/proc/self/fd/${handle.fd}`);
-    // A deployment has put another file in its place since it was opened: this one did stand there.
-    return real.replace(/ \(deleted\)$/, '');
-  }
-  const real = await undefinedIfMissing(realpath(path));
-  const there = real === undefined ? undefined : await undefinedIfMissing(lstat(real, { bigint: true }));
-  return there?.ino === stats.ino && there.dev === stats.dev ? real : undefined;
-}
-
-const hasProcFs = existsSync('/proc/self/fd');
-
-interface OpenedHandle {
-  readonly handle: FileHandle;
-  readonly stats: BigIntStats;
-}
-
-function isPublicTarget(tree: Tree, target: string): boolean {
-  const segments = target.split(sep);
-  if (segments[0] === '..' || isAbsolute(target)) return false;
-  // Kubernetes keeps the files of a ConfigMap in a folder `..2026_11_21_…` beside the links to them.
-  return isPublic(
-    tree,
-    segments.filter((segment) => !segment.startsWith('..')),
-  );
-}
-
-function describe(segments: readonly string[], handle: FileHandle, stats: BigIntStats): OpenFile {
-  // Not from the modification time alone: reproducible builds give every file the same one, and an index.html whose
-  // hashed names changed has the same size. The change time can't be set, so no redeploy goes cookiesUnknown. Hashed, because
-  // the inode is nobody's business.
-  const identity = [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join();
-  return {
-    segments,
-    handle,
-    size: Number(stats.size),
-    modified: new Date(Number(stats.mtimeMs)),
-    etag: `"${hash('sha256', identity, 'base64url').slice(0, 22)}"`,
-  };
-}
-
-const absentCodes: ReadonlySet<unknown> = new Set(['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO']);
-
-/** `undefined` where there is no such file; a file that can't be read is the operator's fault and stays an error. */
-async function undefinedIfMissing<T>(access: Promise<T>): Promise<T | undefined> {
-  try {
-    return await access;
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && absentCodes.has(error.code)) return undefined;
-    throw error;
-  }
 }
 
 /** Streams part of a file and closes it: at the end, on an error, and when the reader cancels. */
@@ -310,7 +210,7 @@ function readRange(handle: FileHandle, { first, last }: ByteRange): ReadableStre
         const wanted = Math.min(chunkSize, last - position + 1);
         try {
           const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(wanted), 0, wanted, position);
-          // The length was promised: a short body must look broken, not complete.
+          // The length is already sent: a shorter body must be seen as incomplete.
           if (bytesRead === 0) throw new Error('The file became shorter while it was sent');
           position += bytesRead;
           controller.enqueue(buffer.subarray(0, bytesRead));
@@ -331,17 +231,16 @@ function readRange(handle: FileHandle, { first, last }: ByteRange): ReadableStre
   );
 }
 
-/** Content codings with the suffix of their files, the one that packs best first. */
+/** Content codings with the suffix of their files, the one that compresses best first. */
 const codings = [
   { coding: 'br', suffix: '.br' },
   { coding: 'zstd', suffix: '.zst' },
   { coding: 'gzip', suffix: '.gz' },
 ] as const;
 
-/** Opens the precompressed sibling that the client likes best, if there is one and it likes it better than none. */
+/** Opens the precompressed sibling that the client prefers, if there is one that it prefers to the plain file. */
 async function chooseCoding(
-  tree: Tree,
-  root: string,
+  folder: VisibleFolder,
   file: OpenFile,
   acceptEncoding: string | null,
 ): Promise<Representation<OpenFile>> {
@@ -349,17 +248,17 @@ async function chooseCoding(
   const plain = { name, file, coding: undefined };
   if (!COMPRESSIBLE_CONTENT_TYPE_REGEX.test(mediaType(name))) return { ...plain, negotiated: false };
 
-  const path = join(root, ...file.segments);
+  const path = join(folder.root, ...file.segments);
   const found = await Promise.all(
-    codings.map(async (entry) => ((await undefinedIfMissing(lstat(path + entry.suffix))) ? entry : undefined)),
+    codings.map(async (entry) => {
+      const stats = await undefinedIfMissing(lstat(path + entry.suffix));
+      return stats === undefined ? undefined : entry;
+    }),
   );
   const siblings = found.filter((entry) => entry !== undefined);
   const best = preferredCoding(siblings, acceptEncoding);
-  const packed = best && (await openFile(tree, root, [...file.segments.slice(0, -1), name + best.suffix]));
+  const compressed = best && (await openFile(folder, [...file.segments.slice(0, -1), name + best.suffix]));
   const negotiated = siblings.length > 0;
-  return packed ? { name, file: packed, coding: best.coding, negotiated } : { ...plain, negotiated };
-}
-
-function nameOf(segments: readonly string[]): string {
-  return segments.at(-1) ?? '';
+  if (compressed === undefined) return { ...plain, negotiated };
+  return { name, file: compressed, coding: best?.coding, negotiated };
 }

@@ -1,8 +1,7 @@
 /**
- * What HTTP says about answering with a stored file, apart from reading it: preconditions and ranges (RFC 9110,
- * sections 13 and 14), the choice of a content coding (12.5.3), media types, and how long a name may be cached.
+ * HTTP's rules for a response from a stored file, apart from reading it: preconditions (RFC 9110 13), ranges (RFC 9110
+ * 14), the choice of a content coding (RFC 9110 12.5.3), media types, and how long a name may be cached.
  */
-
 import { parseAccept } from 'hono/utils/accept';
 import { getMimeType } from 'hono/utils/mime';
 
@@ -14,9 +13,9 @@ export interface StoredFile {
   readonly etag: string;
 }
 
-/** The file chosen for one answer. */
+/** The file chosen for one response. */
 export interface Representation<File extends StoredFile = StoredFile> {
-  /** The name asked for, also where `file` is a packed sibling of that file. */
+  /** The requested name, also if `file` is a compressed sibling of that file. */
   readonly name: string;
   readonly file: File;
   readonly coding: string | undefined;
@@ -24,21 +23,22 @@ export interface Representation<File extends StoredFile = StoredFile> {
   readonly negotiated: boolean;
 }
 
-/** First and last byte, both included; `last` is below `first` for the whole of an empty file. */
+/** First and last byte, both included; for an empty file `last` is less than `first`. */
 export interface ByteRange {
   readonly first: number;
   readonly last: number;
 }
 
-export interface Answer {
+/** Status, headers and bytes of a response. */
+export interface Evaluation {
   readonly status: number;
   readonly headers: Headers;
-  /** What a GET sends; `undefined` for an answer that has no body. */
+  /** The bytes that a GET sends; undefined for a response without a body. */
   readonly range: ByteRange | undefined;
 }
 
-/** Works out status, headers and bytes of the answer to a GET or HEAD, preconditions and ranges heeded. */
-export function answer(request: Request, { name, file, coding, negotiated }: Representation): Answer {
+/** Evaluates the preconditions and the range of a GET or HEAD (RFC 9110 13.2.2, 14.2). */
+export function evaluateRequest(request: Request, { name, file, coding, negotiated }: Representation): Evaluation {
   const headers = new Headers({
     'cache-control': isHashed(name) ? 'public, max-age=31536000, immutable' : 'no-cache',
     etag: file.etag,
@@ -54,16 +54,16 @@ export function answer(request: Request, { name, file, coding, negotiated }: Rep
     return { status: 416, headers, range: undefined };
   }
   headers.set('content-type', mediaType(name));
-  if (coding) headers.set('content-encoding', coding);
-  if (range) headers.set('content-range', `bytes ${range.first}-${range.last}/${file.size}`);
+  if (coding !== undefined) headers.set('content-encoding', coding);
+  if (range !== undefined) headers.set('content-range', `bytes ${range.first}-${range.last}/${file.size}`);
   const sent = range ?? { first: 0, last: file.size - 1 };
   headers.set('content-length', String(sent.last - sent.first + 1));
-  return { status: range ? 206 : 200, headers, range: sent };
+  return { status: range === undefined ? 200 : 206, headers, range: sent };
 }
 
 /**
- * RFC 9110, section 12.5.3: the coding of greatest weight, ours first among equals; `undefined` is the plain file. It
- * is always acceptable unless excluded, and still sent when all else is excluded too, as section 12.4.1 allows.
+ * The coding of greatest weight, the first sibling among equals (RFC 9110 12.5.3); undefined is the plain file, which is
+ * acceptable unless excluded, and which is sent if everything is excluded (RFC 9110 12.4.1).
  */
 export function preferredCoding<T extends { readonly coding: string }>(
   siblings: readonly T[],
@@ -86,12 +86,12 @@ export function mediaType(name: string): string {
   return getMimeType(name) ?? 'application/octet-stream';
 }
 
-/** Whether a browser shows it as a page. */
+/** Whether a browser shows a file of this name as a page. */
 export function isDocument(name: string): boolean {
   return mediaType(name).startsWith('text/html');
 }
 
-/** RFC 9110, section 13.2.2: If-Modified-Since counts only where If-None-Match is absent. */
+/** If-Modified-Since counts only without If-None-Match (RFC 9110 13.2.2). */
 function isNotModified(headers: Headers, { etag, modified }: StoredFile): boolean {
   const noneMatch = headers.get('if-none-match');
   if (noneMatch !== null) {
@@ -101,14 +101,15 @@ function isNotModified(headers: Headers, { etag, modified }: StoredFile): boolea
   return wholeSeconds(modified.getTime()) <= wholeSeconds(since);
 }
 
-/** HTTP dates have no fractions. `NaN`, an invalid date, compares as false. */
+/** HTTP dates have no fractions (RFC 9110 5.6.7). `NaN`, an invalid date, compares as false. */
 function wholeSeconds(milliseconds: number): number {
   return Math.floor(milliseconds / 1000);
 }
 
 /**
- * RFC 9110, section 14.2. `undefined` is the whole file: also for several ranges, which a server may ignore and which
- * are a way to make it send far more than it has, and for a range of a version that has gone (If-Range).
+ * The requested range (RFC 9110 14.2). Undefined is the whole file: also for several ranges, which a server may ignore
+ * and with which a client can make it send far more than the file (RFC 9110 17.15), and for a range of an earlier version
+ * (`If-Range`).
  */
 function requestedRange(
   headers: Headers,
@@ -125,18 +126,18 @@ function requestedRange(
   return first > last ? 'unsatisfiable' : { first, last };
 }
 
-/** `main.1a2b3c4d.js`, `chunk-0f3a….css` (Webpack, Parcel, Next): digits and letters both, so no word and no date. */
+/** `main.1a2b3c4d.js`, `chunk-0f3a….css` (Webpack, Parcel, Next): digits and letters, so neither a word nor a date. */
 const hexHash = /[.-](?=\d*[a-f])(?=[a-f]*\d)[\da-f]{8,64}\./;
 
 /** `index-DiwrgTda.js`, `main-5QZT3CDE.js`, `start.Bx1_aQ3d.js` (Vite, Angular, SvelteKit): a capital not only first. */
 const codeHash = /[.-](?=[\w-]+[A-Z])(?=[\w-]*[a-z\d])[\w-]{8}\.(?:m?js|css)$/;
 
-/** The same of a picture or a font, which people name by hand too (`team-HomePage.png`): a digit within as well. */
+/** The same for pictures and fonts, which people also name by hand (`team-HomePage.png`): needs a digit inside too. */
 const assetHash = /[.-](?=[\w-]*[A-Z])(?=[\w-]*\d[\w-]*[A-Za-z])[\w-]{8}\.[a-z\d]+$/;
 
 /**
- * Whether a name carries a hash of the content, so that it can be kept for a year. Errs to "no": that costs a
- * revalidation, while a wrong "yes" leaves an old file in every browser with no way to call it back.
+ * Whether a name contains a hash of the content, so that it can be cached for a year. In doubt "no": that costs a
+ * revalidation, while a wrong "yes" leaves an old file in every browser, from which nothing can remove it.
  */
 function isHashed(name: string): boolean {
   return !isDocument(name) && (hexHash.test(name) || codeHash.test(name) || assetHash.test(name));

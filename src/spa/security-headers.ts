@@ -1,8 +1,7 @@
 /**
  * The response headers that harden the app's documents and assets: a strict Content Security Policy and what the
- * OWASP Secure Headers Project recommends beside it. They are defaults; every one can be replaced or removed.
+ * OWASP Secure Headers Project recommends besides it. They are defaults; every one can be replaced or removed.
  */
-
 import { hash } from 'node:crypto';
 
 /** Response headers by name (any case): a string replaces the default or adds a header, `false` removes a default. */
@@ -18,7 +17,7 @@ export interface SecurityHeaderOptions {
   /** The app's public origin. HSTS is sent for `https:` only: browsers ignore it on plain HTTP. */
   readonly origin: string;
   readonly headers?: HeaderOverrides | undefined;
-  /** From {@link inlineHashes}; without it no inline script or style runs. Unused where the policy is overridden. */
+  /** From {@link inlineHashes}; without it no inline script or style runs. Unused if the policy is overridden. */
   readonly inline?: InlineHashes | undefined;
 }
 
@@ -44,17 +43,17 @@ export function securityHeaders(options: SecurityHeaderOptions): readonly (reado
 }
 
 /**
- * The hashes of a document's inline scripts and styles (CSP Level 3, section 6.7.2.2), so that a theme switch or a
- * splash screen written into index.html works under the strict policy. Only for HTML that was built or written by us,
- * never for anything a user's input went into: the hash vouches for whatever stands there.
+ * The hashes of a document's inline scripts and styles (CSP 3 6.7.2.2), so that a theme switch or a splash screen written
+ * into index.html works under the strict policy. Only for HTML that the app's developers wrote or built, never for HTML
+ * that contains a user's input: the hash allows every script that is in the document.
  *
- * This reads tags by pattern and not as a browser does. Where the two differ, a hash is missing and the script is
- * blocked; a script that isn't in the document never gains one.
+ * Reads tags by pattern and not as a browser does. If the two differ, a hash is missing and the script is blocked; a
+ * script that isn't in the document never gets a hash.
  */
 export function inlineHashes(html: string): InlineHashes {
   const scripts = new Set<string>();
   const styles = new Set<string>();
-  // A browser hashes the text that its parser saw, and the parser turns every line end into LF.
+  // A browser hashes the parsed text, in which every line end is LF (HTML 13.2.3.5).
   const text = html.replaceAll(/\r\n?/g, '\n');
   for (const [, tag = '', attributes = '', content = ''] of text.matchAll(inlineElement)) {
     if (content === '' || /\ssrc\s*=/i.test(attributes)) continue;
@@ -67,7 +66,7 @@ export function inlineHashes(html: string): InlineHashes {
 
 const inlineElement = /<(script|style)(\s[^>]*)?>([^]*?)<\/\1/gi;
 
-/** Powerful features that an app has to ask for with an override of its own. */
+/** Powerful features, which an app enables with an override of its own. */
 const deniedFeatures = [
   'accelerometer',
   'camera',
