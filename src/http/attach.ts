@@ -1,36 +1,36 @@
 /**
- * What a server of `node:http` leaves to its owner: upgrades, calls that ask before they send a body, requests that
- * others on the way may read differently, and whatever errors its sockets and responses emit from then on.
+ * Attaches handlers to a server of `node:http`, and handles what the server leaves to its owner: upgrades (RFC 9110 7.8),
+ * `Expect: 100-continue` (RFC 9110 10.1.1), and requests that an intermediary may read differently (RFC 9112 11.2).
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { detach } from '../detached.ts';
 
-/** Sees what a server is asked; for a log. */
+/** Observes a server's requests, for a log. */
 export interface ServerObserver {
   onRequest(request: IncomingMessage, response: ServerResponse): void;
-  /** @param status undefined where the client left before there was one */
+  /** @param status undefined if the client disconnected before one was sent */
   onUpgrade(request: IncomingMessage, status: number | undefined, sinceMs: number): void;
 }
 
 export interface ServerHandlers {
   readonly listener: (request: IncomingMessage, response: ServerResponse) => void;
-  /** Calls of an API ask for their body when it is wanted (`Expect: 100-continue`, RFC 9110 10.1.1). */
+  /** The proxy sends 100 (Continue) for these calls itself, once it needs the body (RFC 9110 10.1.1). */
   readonly isApiCall: (request: IncomingMessage) => boolean;
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => Promise<unknown>;
-  /** Whether an upgrade is somebody else's, who also listens on this server. */
+  /** Whether an upgrade is for another listener of this server. */
   readonly leavesUpgrade: (request: IncomingMessage) => boolean;
 }
 
-/** `shouldUpgradeCallback` came with Node 24.9 and is newer than the types. Before it, each upgrade is an event. */
+/** `shouldUpgradeCallback` is newer than the types (Node 24.9). In older versions each upgrade is an event. */
 type UpgradingServer = Server & { shouldUpgradeCallback?: (request: IncomingMessage) => boolean };
 
-/** Puts the handlers on a server. */
+/** Attaches the handlers to a server. */
 export function attachTo(server: UpgradingServer, handlers: ServerHandlers): void {
   const { listener, isApiCall, upgrade, leavesUpgrade } = handlers;
   server.on('request', listener);
-  // A proxied call asks for its body when it is wanted, so that a refused upload isn't sent at all (RFC 9110 10.1.1).
+  // The proxy asks for a call's body when it needs it, so that a rejected upload isn't sent at all (RFC 9110 10.1.1).
   server.on('checkContinue', (request, response) => {
     if (!isApiCall(request)) response.writeContinue();
     server.emit('request', request, response);
@@ -39,27 +39,28 @@ export function attachTo(server: UpgradingServer, handlers: ServerHandlers): voi
     if (leavesUpgrade(request) && server.listenerCount('upgrade') > 1) return;
     detach(upgrade(request, socket, head), () => socket.destroy());
   });
-  // A client may pipeline an upgrade behind calls that are not answered yet. RFC 9110 7.8 lets a server ignore it.
+  // A client may pipeline an upgrade behind calls without a response yet. A server may ignore it (RFC 9110 7.8).
   server.shouldUpgradeCallback = (request) => asksForWebSocket(request) && !owesResponse(request.socket);
 }
 
-/** Whether a request is for the `upgrade` event. Other protocols, which some clients offer with every call, are no reason. */
+/** Whether a request is for the `upgrade` event. Some clients offer other protocols with every call; those are ignored. */
 function asksForWebSocket({ headers }: IncomingMessage): boolean {
   return headers.upgrade?.toLowerCase().includes('websocket') === true;
 }
 
 /**
- * Whether a response to an earlier request is under way. `node:http` keeps it here, which nothing documents; to remember
- * it ourselves would keep the last request's headers for as long as the connection is open. If the field goes some day,
- * such an upgrade ends its connection, and nothing more.
+ * Whether a response to an earlier request is in progress. `node:http` stores it in this undocumented field; a field of
+ * Sallyport's own would hold the last request's headers for as long as the connection is open. If a later Node removes
+ * the field, such an upgrade ends its connection, and nothing else changes.
  */
 function owesResponse(socket: Socket & { _httpMessage?: ServerResponse | null }): boolean {
   return socket._httpMessage instanceof Object;
 }
 
 /**
- * Refuses what others on the way may read differently and Node lets pass: Host said twice (RFC 9112 3.2), a version
- * other than 1. Nothing more on that connection is answered, for it may be the rest of somebody's smuggled request.
+ * Rejects requests that Node accepts and an intermediary may read differently: with two Host headers (RFC 9112 3.2), or of
+ * a version other than 1. Answers nothing more on that connection, because it may be the rest of a smuggled request.
+ * @returns whether the request was rejected
  */
 export function refuseAmbiguous({ rawHeaders, httpVersionMajor, socket }: IncomingMessage): boolean {
   if (socket.writableEnded) return true;
@@ -75,8 +76,8 @@ function isHost(name: string, index: number): boolean {
 const absoluteForm = /^https?:\/\/([^/?#\\@]+)/i;
 
 /**
- * The request's target in origin-form. Servers must take the absolute form, too (RFC 9112 3.2.2); one that names another
- * host than the Host header stays as it is, and leads nowhere.
+ * Changes the request's target to origin-form. Servers must accept the absolute form, too (RFC 9112 3.2.2); if it names
+ * another host than the Host header, it stays unchanged and matches no path.
  */
 export function useOriginForm(request: IncomingMessage): string {
   const { url = '/' } = request;

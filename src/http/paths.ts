@@ -1,6 +1,6 @@
 /**
- * How a path is read: ours, and the loosest reading that a server behind us might have. Routes are chosen by the first;
- * where the second would choose another, the two disagree and the call must not pass.
+ * How a path is read: by Sallyport (RFC 3986 6.2.2), and in the loosest way that an API's server may read it. The first
+ * reading chooses the route; if the second would choose another, the call must not pass.
  */
 
 /** The path of a request's target: without its query. */
@@ -9,10 +9,10 @@ export function pathOf(target: string): string {
   return queryAt === -1 ? target : target.slice(0, queryAt);
 }
 
-/** Letters, digits, "-", ".", "_" and "~": encoded or not, they are the same (RFC 3986 6.2.2.2). */
+/** Letters, digits, "-", ".", "_" and "~": encoded or not, they are equivalent (RFC 3986 6.2.2.2). */
 const encodedUnreserved = /%(?:2[de]|3[0-9]|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae])/gi;
 
-/** The path with unreserved characters decoded: how routes are chosen, and how it goes upstream. */
+/** The path with unreserved characters decoded: it chooses the route, and is sent upstream. */
 export function normalPath(path: string): string {
   return path.includes('%') ? path.replace(encodedUnreserved, decodeURIComponent) : path;
 }
@@ -27,8 +27,8 @@ export function isWithin(target: string, prefix: string): boolean {
 const decodingRounds = 3;
 
 /**
- * The path as the most lenient of servers could read it: decoded more than once, letters of any width and case alike,
- * "\" as "/", path parameters and formats cut off, empty segments left out. For comparisons only.
+ * The path as the most lenient server could read it: decoded more than once, letters of any width and case equal, "\" as
+ * "/", path parameters removed, empty segments omitted. For comparisons only.
  */
 export function loosestPath(path: string): string {
   let text = path;
@@ -40,7 +40,7 @@ export function loosestPath(path: string): string {
       .replace(/;[^/]*/g, '')
       .replace(/[\p{C}\s]/gu, '')
       .toLowerCase()
-      // The dotted and the dotless one are both "i" to a server that folds letter by letter (Java).
+      // A server that folds letter by letter (Java) reads the dotted and the dotless "i" as "i".
       .replace(/i\u0307|\u0131/g, 'i')
       .replace(/\/{2,}/g, '/')
   );
@@ -56,13 +56,13 @@ export function hasDotSegment(loosest: string): boolean {
   return /\/\.{1,2}(?:\/|$)/.test(loosest);
 }
 
-/** Whether the loosest reading of a path leads to `prefix`: also as `/admin.` and `/admin.json`, as some routers see it. */
+/** Whether the loosest reading of a path is within `prefix`: also `/admin.` and `/admin.json`, which some routers accept. */
 export function isLooselyWithin(loosest: string, prefix: string): boolean {
   const folded = prefix.toLowerCase();
   return loosest.startsWith(folded) && /^(?:\.[^/]*)?(?:\/|$)/.test(loosest.slice(folded.length));
 }
 
-/** Decodes every escape; what is no UTF-8 becomes a replacement character, never an error. */
+/** Decodes every escape; invalid UTF-8 becomes a replacement character, never an error. */
 function decodeAll(text: string): string {
   return text.replace(/(?:%[0-9a-f]{2})+/gi, (escapes) =>
     Buffer.from(escapes.replaceAll('%', ''), 'hex').toString('utf8'),
