@@ -12,7 +12,7 @@ import { cookieNames } from '../session/cookies.ts';
 import type { OpenedSession, OpenSession, Sessions } from '../session/sessions.ts';
 import type { Refresher } from '../tokens/refresh.ts';
 import type { ForwardOutcome, ResponseFilter, Upstream } from './forward.ts';
-import { forwardedOrigin, requestHeaders, responseHeaders } from './headers.ts';
+import { createRequestHeaders, forwardedOrigin, responseHeaders } from './headers.ts';
 import type { RequestBody } from './request-body.ts';
 import { sessionExpired, type SessionBoundList } from './session-bound.ts';
 import { createRouting } from './target.ts';
@@ -59,6 +59,7 @@ export function createAuthorizedCalls(
 ) {
   const policy = { names: cookieNames(config.secure), authenticated: true };
   const { forwardedHost, forwardedProto } = forwardedOrigin(config.origin);
+  const requestHeaders = createRequestHeaders();
   const routing = createRouting(config.api);
   const upstreams = new Map<ApiRoute, ApiUpstream>(
     config.api.map((route) => [

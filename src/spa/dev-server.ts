@@ -8,7 +8,7 @@ import { BffError } from '../http/errors.ts';
 import type { Connection, ConnectionPools } from '../upstream/connection-pool.ts';
 import { cookieNames } from '../session/cookies.ts';
 import { forward } from '../proxy/forward.ts';
-import { forwardedOrigin, requestHeaders, responseHeaders } from '../proxy/headers.ts';
+import { createRequestHeaders, forwardedOrigin, responseHeaders } from '../proxy/headers.ts';
 import { streamBody } from '../proxy/request-body.ts';
 import type { SessionBoundList } from '../proxy/session-bound.ts';
 import type { UpstreamLimits } from '../proxy/upstream-errors.ts';
@@ -33,6 +33,7 @@ export function createDevServerProxy(
 ) {
   const pool = pools.poolOf(connectionTo(target));
   const upstream = { pool, bound };
+  const requestHeaders = createRequestHeaders();
   const forwarded = forwardedOrigin(config.origin);
   const policy = { names: cookieNames(config.secure), authenticated: false };
 

@@ -183,8 +183,8 @@ function mayBeRoute(segments: readonly string[]): boolean {
 
 /**
  * Whether a browser loads a document, as opposed to a script that fetches something. Wider than `isNavigation` of
- * http/navigation.ts on purpose: a prefetch or a frame needs the same document, which changes no state. An `Accept` that
- * excludes HTML by its weight counts here, because for a missing file the alternative is a 404.
+ * http/navigation.ts on purpose: a prefetch or a frame needs the same document, which changes no state. Narrower in one
+ * case: an `Accept` that lists HTML with weight 0 excludes it (RFC 9110 12.4.2).
  */
 function acceptsDocument(headers: Headers): boolean {
   const mode = headers.get('sec-fetch-mode');
@@ -257,8 +257,10 @@ async function chooseCoding(
   );
   const siblings = found.filter((entry) => entry !== undefined);
   const best = preferredCoding(siblings, acceptEncoding);
-  const compressed = best && (await openFile(folder, [...file.segments.slice(0, -1), name + best.suffix]));
   const negotiated = siblings.length > 0;
-  if (compressed === undefined) return { ...plain, negotiated };
-  return { name, file: compressed, coding: best?.coding, negotiated };
+  if (best === undefined) return { ...plain, negotiated };
+  const compressed = await openFile(folder, [...file.segments.slice(0, -1), name + best.suffix]);
+  return compressed === undefined
+    ? { ...plain, negotiated }
+    : { name, file: compressed, coding: best.coding, negotiated };
 }

@@ -21,7 +21,7 @@ import {
 } from '../authorized-call.ts';
 import type { CallSlots } from '../call-slots.ts';
 import { forward, type ForwardOutcome, type UpstreamRequest } from '../forward.ts';
-import { forwardedOrigin, requestHeaders, responseHeaders } from '../headers.ts';
+import { createRequestHeaders, forwardedOrigin, responseHeaders } from '../headers.ts';
 import type { OpenSockets } from './open-sockets.ts';
 import { takeOverSocket, type UpgradeRequest } from './raw-response.ts';
 import { hasBody, noBody } from '../request-body.ts';
@@ -62,6 +62,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
   const { sessions, refresher, openSockets, bound, slots, devServer, resolveClientAddress, renderFailed } = deps;
   const calls = createAuthorizedCalls(config, deps);
   const send = calls.createSender<UpgradeCall>({ attempt, clientHeaders });
+  const requestHeaders = createRequestHeaders();
   const anonymous = { names: cookieNames(config.secure), authenticated: false };
 
   /**
