@@ -107,7 +107,7 @@ export function createAuthorizedCalls(
     /** @throws {BffError} `repeat_required` if the token is refreshed and the body can't be sent a second time */
     return async function send(call: Call): Promise<ForwardOutcome> {
       const { entry } = call.opened;
-      const { path: route } = call.upstream.route;
+      const { path: routePath } = call.upstream.route;
       const { generation } = entry.session;
       let challenge = '';
       const outcome = await attempt(call, (status, headers) => {
@@ -115,16 +115,16 @@ export function createAuthorizedCalls(
           challenge = challengeOf(headers);
           if (isStepUp(challenge)) {
             if (stepUpError !== undefined) return undefined;
-          } else if (!isAboutScope(challenge) && refresher.canRefreshAfterRejection(entry, route)) return undefined;
+          } else if (!isAboutScope(challenge) && refresher.canRefreshAfterRejection(entry, routePath)) return undefined;
         }
         return transport.clientHeaders(call, headers);
       });
       if (outcome !== 'discarded') return outcome;
       if (stepUpError !== undefined && isStepUp(challenge)) throw stepUpError(challenge);
       await refresher.refreshAfterRejection(entry, generation);
-      if (!call.body.replayable) throw repeatRequest();
+      if (!call.body.replayable) throw repeatRequired();
       return attempt(call, (status, headers) => {
-        if (status === 401) refresher.recordRejection(entry, route);
+        if (status === 401) refresher.recordRejection(entry, routePath);
         return transport.clientHeaders(call, headers);
       });
     };
@@ -139,7 +139,7 @@ export function requireSession(opened: OpenedSession): OpenSession {
   throw opened.state === 'ended' ? sessionExpired() : new BffError('login_required', 'Sign in first.');
 }
 
-function repeatRequest(): BffError {
+function repeatRequired(): BffError {
   return new BffError(
     'repeat_required',
     'The access token had expired and is renewed now. The body was too large to be sent twice: repeat the call.',
