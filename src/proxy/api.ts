@@ -6,6 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ApiRoute, Config } from '../config/config.ts';
 import { detach } from '../detached.ts';
 import { BffError } from '../http/errors.ts';
+import { loginUrl } from '../http/login-url.ts';
 import { requireSameOrigin } from '../http/same-origin.ts';
 import type { ClientConnection, OpenSession } from '../session/sessions.ts';
 import {
@@ -132,8 +133,7 @@ function rejectMethod(method: string, route: ApiRoute, response: ServerResponse)
 }
 
 function stepUpRequired(challenge: string, config: Config): BffError {
-  const parameters = stepUpParameters(challenge);
   return new BffError('step_up_required', 'The API asks for a stronger or fresher sign-in.', {
-    extensions: { loginUrl: `${config.basePath}/login${parameters.size === 0 ? '' : `?${parameters.toString()}`}` },
+    extensions: { loginUrl: loginUrl(config, stepUpParameters(challenge).toString()) },
   });
 }
