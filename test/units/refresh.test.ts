@@ -107,9 +107,9 @@ test('a session that the cache forgets while it is refreshed is redeemed once, a
 
   await sessions.end(await openLive(sessions, cookieOf(third)), 'logout');
   const states = () => Promise.all(cookies.map(async (cookie) => (await sessions.open(cookie)).state));
-  expect(await states()).toEqual(cookies.map(() => 'over'));
+  expect(await states()).toEqual(cookies.map(() => 'ended'));
   await crowdOut(sessions);
-  expect(await states()).toEqual(cookies.map(() => 'over'));
+  expect(await states()).toEqual(cookies.map(() => 'ended'));
 });
 
 test('a refresh that another process has overtaken does not revoke the token that both were given', async () => {
