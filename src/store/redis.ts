@@ -1,27 +1,28 @@
 /**
- * The {@link Store} of several processes: Redis or Valkey, in commands that both have had for ten years. A call waits
- * for it a second at most; when it is down, calls fail at once and the connection is tried again for ever. Nothing is
- * queued or sent twice: a command whose answer is lost may have been done, and a compare-and-set done twice would lie.
- * The one importer of ioredis.
+ * The {@link Store} of several processes: Redis or Valkey, in commands that both have had for ten years. An operation
+ * waits for the server a second at most. While the server is down, operations fail at once, and the connection is tried
+ * again without end. No command is queued or sent twice: one whose reply is lost may have been done, and a second
+ * compare-and-set would then report a failure. The one importer of ioredis.
  */
 import type { Redis, RedisOptions } from 'ioredis';
 import { detach } from '../detached.ts';
+import { withTimeout } from '../timeout.ts';
 import type { Store } from './store.ts';
 
 const prefix = 'sallyport:';
-/** What a call waits for the store, a new connection included. */
-const patienceMs = 1000;
+/** How long an operation waits for the server, a new connection included. */
+const storeTimeoutMs = 1000;
 const firstRetryMs = 50;
 const maximumRetryMs = 2000;
 
-/** Redis runs a script as one step, between the commands of others. */
+/** Redis runs a script as one step: no other client's command comes between. */
 const setIfEqual = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1`;
 
 export interface RedisStoreOptions {
-  /** Hears why the store can't be reached: once for each reason and outage. Never holds the password. */
+  /** Called with the reason why the store can't be reached, once for each reason and outage; never with the password. */
   readonly onError: (cause: Error) => void;
 }
 
@@ -41,12 +42,12 @@ export function createRedisStore(url: string, { onError }: RedisStoreOptions): S
   detach(opening, report);
 
   async function open(): Promise<Redis> {
-    // 65 ms that only those pay who use it, and not before the server listens.
+    // Importing it takes 65 ms: only where a store is configured, and without delaying the start of the server.
     const { Redis } = await import('ioredis');
     const client = new Redis({ ...address, ...behaviour });
     client.on('connecting', () => void (state = 'connecting')).on('ready', onConnected);
     client.on('close', onDisconnected).on('error', report);
-    // The events 'error' and 'close' tell of a failure.
+    // The events 'error' and 'close' report a failure.
     if (!closed) detach(client.connect(), () => undefined);
     return client;
   }
@@ -75,13 +76,13 @@ export function createRedisStore(url: string, { onError }: RedisStoreOptions): S
     onError(found);
   }
 
-  /** A lost connection is mostly back in a moment: the first attempt is waited for, the later ones are not. */
+  /** Waits for the first attempt to reconnect, which mostly succeeds in a moment, but not for later ones. */
   async function send<T>(command: (client: Redis) => Promise<T>): Promise<T> {
     const client = await opening;
     if (closed) throw new Error('The store is closed.');
-    // The library tells of a loss only a while after the socket knows of it.
+    // The library reports a lost connection later than the socket does.
     if (!client.stream?.writable) noteLoss();
-    if (state !== 'connected') await settledWithin(attempt.promise, patienceMs);
+    if (state !== 'connected') await withTimeout(attempt.promise, storeTimeoutMs, () => undefined);
     if (state !== 'connected') throw new Error('There is no connection to the store.', { cause: failure });
     try {
       return await command(client);
@@ -113,7 +114,7 @@ export function createRedisStore(url: string, { onError }: RedisStoreOptions): S
     async close() {
       closed = true;
       const client = await opening;
-      // What is under way is finished, unless the server has gone.
+      // Commands in flight end first, unless the connection is lost.
       if (state === 'connected') await client.quit().catch(() => undefined);
       client.disconnect();
       attempt.resolve();
@@ -136,17 +137,17 @@ const behaviour = {
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
-  connectTimeout: patienceMs,
-  commandTimeout: patienceMs,
-  // A connection that swallows commands may be half open: a new one shows whether the server is there.
-  socketTimeout: patienceMs,
+  connectTimeout: storeTimeoutMs,
+  commandTimeout: storeTimeoutMs,
+  // A connection on which no reply comes may be half open: a new one shows whether the server is up.
+  socketTimeout: storeTimeoutMs,
   retryStrategy: (times) => Math.min(maximumRetryMs, firstRetryMs * 2 ** (times - 1)) * (0.75 + Math.random() / 2),
-  // Every server speaks it, and the proxies before some do not speak the later one.
+  // RESP2, which every server speaks; some proxies before a server do not speak RESP3.
   protocol: 2,
   disableClientInfo: true,
 } satisfies RedisOptions;
 
-/** Our own reading of the URL, so that no library can put it, and with it the password, in a message. */
+/** Parses the URL here, so that no library puts it, and with it the password, into a message. */
 function parseAddress(text: string): Address {
   if (!URL.canParse(text)) throw new TypeError('The Redis URL cannot be read.');
   const url = new URL(text);
@@ -154,7 +155,7 @@ function parseAddress(text: string): Address {
     return { path: decodeURIComponent(url.pathname), db: Number(url.searchParams.get('db') ?? 0) };
   }
   return {
-    // An IPv6 address stands in brackets in a URL only.
+    // Only a URL writes an IPv6 address in brackets.
     host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
     port: Number(url.port || 6379),
     db: Number(url.pathname.slice(1) || 0),
@@ -164,7 +165,7 @@ function parseAddress(text: string): Address {
   };
 }
 
-/** The library's errors carry the command with its arguments, AUTH's too; a server may quote them in its message. */
+/** The library's errors hold the command with its arguments, the password in AUTH too; a server's message may quote it. */
 function withoutSecrets(error: unknown, password: string | undefined): Error {
   const { name, message, code } = error as Error & { code?: unknown };
   if (name === 'MaxRetriesPerRequestError') return new Error('The connection to the store was lost.');
@@ -172,16 +173,7 @@ function withoutSecrets(error: unknown, password: string | undefined): Error {
   return typeof code === 'string' ? Object.assign(safe, { code }) : safe;
 }
 
-/** Redis takes no lifetime of nought. */
+/** Redis rejects a lifetime of 0. */
 function milliseconds(seconds: number): number {
   return Math.max(1, Math.ceil(seconds * 1000));
-}
-
-async function settledWithin(promise: Promise<void>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([promise, late]);
-  clearTimeout(timer);
 }

@@ -19,6 +19,7 @@ const floors: ReadonlyArray<Readonly<Record<string, readonly string[]>>> = [
     events: ['events.ts'],
     'token-set': ['token-set.ts'],
     paths: ['http/paths.ts'],
+    timeout: ['timeout.ts'],
   },
   { config: ['config/'] },
   { http: ['http/'], upstream: ['upstream/'], store: ['store/'], telemetry: ['telemetry/'] },
