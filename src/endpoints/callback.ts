@@ -105,7 +105,7 @@ export function createCallback({ config, events, provider, sessions, transaction
     const { entry, cookies } = await beginSession(grant);
     appendCookies(c, cookies);
     await endPreviousSession(c, transaction);
-    events.emit({ type: 'login.succeeded', session: entry.label, subject: grant.subject });
+    events.emit({ type: 'login.succeeded', session: entry.sessionHash, subject: grant.subject });
     return redirectToApp(c, transaction.returnTo);
   }
 

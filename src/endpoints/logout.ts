@@ -97,8 +97,8 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
     const { refreshToken, accessToken } = entry.session.tokens;
     const revocation =
       refreshToken === undefined
-        ? revokeAccessToken(accessToken, entry.label, { provider, events })
-        : revokeRefreshToken(refreshToken, entry.label, { provider, events });
+        ? revokeAccessToken(accessToken, entry.sessionHash, { provider, events })
+        : revokeRefreshToken(refreshToken, entry.sessionHash, { provider, events });
     await Promise.race([revocation, sleep(revocationTimeoutMs, undefined, { ref: false })]);
   }
 

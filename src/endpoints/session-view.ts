@@ -90,7 +90,7 @@ export function createSessionEndpoints({ config, sessions, transactions, refresh
   }
 
   function sendView(c: BffContext, opened: OpenedSession): Response {
-    if (opened.state !== 'active' || opened.entry.ended) {
+    if (opened.state !== 'active' || opened.entry.status !== 'active') {
       return c.json({ authenticated: false, loginUrl: loginUrl(config) } satisfies SessionView);
     }
     appendCookies(c, sessions.newCookies(opened, headersOf(c).cookie));

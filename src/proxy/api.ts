@@ -92,7 +92,7 @@ export function createApiProxy(config: Config, deps: ApiProxyDeps) {
   }
 
   function requireUnexpired({ entry }: OpenSession): void {
-    if (sessions.isOver(entry)) throw sessionExpired();
+    if (sessions.hasEnded(entry)) throw sessionExpired();
   }
 
   /** Holds a slot during the attempt, on a route that limits its calls. */

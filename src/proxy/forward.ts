@@ -112,7 +112,7 @@ class UpstreamCall extends SessionBound implements Dispatcher.DispatchHandler, P
       this.#resolve('aborted');
       return;
     }
-    if (this.session?.ended === true) {
+    if (this.session !== undefined && this.session.status !== 'active') {
       this.#state = 'settled';
       this.#reject(sessionExpired());
       return;

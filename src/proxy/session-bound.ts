@@ -53,7 +53,7 @@ export function createSessionBoundList({ sessions, events }: { readonly sessions
   let sweeper: NodeJS.Timeout | undefined;
 
   events.subscribe((event) => {
-    if (event.type === 'session.ended') endAll(({ session }) => session?.label === event.session);
+    if (event.type === 'session.ended') endAll(({ session }) => session?.sessionHash === event.session);
   });
 
   function add(bound: SessionBound): void {
@@ -90,7 +90,9 @@ export function createSessionBoundList({ sessions, events }: { readonly sessions
 
   function isOver(session: SessionEntry, now: number, whenIdle: boolean): boolean {
     const end = sessions.endsAt(session);
-    return session.ended || now >= (whenIdle ? Math.min(end, sessions.idleEndsAt(session) ?? Infinity) : end);
+    return (
+      session.status !== 'active' || now >= (whenIdle ? Math.min(end, sessions.idleEndsAt(session) ?? Infinity) : end)
+    );
   }
 
   /** Collects before it ends any, because the list changes while its members end. */

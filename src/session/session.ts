@@ -1,4 +1,29 @@
-/** What a session is, and the rules that need nothing but it and a clock. All times are seconds since 1970. */
+/**
+ * What a session is, and the rules that need nothing but it and a clock. All times are seconds since 1970.
+ *
+ * All the ways in which a session ends. The state is that of {@link OpenedSession}, the event is `session.ended` with the
+ * reason given. 'Signed out' below: an API call gets a 401 `session_expired` (`ended`) or `login_required` (`absent`),
+ * `/bff/session` says `authenticated: false` and deletes the cookies, and an open WebSocket is closed.
+ *
+ * | cause                                            | state  | what the browser gets                  | event                    |
+ * | ------------------------------------------------ | ------ | -------------------------------------- | ------------------------ |
+ * | sign-out                                         | ended  | cookies deleted, way to the provider   | logout                   |
+ * | another login in the same browser                | ended  | the new session's cookie               | new_login                |
+ * | the provider rejects the refresh token           | ended  | signed out                             | refresh_rejected         |
+ * | a refresh brings an invalid ID token             | ended  | signed out                             | refresh_id_token_invalid |
+ * | lifetime (`session.lifetimeSeconds`)             | ended  | signed out; `Max-Age` is over, too     | none                     |
+ * | idle time (`session.idleSeconds`)                | ended  | signed out                             | none                     |
+ * | access token expired, no refresh token           | ended  | signed out; `Max-Age` is over, too     | none                     |
+ * | cookie older than the grace period               | ended  | signed out by this cookie only; the    | none                     |
+ * |                                                  |        | session goes on under its newest one   |                          |
+ * | sealing secret removed, cookie tampered or cut   | absent | signed out                             | none                     |
+ * | tokens too large for four cookies, at the login  | –      | an error page; no session begins and   | session.oversized        |
+ * |                                                  |        | the previous one goes on               |                          |
+ * | the same after a refresh                         | active | the older cookie until this process    | session.oversized        |
+ * |                                                  |        | forgets; then as older than grace      |                          |
+ */
+import { nowSeconds } from '../clock.ts';
+import { BffError } from '../http/errors.ts';
 import { idTokenClaims, type Claims, type TokenSet } from '../token-set.ts';
 import { pack, unpack } from './packing.ts';
 
@@ -34,7 +59,12 @@ export function endsAt(session: Session, limits: SessionLimits): number {
     : lifetimeEnd;
 }
 
-/** When the access token wants refreshing: ahead of its expiry, but never in the first half of its lifetime. */
+/** For which time a cookie or a record of the session is kept: at least a second. */
+export function remainingSeconds(session: Session, limits: SessionLimits): number {
+  return Math.max(1, endsAt(session, limits) - nowSeconds());
+}
+
+/** When the access token is due for a refresh: ahead of its expiry, but never in the first half of its lifetime. */
 export function refreshDueAt(session: Session, beforeSeconds: number): number {
   const { accessTokenExpiresAt, refreshToken } = session.tokens;
   if (accessTokenExpiresAt === undefined || refreshToken === undefined) return Infinity;
@@ -86,10 +116,10 @@ export function readSession(text: string): Session | undefined {
   };
 }
 
-/** The year 5138: whatever is later is no time, and not every such number can be written as a date. */
+/** The year 5138. A later number is no time, and not each can be written as a date. */
 const latestTime = 1e11;
 
-/** Whether a session that was read can be served: its times are times, and its ID token can be read. */
+/** Whether a session that was read can be served: its times are times, and its ID token is readable. */
 export function isServable({ createdAt, sealedActivityAt, tokens }: Session): boolean {
   const times = [createdAt, sealedActivityAt, tokens.accessTokenExpiresAt ?? 0];
   return times.every((time) => time >= 0 && time <= latestTime) && idTokenClaims(tokens.idToken) !== undefined;
@@ -105,3 +135,14 @@ export function isNewer(one: SessionForm, other: SessionForm): boolean {
 
 /** What tells one form of a session from another. */
 export type SessionForm = Pick<Session, 'generation' | 'sealedActivityAt'>;
+
+/** About what a session takes in memory, in bytes; tokens that compress well take far more than their cookie. */
+export function memoryBytes({ tokens, userInfo }: Session): number {
+  const { accessToken, idToken, refreshToken = '' } = tokens;
+  const claims = userInfo === undefined ? 0 : JSON.stringify(userInfo).length;
+  return accessToken.length + idToken.length + refreshToken.length + claims;
+}
+
+export function sessionExpired(): BffError {
+  return new BffError('session_expired', 'The session has ended. Sign in again.');
+}

@@ -3,6 +3,9 @@
  * newest, who is refreshing. Four operations on texts that expire, so that one process's memory, Redis and Valkey serve
  * alike. A store never sees a token in clear: what it holds of a session is sealed.
  *
+ * All keys: `generation:<id>`, `current:<id>` and `refreshing:<key>` (`session/shared-record.ts`), and
+ * `login:<hash of the state>` (`session/transactions.ts`). In Redis each has the prefix `sallyport:`.
+ *
  * @example
  * ```ts
  * import { createMemoryStore, type Store } from 'sallyport';
@@ -20,7 +23,7 @@
  * ```
  */
 export interface Store {
-  /** True when other processes may change what is in it, so that a local copy may be stale. */
+  /** True when other processes may change its values, so that a local copy may be stale. */
   readonly shared: boolean;
   get(key: string): Promise<string | undefined>;
   set(key: string, value: string, ttlSeconds: number): Promise<void>;

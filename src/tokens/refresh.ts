@@ -13,17 +13,16 @@ import { PausedError } from '../oidc/circuit-breaker.ts';
 import type { Provider } from '../oidc/provider.ts';
 import { retryAfterMs } from '../oidc/provider-errors.ts';
 import { revokeRefreshToken } from '../oidc/revocation.ts';
-import { refreshDueAt } from '../session/session.ts';
+import { refreshDueAt, sessionExpired } from '../session/session.ts';
 import type { SessionEntry, Sessions } from '../session/sessions.ts';
 import type { Store } from '../store/store.ts';
+import { ifAvailable, refreshLockSeconds, type RefreshLock } from '../session/shared-record.ts';
 import { nowSeconds } from '../clock.ts';
 
 /** How long a call waits for a refresh. The flight itself goes on, for its result must not be lost. */
 const patienceMs = 10_000;
 /** The same where the token at hand is still good. */
 const shortPatienceMs = 1000;
-/** Longer than the provider's call may take, so that the lock outlives what it guards. */
-const lockSeconds = 120;
 const pollMs = 50;
 /** After a failure, a token that is still good is used for so long without another try. */
 const retryAfterFailureSeconds = 5;
@@ -123,7 +122,7 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     }
     const generation = entry.session.generation;
     await patiently(flight, patience);
-    if (entry.ended) throw sessionExpired();
+    if (entry.status !== 'active') throw sessionExpired();
     // The flight may have been another object's of the same session, when this one had been dropped from the cache.
     if (entry.session.generation === generation && !(await sessions.hasNewerGeneration(entry, generation)))
       throw sessionExpired();
@@ -131,34 +130,33 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
 
   /** One redemption of one refresh token. Never depends on the request that began it. */
   async function fly(entry: SessionEntry, key: string): Promise<void> {
-    const lock = `refreshing:${key}`;
-    const owner = randomUUID();
+    const lock = { key, owner: randomUUID() };
     try {
-      if (await takenElsewhere(entry, lock, owner)) return;
+      if (await takenElsewhere(entry, lock)) return;
       await redeem(entry, key);
       failures.delete(entry);
     } catch (error) {
       if (!(error instanceof PausedError)) noteFailure(entry, error);
       const reason = error instanceof BffError ? error.code : 'internal_error';
-      events.emit({ type: 'token.refresh_failed', session: entry.label, reason, cause: error });
+      events.emit({ type: 'token.refresh_failed', session: entry.sessionHash, reason, cause: error });
       throw error;
     } finally {
-      await release(entry, lock, owner);
+      await ifAvailable(sessions.releaseRefreshLock(entry, lock));
     }
   }
 
   /** Takes the lock, or waits for the process that has it. @returns whether that one obtained the result */
-  async function takenElsewhere(entry: SessionEntry, lock: string, owner: string): Promise<boolean> {
+  async function takenElsewhere(entry: SessionEntry, lock: RefreshLock): Promise<boolean> {
     // Of the token that this flight is for: another call may take over somebody's result at any moment.
     const { generation } = entry.session;
     // The cookie may be older than what this process obtained for it, and dropped from its cache.
     if (!store.shared) return sessions.hasNewerGeneration(entry, generation);
-    const deadline = Date.now() + lockSeconds * 1000;
+    const deadline = Date.now() + refreshLockSeconds * 1000;
     while (Date.now() < deadline) {
       if (await sessions.hasNewerGeneration(entry, generation)) return true;
-      if (entry.ended || (await sessions.ask(() => store.compareAndSet(lock, undefined, owner, lockSeconds)))) {
+      if (entry.status !== 'active' || (await sessions.acquireRefreshLock(lock))) {
         // Between the look and the lock, the one who had it may have finished.
-        return entry.ended || (await sessions.hasNewerGeneration(entry, generation));
+        return (await sessions.hasNewerGeneration(entry, generation)) || entry.status !== 'active';
       }
       await sleep(pollMs);
     }
@@ -167,37 +165,31 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
     });
   }
 
-  async function release(entry: SessionEntry, lock: string, owner: string): Promise<void> {
-    if (!store.shared) return;
-    try {
-      // Who waits must find the result when the lock is gone, also where the store was down when it was to be written.
-      await sessions.reconcile(entry);
-      if ((await store.get(lock)) === owner) await store.delete(lock);
-    } catch (cause) {
-      events.emit({ type: 'store.failed', cause });
-    }
-  }
-
   async function redeem(entry: SessionEntry, key: string): Promise<void> {
     const { session } = entry;
     const answer = await provider.refresh(session.tokens, session.userInfo, key);
     if (!answer.granted) {
       // A second look: somebody else may have redeemed the token, and theirs is the newest generation.
       if (await sessions.hasNewerGeneration(entry, session.generation)) return;
-      events.emit({ type: 'token.refresh_failed', session: entry.label, reason: answer.reason, cause: answer.cause });
+      events.emit({
+        type: 'token.refresh_failed',
+        session: entry.sessionHash,
+        reason: answer.reason,
+        cause: answer.cause,
+      });
       await sessions.end(entry, answer.reason);
       return;
     }
     const { tokens, userInfo } = answer.grant;
     const next = { ...session, generation: session.generation + 1, tokensIssuedAt: nowSeconds(), tokens, userInfo };
     if (await sessions.commitRefresh(entry, next)) {
-      events.emit({ type: 'token.refreshed', session: entry.label, generation: next.generation });
+      events.emit({ type: 'token.refreshed', session: entry.sessionHash, generation: next.generation });
       return;
     }
     // Somebody was faster, and where the provider doesn't rotate, theirs is the same token.
-    if (!entry.ended && (await sessions.hasNewerGeneration(entry, session.generation))) return;
+    if (entry.status === 'active' && (await sessions.hasNewerGeneration(entry, session.generation))) return;
     // Signed out in the meantime: what came too late must not stay good at the provider either.
-    await revokeRefreshToken(tokens.refreshToken, entry.label, { provider, events });
+    await revokeRefreshToken(tokens.refreshToken, entry.sessionHash, { provider, events });
   }
 
   /** Refreshes because the app asks for it; within a short cooldown of the last refresh, that one's result is the answer. */
@@ -238,7 +230,7 @@ export function createRefresher(config: Config, deps: RefreshDeps) {
 
 /** A number from 0 to 1 that is the session's own. */
 function fraction(entry: SessionEntry): number {
-  return (entry.label.charCodeAt(0) * 64 + entry.label.charCodeAt(1)) / (128 * 65);
+  return entry.jitter;
 }
 
 /**
@@ -270,8 +262,4 @@ function patiently({ result, startedAtMs }: Flight, limitMs: number): Promise<vo
 /** Whether a failure may be over in a moment. */
 function isTransient(error: unknown): boolean {
   return error instanceof BffError && (error.code === 'provider_unavailable' || error.code === 'store_unavailable');
-}
-
-function sessionExpired(): BffError {
-  return new BffError('session_expired', 'The session has ended. Sign in again.');
 }

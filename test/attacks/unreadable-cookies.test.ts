@@ -452,7 +452,7 @@ async function startRefreshed() {
   const older = newest.clone();
   vi.advanceTimersByTime(301_000);
   expect((await newest.fetch('/api/me')).status).toBe(200);
-  const key = [...(await redis.dump()).keys()].find((name) => name.startsWith('sallyport:successor:'));
+  const key = [...(await redis.dump()).keys()].find((name) => name.startsWith('sallyport:current:'));
   if (key === undefined) throw new Error('the store holds no successor');
   const other = await cluster.addInstance();
   for (const browser of [newest, older]) browser.routeTo(other.port, cluster.origin);

@@ -179,7 +179,7 @@ describe('two instances', () => {
     vi.advanceTimersByTime(EXPIRED_MS);
     await Promise.all([here.fetch('/api/1'), there.fetch('/api/2')]);
     const dump = [...(await redis.dump())].flat().join('\n');
-    expect(dump).toContain('sallyport:successor:');
+    expect(dump).toContain('sallyport:current:');
     for (const secret of provider.secrets) expect(dump).not.toContain(secret);
   });
 });
@@ -298,7 +298,7 @@ test('sessions in the store itself are refused at start-up rather than kept in c
 
 /** The grace period, which Redis counts by its own clock, is over. */
 async function forgetSuccessors(redis: TestRedis): Promise<void> {
-  const keys = [...(await redis.dump()).keys()].filter((key) => key.startsWith('sallyport:successor:'));
+  const keys = [...(await redis.dump()).keys()].filter((key) => key.startsWith('sallyport:current:'));
   expect(keys).toHaveLength(1);
   for (const key of keys) await redis.ask('DEL', key);
 }
@@ -306,5 +306,5 @@ async function forgetSuccessors(redis: TestRedis): Promise<void> {
 /** Which generation Redis holds for newest, once a call has met it. */
 async function latestOf(redis: TestRedis, browser: BrowserClient): Promise<string | undefined> {
   await browser.fetch('/api/meets-redis');
-  return [...(await redis.dump())].find(([key]) => key.startsWith('sallyport:latest:'))?.[1];
+  return [...(await redis.dump())].find(([key]) => key.startsWith('sallyport:generation:'))?.[1];
 }

@@ -55,17 +55,17 @@ function ends(): { client: Duplex; upstream: Duplex; nearClient: Duplex; nearUps
 
 test('calls keep a socket open also when the cache has forgotten its session in between', async () => {
   const { sessions, openSockets } = setUp();
-  const live = await begin(sessions, 'small');
-  const cookie = `session=${live.sealed}`;
+  const entry = await begin(sessions, 'small');
+  const cookie = `session=${entry.sealed}`;
   const { client, nearClient, nearUpstream } = ends();
-  openSockets.add(nearClient, nearUpstream, live);
+  openSockets.add(nearClient, nearUpstream, entry);
   // Sessions that fill the cache.
   for (let count = 0; count < 150; count++) await begin(sessions, randomBytes(150_000).toString('base64url'));
   for (let call = 0; call < 3; call++) {
     vi.advanceTimersByTime(80_000);
     const opened = await sessions.open(cookie);
     if (opened.state !== 'active') throw new Error('the session is over');
-    expect(opened.entry).not.toBe(live);
+    expect(opened.entry).not.toBe(entry);
     await sessions.touch(opened.entry);
   }
   await sleep(1200);
@@ -86,8 +86,8 @@ async function openAndClose(count: number, add: (client: Duplex, upstream: Duple
 
 test('nothing is left of sockets that are closed', async () => {
   const { sessions, openSockets } = setUp();
-  const live = await begin(sessions, 'small');
-  await openAndClose(20, (client, upstream) => openSockets.add(client, upstream, live));
+  const entry = await begin(sessions, 'small');
+  await openAndClose(20, (client, upstream) => openSockets.add(client, upstream, entry));
   await vi.waitFor(() => expect(queryObjects(Tunnel, { format: 'count' })).toBe(0));
 });
 
@@ -109,18 +109,18 @@ test('the end of a session closes its sockets at once, and no others', async () 
   const [closed, kept] = [ends(), ends()];
   openSockets.add(closed.nearClient, closed.nearUpstream, ours);
   openSockets.add(kept.nearClient, kept.nearUpstream, theirs);
-  events.emit({ type: 'session.ended', session: ours.label, reason: 'logout' });
+  events.emit({ type: 'session.ended', session: ours.sessionHash, reason: 'logout' });
   await Promise.all([once(closed.client, 'close'), once(closed.upstream, 'close')]);
   expect([kept.client.readableEnded, kept.upstream.readableEnded]).toEqual([false, false]);
 });
 
 test('a session that turns out to have ended elsewhere closes its sockets soon', async () => {
   const { sessions, openSockets } = setUp();
-  const live = await begin(sessions, 'small');
+  const entry = await begin(sessions, 'small');
   const { client, nearClient, nearUpstream } = ends();
-  openSockets.add(nearClient, nearUpstream, live);
+  openSockets.add(nearClient, nearUpstream, entry);
   const ended = once(client, 'end');
-  live.ended = true;
+  entry.status = 'ended';
   await ended;
   expect(client.readableEnded).toBe(true);
 });

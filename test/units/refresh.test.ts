@@ -66,11 +66,11 @@ function gatedProvider({ rotates }: { rotates: boolean }) {
   return { provider, redeemed, revoked, open: gate.resolve };
 }
 
-function cookieOf(live: SessionEntry): string {
-  return `session=${live.sealed}`;
+function cookieOf(entry: SessionEntry): string {
+  return `session=${entry.sealed}`;
 }
 
-async function openLive(sessions: Sessions, cookie: string): Promise<SessionEntry> {
+async function openActive(sessions: Sessions, cookie: string): Promise<SessionEntry> {
   const opened = await sessions.open(cookie);
   if (opened.state !== 'active') throw new Error(`the session is ${opened.state}`);
   return opened.entry;
@@ -90,7 +90,7 @@ test('a session that the cache forgets while it is refreshed is redeemed once, a
   const cookies = [cookieOf(first)];
   const running = [refresher.refreshAfterRejection(first, 0)];
   await crowdOut(sessions);
-  const second = await openLive(sessions, cookieOf(first));
+  const second = await openActive(sessions, cookieOf(first));
   running.push(refresher.refreshAfterRejection(second, 0));
   open();
   await Promise.all(running);
@@ -100,12 +100,12 @@ test('a session that the cache forgets while it is refreshed is redeemed once, a
 
   // A tab with the first cookie, when the next refresh is due.
   vi.advanceTimersByTime(299_000);
-  const third = await openLive(sessions, cookies[0] ?? '');
+  const third = await openActive(sessions, cookies[0] ?? '');
   await refresher.refreshIfDue(third);
   expect(redeemed).toEqual(['refresh-0', 'refresh-1']);
   cookies.push(cookieOf(third));
 
-  await sessions.end(await openLive(sessions, cookieOf(third)), 'logout');
+  await sessions.end(await openActive(sessions, cookieOf(third)), 'logout');
   const states = () => Promise.all(cookies.map(async (cookie) => (await sessions.open(cookie)).state));
   expect(await states()).toEqual(cookies.map(() => 'ended'));
   await crowdOut(sessions);
@@ -117,7 +117,7 @@ test('a refresh that another process has overtaken does not revoke the token tha
   const store: Store = { ...memoryStore(), shared: true };
   const [here, there] = [startProcess(provider, store), startProcess(provider, store)];
   const slow = await here.sessions.begin(tokensOf(0), undefined);
-  const fast = await openLive(there.sessions, cookieOf(slow));
+  const fast = await openActive(there.sessions, cookieOf(slow));
   const refreshing = here.refresher.refreshAfterRejection(slow, 0);
   const next = { ...fast.session, generation: 1, tokens: tokensOf(1, 'refresh-0') };
   expect(await there.sessions.commitRefresh(fast, next)).toBe(true);
@@ -125,16 +125,17 @@ test('a refresh that another process has overtaken does not revoke the token tha
   await refreshing;
   expect(revoked).toEqual([]);
   for (const { sessions } of [here, there]) {
-    expect((await openLive(sessions, cookieOf(fast))).session.generation).toBe(1);
+    expect((await openActive(sessions, cookieOf(fast))).session.generation).toBe(1);
   }
 });
 
 test('a refresh that a sign-out has overtaken revokes its token, and says that the session is over', async () => {
-  const { provider, revoked, open } = gatedProvider({ rotates: true });
+  const { provider, redeemed, revoked, open } = gatedProvider({ rotates: true });
   const { sessions, refresher } = startProcess(provider);
-  const live = await sessions.begin(tokensOf(0), undefined);
-  const refreshing = refresher.refreshAfterRejection(live, 0);
-  await sessions.end(live, 'logout');
+  const entry = await sessions.begin(tokensOf(0), undefined);
+  const refreshing = refresher.refreshAfterRejection(entry, 0);
+  await vi.waitFor(() => expect(redeemed).toEqual(['refresh-0']));
+  await sessions.end(entry, 'logout');
   open();
   await expect(refreshing).rejects.toMatchObject({ code: 'session_expired' });
   expect(revoked).toEqual(['refresh-1']);

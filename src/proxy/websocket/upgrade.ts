@@ -220,7 +220,7 @@ function switchError(headers: IncomingHttpHeaders, session: SessionEntry | undef
   if (!isWebSocket(headers)) {
     return new BffError('upstream_unavailable', 'The API switched to another protocol than WebSocket.');
   }
-  return session?.ended === true ? sessionExpired() : undefined;
+  return session === undefined || session.status === 'active' ? undefined : sessionExpired();
 }
 
 function switchingProtocols(headers: readonly string[]): string {

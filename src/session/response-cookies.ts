@@ -1,0 +1,57 @@
+/** Which `Set-Cookie` lines a response carries for its session: the one place that decides it. */
+import type { Config } from '../config/config.ts';
+import type { Events } from '../events.ts';
+import { BffError } from '../http/errors.ts';
+import { clearSessionCookie, cookieNames, cookiesUnknown, writeSessionCookie } from './cookies.ts';
+import { isNewer, remainingSeconds } from './session.ts';
+import { hasEnded, type SessionEntry } from './session-entry.ts';
+import type { OpenSession } from './session-opener.ts';
+
+export function createResponseCookies(config: Config, events: Events) {
+  const names = cookieNames(config.secure);
+
+  /**
+   * The lines for a response to a request that showed this session. Call it when the response's head is written, because
+   * a response may take long: by then the browser may have a newer form, or the session may have ended, and the cookie
+   * of the next one must not be overwritten.
+   * @param header the request's Cookie header
+   */
+  function newCookies({ entry, shown }: OpenSession, header: string | undefined): string[] {
+    return !isNewer(entry.session, shown) || hasEnded(entry, config.session) ? [] : setCookies(entry, header);
+  }
+
+  /** The lines of a new session. @throws {BffError} when four cookies can't hold it */
+  function loginCookies(entry: SessionEntry): string[] {
+    const lines = setCookies(entry, cookiesUnknown);
+    if (lines.length > 0) return lines;
+    throw sessionTooLarge(entry.sealed.length);
+  }
+
+  /**
+   * The lines that give the browser the newest form of the session. A session that has outgrown the cookies stays in
+   * this process's memory and is served from there; the event tells the operator.
+   */
+  function setCookies(entry: SessionEntry, header: string | undefined | typeof cookiesUnknown): string[] {
+    const lines = writeSessionCookie(entry.sealed, remainingSeconds(entry.session, config.session), header, names);
+    if (lines !== undefined) return lines;
+    events.emit({ type: 'session.oversized', session: entry.sessionHash, bytes: entry.sealed.length });
+    return [];
+  }
+
+  /** The lines that delete the session cookies that a request showed. */
+  function clearCookies(header: string | undefined): string[] {
+    return clearSessionCookie(header, names);
+  }
+
+  return { newCookies, loginCookies, clearCookies };
+}
+
+export function sessionTooLarge(bytes: number, cause?: unknown): BffError {
+  return new BffError(
+    'internal_error',
+    `The session takes ${bytes} bytes, more than four cookies can hold. ` +
+      'The operator must shorten the tokens (fewer roles and groups): sessions without that limit, ' +
+      'SALLYPORT_SESSION=store, are not available yet.',
+    { cause },
+  );
+}

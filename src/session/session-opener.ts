@@ -1,0 +1,103 @@
+/**
+ * From a request's Cookie header to its session. A cookie that this process has opened before costs no promise where no
+ * other process shares the sessions, as with nearly every call.
+ */
+import type { Config } from '../config/config.ts';
+import { nowSeconds } from '../clock.ts';
+import type { CachedCookie, ClientConnection, CookieCache } from './cookie-cache.ts';
+import { cookieNames, hasBothForms, joinChunks, readSessionCookie } from './cookies.ts';
+import type { Generations } from './generations.ts';
+import { isNewer, type SessionForm } from './session.ts';
+import { applyGeneration, createEntry, hasEnded, type SessionEntry } from './session-entry.ts';
+import type { SessionSealer } from './session-sealer.ts';
+import { ifAvailable, type SharedRecords } from './shared-record.ts';
+
+/** What a request's cookies turned out to be. */
+export type OpenedSession =
+  | OpenSession
+  /** A session that has ended, or a cookie that is too old for it. */
+  | { readonly state: 'ended'; readonly entry: SessionEntry }
+  /** No cookie, or none that opens. */
+  | { readonly state: 'absent' };
+
+/** A session that goes on, and the form of it that the request showed. */
+export interface OpenSession {
+  readonly state: 'active';
+  readonly entry: SessionEntry;
+  readonly shown: SessionForm;
+}
+
+interface OpenerDeps {
+  readonly records: SharedRecords;
+  readonly cache: CookieCache;
+  readonly generations: Generations;
+  readonly sealer: SessionSealer;
+}
+
+export function createSessionOpener(config: Config, { records, cache, generations, sealer }: OpenerDeps) {
+  const names = cookieNames(config.secure);
+
+  /**
+   * Opens the session that the request carries. A store that is down holds no call up: what this process knows decides,
+   * until the access token is due for a refresh.
+   * @param connection the client's, which remembers its last cookie
+   */
+  function open(header: string | undefined, connection?: ClientConnection): OpenedSession | Promise<OpenedSession> {
+    const text = readSessionCookie(header, names);
+    if (text === undefined) return { state: 'absent' };
+    const opened = openText(text, connection);
+    if (opened instanceof Promise) return openOtherForm(header, opened);
+    return opened.state === 'active' || !hasBothForms(header, names) ? opened : openOtherForm(header, opened);
+  }
+
+  /** A cookie that an earlier session left behind, whole or in chunks, must not hide the session that goes on. */
+  async function openOtherForm(
+    header: string | undefined,
+    opening: OpenedSession | Promise<OpenedSession>,
+  ): Promise<OpenedSession> {
+    const first = await opening;
+    const chunks = first.state === 'active' || !hasBothForms(header, names) ? undefined : joinChunks(header, names);
+    if (chunks === undefined) return first;
+    const second = await openText(chunks);
+    return second.state === 'active' ? second : first;
+  }
+
+  function openText(text: string, connection?: ClientConnection): OpenedSession | Promise<OpenedSession> {
+    const cookie = cache.find(text, connection);
+    return cookie !== undefined && !records.shared ? stateOf(cookie) : openAsync(text, cookie);
+  }
+
+  async function openAsync(text: string, cached: CachedCookie | undefined): Promise<OpenedSession> {
+    const cookie = cached ?? (await cache.unsealShared(text, unseal));
+    if (cookie === undefined) return { state: 'absent' };
+    if (records.shared) await ifAvailable(generations.reconcile(cookie.entry));
+    return stateOf(cookie);
+  }
+
+  async function unseal(text: string): Promise<CachedCookie | undefined> {
+    const session = await sealer.unseal(text);
+    if (session === undefined) return undefined;
+    let entry = cache.entryOf(session.id);
+    if (entry === undefined) {
+      entry = createEntry(session, text);
+      if (!records.shared) await generations.reconcile(entry);
+      // Another call may have brought the same session in the meantime.
+      entry = cache.entryOf(session.id) ?? entry;
+    }
+    // Another process may have refreshed, or counted calls, and written that into this cookie.
+    if (isNewer(session, entry.session)) applyGeneration(entry, session, text);
+    return cache.add(text, entry, session);
+  }
+
+  function stateOf({ entry, shown }: CachedCookie): OpenedSession {
+    if (hasEnded(entry, config.session)) return { state: 'ended', entry };
+    if (shown.generation === entry.session.generation) {
+      if (entry.acknowledgedAt === undefined) generations.acknowledge(entry, nowSeconds());
+    } else if (nowSeconds() > generations.olderCookiesServedUntil(entry)) {
+      return { state: 'ended', entry };
+    }
+    return { state: 'active', entry, shown };
+  }
+
+  return open;
+}

@@ -1,0 +1,25 @@
+/** Sessions as sealed text, the form that cookies and the store hold: what can't be served doesn't open. */
+import { createSealer } from './seal.ts';
+import { isServable, readSession, writeSession, type Session } from './session.ts';
+
+export interface SessionSealer {
+  /** @throws {RangeError} when the session is larger than what could be opened again */
+  seal(session: Session): Promise<string>;
+  /** Undefined for whatever isn't a session of ours, and for one that can't be served. */
+  unseal(sealed: string): Promise<Session | undefined>;
+}
+
+export function createSessionSealer(secrets: readonly string[]): SessionSealer {
+  const sealer = createSealer(secrets, 'session');
+  return {
+    async seal(session) {
+      return sealer.seal(writeSession(session));
+    },
+
+    async unseal(sealed) {
+      const text = await sealer.unseal(sealed);
+      const session = text === undefined ? undefined : readSession(text);
+      return session !== undefined && isServable(session) ? session : undefined;
+    },
+  };
+}
