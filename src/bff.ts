@@ -138,7 +138,7 @@ export function assembleBff(
   const provider = createProvider(config, { fetch: providerFetch.fetch, events });
   const sessions = createSessions(config, { store, events });
   const transactions = createLoginTransactions(config, { store, events });
-  const refresher = createRefresher(config, { provider, sessions, store, events });
+  const refresher = createRefresher(config, { provider, sessions, events });
   const resolveClientAddress = createClientAddressResolver(config.trustedProxies);
   const requestIdOf = createRequestIds();
   const errors = createErrorResponder(config, { requestIdOf, onError });

@@ -6,7 +6,7 @@
  */
 export async function withTimeout<T>(work: Promise<T>, ms: number, onTimeout: () => T): Promise<T> {
   const late = Promise.withResolvers<typeof timedOut>();
-  const timer = setTimeout(late.resolve, ms, timedOut).unref();
+  const timer = setTimeout(() => late.resolve(timedOut), ms).unref();
   try {
     const result = await Promise.race([work, late.promise]);
     return result === timedOut ? onTimeout() : result;

@@ -37,7 +37,7 @@ function startProcess(provider: Pick<Provider, 'refresh' | 'revoke'>, store = me
   const events = createEvents();
   const sessions = createSessions(config, { store, events });
   // The refresher asks the provider for nothing else.
-  const refresher = createRefresher(config, { provider: provider as Provider, sessions, store, events });
+  const refresher = createRefresher(config, { provider: provider as Provider, sessions, events });
   return { sessions, refresher };
 }
 
