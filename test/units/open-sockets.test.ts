@@ -1,5 +1,4 @@
 /** The register of open WebSockets: what it knows of a session that the cache forgot, and what it holds on to. */
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { duplexPair, type Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -60,7 +59,7 @@ test('calls keep a socket open also when the cache has forgotten its session in 
   const { client, nearClient, nearUpstream } = ends();
   openSockets.add(nearClient, nearUpstream, entry);
   // Sessions that fill the cache.
-  for (let count = 0; count < 150; count++) await begin(sessions, randomBytes(150_000).toString('base64url'));
+  for (let count = 0; count < 50; count++) await begin(sessions, 'x'.repeat(1_500_000));
   for (let call = 0; call < 3; call++) {
     vi.advanceTimersByTime(80_000);
     const opened = await sessions.open(cookie);
