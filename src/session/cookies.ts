@@ -1,13 +1,13 @@
 /**
- * Cookies on the wire (RFC 6265bis): names, attributes, chunks. A name and value over 4096 bytes are dropped by browsers
- * without a word, so a longer value is split into numbered cookies, four at most; every write replaces the whole set.
+ * Cookies on the wire (RFC 6265bis): names, attributes, chunks. Browsers drop a cookie of more than 4096 bytes
+ * silently, so a longer value is split into numbered cookies, four at most; each write replaces the whole set.
  */
 
-/** Browsers drop what is larger; the attributes are counted too, for some do. */
+/** Browsers drop a larger cookie. Attributes count, because some browsers count them. */
 export const maximumCookieBytes = 4096;
 const maximumChunks = 4;
 
-/** In place of a Cookie header where the browser may withhold cookies that it has. */
+/** In place of a Cookie header that need not show all cookies that the browser has. */
 export const cookiesUnknown: unique symbol = Symbol('cookiesUnknown');
 
 export interface CookieNames {
@@ -17,13 +17,13 @@ export interface CookieNames {
   readonly logout: string;
 }
 
-/** On loopback http the same cookies go without `Secure` and prefix, for Safari drops `Secure` cookies there. */
+/** On loopback http the cookies have neither `Secure` nor the prefix, because Safari drops `Secure` cookies there. */
 export function cookieNames(secure: boolean): CookieNames {
   const prefix = secure ? '__Host-Http-' : '';
   return { secure, session: `${prefix}session`, loginPrefix: `${prefix}login-`, logout: `${prefix}logout` };
 }
 
-/** Every pair of a Cookie header, first to last. Malformed parts are passed over. */
+/** Each pair of a Cookie header, in order. Malformed parts are skipped. */
 export function* cookiePairs(header: string): Generator<readonly [name: string, value: string]> {
   let start = 0;
   while (start < header.length) {
@@ -37,16 +37,16 @@ export function* cookiePairs(header: string): Generator<readonly [name: string, 
 }
 
 /**
- * The sealed session in a Cookie header: the one cookie, or its chunks put together. Undefined when there is none, and
- * also when a name stands twice: a `__Host-` cookie can't, so someone else planted one of them.
+ * The sealed session in a Cookie header: the one cookie, or its chunks joined. Undefined when there is none, and also
+ * when a name occurs twice: a browser keeps one `__Host-` cookie of a name, so an attacker has planted the other.
  */
 export function readSessionCookie(header: string | undefined, names: CookieNames): string | undefined {
   if (header === undefined) return undefined;
   const at = header.indexOf(names.session);
   if (at === -1) return undefined;
-  // Nearly every call: the cookie is there once and whole. Saves taking all the others apart, 3 us a call.
+  // Nearly every call: the cookie occurs once and whole. Not parsing the other cookies saves 3 us a call.
   const valueAt = at + names.session.length + 1;
-  // A space alone begins no pair: a value may hold one, and a sibling subdomain may plant `x=y __Host-Http-session=…`.
+  // A space alone begins no pair: a value may hold one, and a sibling subdomain could plant `x=y __Host-Http-session=…`.
   const isPair = header[valueAt - 1] === '=' && (at === 0 || (header[at - 1] === ' ' && header[at - 2] === ';'));
   if (isPair && !header.includes(names.session, valueAt)) {
     const end = header.indexOf(';', valueAt);
@@ -55,12 +55,12 @@ export function readSessionCookie(header: string | undefined, names: CookieNames
   return findForms(header, names)?.whole ?? joinChunks(header, names);
 }
 
-/** Whether a Cookie header holds a session in one cookie and one in several: one of them was left behind. */
+/** Whether a Cookie header holds both a whole session cookie and chunks: one of the two is left over. */
 export function hasBothForms(header: string | undefined, { session }: CookieNames): boolean {
   return header?.includes(`${session}.1=`) === true && header.includes(`${session}=`);
 }
 
-/** The session that stands in several cookies. */
+/** The session that is in chunks, whether or not there is a whole one. */
 export function joinChunks(header: string | undefined, names: CookieNames): string | undefined {
   const forms = header === undefined ? undefined : findForms(header, names);
   return forms === undefined ? undefined : joinFound((index) => forms.chunks.get(`${names.session}.${index}`));
@@ -71,7 +71,7 @@ interface Forms {
   readonly chunks: ReadonlyMap<string, string>;
 }
 
-/** Undefined when a name stands twice. */
+/** Undefined when a name occurs twice. */
 function findForms(header: string, names: CookieNames): Forms | undefined {
   const found = new Map<string, string>();
   for (const [name, value] of cookiePairs(header)) {
@@ -82,7 +82,7 @@ function findForms(header: string, names: CookieNames): Forms | undefined {
   return { whole: found.get(names.session), chunks: found };
 }
 
-/** The first chunk says how many there are, so that one that an earlier, longer session left behind is not taken in. */
+/** The first chunk holds their count, so that a chunk left over from an earlier, longer session is not joined. */
 function joinFound(chunkAt: (index: number) => string | undefined): string | undefined {
   const [, count, first] = /^([2-9])!(.*)$/.exec(chunkAt(1) ?? '') ?? [];
   let joined = first;
@@ -96,7 +96,7 @@ function joinFound(chunkAt: (index: number) => string | undefined): string | und
 
 /**
  * The `Set-Cookie` lines that make `sealed` the browser's session and delete what is left over.
- * @param header the request's Cookie header, or {@link cookiesUnknown} where the browser may withhold cookies that it has
+ * @param header the request's Cookie header, or {@link cookiesUnknown}
  * @returns undefined when four cookies can't hold it
  */
 export function writeSessionCookie(
@@ -106,8 +106,8 @@ export function writeSessionCookie(
   names: CookieNames,
 ): string[] | undefined {
   const attributes = sessionAttributes(maxAgeSeconds, names);
-  const room = maximumCookieBytes - `${names.session}.1=`.length - attributes.length;
-  const chunks = chunksOf(sealed, room, names);
+  const maximumLength = maximumCookieBytes - `${names.session}.1=`.length - attributes.length;
+  const chunks = chunksOf(sealed, maximumLength, names);
   if (chunks.length > maximumChunks) return undefined;
   const kept = new Set(chunks.map(([name]) => name));
   return [
@@ -116,15 +116,19 @@ export function writeSessionCookie(
   ];
 }
 
-/** @param room what a cookie's value may take */
-function chunksOf(sealed: string, room: number, names: CookieNames): (readonly [name: string, value: string])[] {
-  if (sealed.length <= room) return [[names.session, sealed]];
-  // The count before the first chunk has as many characters whatever it is.
-  const count = Math.ceil((sealed.length + '2!'.length) / room);
+/** @param maximumLength of one cookie's value */
+function chunksOf(
+  sealed: string,
+  maximumLength: number,
+  names: CookieNames,
+): (readonly [name: string, value: string])[] {
+  if (sealed.length <= maximumLength) return [[names.session, sealed]];
+  // The count is one digit, whatever it is.
+  const count = Math.ceil((sealed.length + '2!'.length) / maximumLength);
   const text = `${count}!${sealed}`;
   return Array.from({ length: count }, (_, index) => [
     `${names.session}.${index + 1}`,
-    text.slice(index * room, (index + 1) * room),
+    text.slice(index * maximumLength, (index + 1) * maximumLength),
   ]);
 }
 
@@ -139,7 +143,7 @@ export function clearSessionCookie(
   return present.filter((name) => !kept.has(name)).map((name) => `${name}=${attributes}`);
 }
 
-/** A login transaction's `Set-Cookie` line. Lax, for the provider's redirect back is cross-site; `value` '' deletes it. */
+/** A login transaction's `Set-Cookie` line. Lax, because the provider's redirect back is cross-site; `value` '' deletes it. */
 export function loginCookie(name: string, value: string, maxAgeSeconds: number, names: CookieNames): string {
   return `${name}=${value}; Max-Age=${maxAgeSeconds}; Path=/; HttpOnly${names.secure ? '; Secure' : ''}; SameSite=Lax`;
 }
@@ -158,7 +162,7 @@ function allSessionNames(names: CookieNames): string[] {
 }
 
 /**
- * Whether a name, in any case, is one of Sallyport's cookies: a session's, a login transaction's, the way out's. On an
+ * Whether a name, in any case, is one of Sallyport's cookies: a session's, a login transaction's, a logout ticket's. On an
  * https origin the plain names are free; the prefixed ones never are.
  */
 export function isOwnCookie(name: string, { secure }: CookieNames): boolean {

@@ -1,12 +1,12 @@
 /**
- * Packs a session into as few 7-bit characters as it can, for it travels in a cookie and iron seals text only. A JWT is
- * taken apart: its header and payload are JSON that deflate shortens (with a dictionary of what tokens usually say),
- * its signature is noise and goes in as bytes. The bytes are then written seven bits to a character, which costs 8/7 of
- * their size where base64 would cost 4/3. What isn't a JWT is carried as it is.
+ * Packs a session into few 7-bit characters, because it travels in a cookie and iron seals text only: so a Keycloak
+ * token set fits into one cookie. A JWT is split: deflate shortens the JSON of its header and payload, with a dictionary
+ * of what tokens usually contain; its signature does not compress and is added as bytes. The bytes are then written
+ * seven bits to a character, which costs 8/7 of their size where base64 would cost 4/3. Other tokens are added as text.
  */
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 
-/** Above what a provider's largest answers come to; packing more is refused, so that whatever was packed unpacks. */
+/** More than a provider's largest token responses take. Packing more fails, so that whatever was packed unpacks. */
 const maximumInflatedBytes = 4 * 1024 * 1024;
 
 /** Width of the two length fields. */
@@ -26,13 +26,15 @@ const dictionary = Buffer.from(
     '{"alg":"ES256","typ":"JWT","kid":"{"alg":"HS512","typ" : "JWT","kid" : "{"alg":"RS256","typ":"at+jwt","kid":"{"alg":"RS256","typ" : "JWT","kid" : "',
 );
 
-/** A record of JSON values beside the token strings that deserve packing. */
+/** JSON values, and the tokens, which are packed each by itself. */
 export interface Packable {
   readonly fields: unknown;
   readonly tokens: readonly (string | undefined)[];
 }
 
+/** Names of one letter, because they are in each cookie. */
 interface Manifest {
+  /** The fields. */
   readonly f: unknown;
   /** Per token: null (absent), a length of text, or the lengths of a JWT's header, payload and signature. */
   readonly t: readonly (null | number | readonly [number, number, number])[];
@@ -45,9 +47,9 @@ interface Manifest {
 export function pack({ fields, tokens }: Packable): string {
   const texts: Buffer[] = [];
   const signatures: Buffer[] = [];
-  const t = tokens.map((token) => {
+  const lengths = tokens.map((token) => {
     if (token === undefined) return null;
-    const jwt = takeApart(token);
+    const jwt = splitJwt(token);
     if (jwt === undefined) {
       const text = Buffer.from(token);
       texts.push(text);
@@ -57,28 +59,28 @@ export function pack({ fields, tokens }: Packable): string {
     signatures.push(jwt.signature);
     return [jwt.header.length, jwt.payload.length, jwt.signature.length] as const;
   });
-  const manifest = Buffer.from(JSON.stringify({ f: fields, t } satisfies Manifest));
-  const head = Buffer.alloc(lengthBytes);
-  head.writeUIntBE(manifest.length, 0, lengthBytes);
-  const plain = Buffer.concat([head, manifest, ...texts]);
+  const manifest = Buffer.from(JSON.stringify({ f: fields, t: lengths } satisfies Manifest));
+  const manifestLength = Buffer.alloc(lengthBytes);
+  manifestLength.writeUIntBE(manifest.length, 0, lengthBytes);
+  const plain = Buffer.concat([manifestLength, manifest, ...texts]);
   if (plain.length > maximumInflatedBytes)
     throw new RangeError(`The content is larger than ${maximumInflatedBytes} bytes.`);
   const deflated = deflateRawSync(plain, { level: 9, memLevel: 9, dictionary });
-  const size = Buffer.alloc(lengthBytes);
-  size.writeUIntBE(deflated.length, 0, lengthBytes);
-  return toSevenBits(Buffer.concat([size, deflated, ...signatures]));
+  const deflatedLength = Buffer.alloc(lengthBytes);
+  deflatedLength.writeUIntBE(deflated.length, 0, lengthBytes);
+  return toSevenBits(Buffer.concat([deflatedLength, deflated, ...signatures]));
 }
 
 /** The inverse of {@link pack}. Undefined for whatever pack didn't make, such as what another version sealed. */
 export function unpack(text: string): Packable | undefined {
   try {
-    return read(text);
+    return unpackOrThrow(text);
   } catch {
     return undefined;
   }
 }
 
-function read(text: string): Packable {
+function unpackOrThrow(text: string): Packable {
   const bytes = fromSevenBits(text);
   const end = lengthBytes + bytes.readUIntBE(0, lengthBytes);
   const inflated = inflateRawSync(bytes.subarray(lengthBytes, end), {
@@ -87,8 +89,8 @@ function read(text: string): Packable {
   });
   const textsAt = lengthBytes + inflated.readUIntBE(0, lengthBytes);
   const { f, t } = JSON.parse(inflated.toString('utf8', lengthBytes, textsAt)) as Manifest;
-  const texts = reader(inflated, textsAt);
-  const signatures = reader(bytes, end);
+  const texts = partsOf(inflated, textsAt);
+  const signatures = partsOf(bytes, end);
   const tokens = t.map((lengths) => {
     if (lengths === null) return undefined;
     if (typeof lengths === 'number') return texts(lengths).toString();
@@ -98,7 +100,8 @@ function read(text: string): Packable {
   return { fields: f, tokens };
 }
 
-function reader(bytes: Buffer, start: number): (length: number) => Buffer {
+/** Reads one part after the other. @throws {RangeError} for a length that the bytes do not have */
+function partsOf(bytes: Buffer, start: number): (length: number) => Buffer {
   let at = start;
   return (length) => {
     const end = at + length;
@@ -109,14 +112,16 @@ function reader(bytes: Buffer, start: number): (length: number) => Buffer {
   };
 }
 
-function takeApart(token: string): { header: Buffer; payload: Buffer; signature: Buffer } | undefined {
+function splitJwt(token: string): { header: Buffer; payload: Buffer; signature: Buffer } | undefined {
   const segments = token.split('.');
   const [header, payload, signature] = segments.map((segment) => Buffer.from(segment, 'base64url'));
   if (segments.length !== 3 || header === undefined || payload === undefined || signature === undefined)
     return undefined;
-  // Only what comes back to the letter: other alphabets and padding would not.
-  const same = [header, payload, signature].every((part, index) => part.toString('base64url') === segments[index]);
-  return same ? { header, payload, signature } : undefined;
+  // Only a token that can be restored exactly: other alphabets and padding would be lost.
+  const restorable = [header, payload, signature].every(
+    (part, index) => part.toString('base64url') === segments[index],
+  );
+  return restorable ? { header, payload, signature } : undefined;
 }
 
 function toSevenBits(bytes: Buffer): string {

@@ -1,7 +1,7 @@
 /**
- * Seals texts with iron (AES-256-CBC, HMAC-SHA256) under keys derived per purpose by HKDF (RFC 5869), so that what was
- * sealed as one thing never opens as another. A seal reads `1.<key id>.<iv>.<data>.<mac>`: the constant parts of
- * iron's own format are left out, and the leading digit is our format's version. The one importer of iron-webcrypto.
+ * Seals texts with iron (AES-256-CBC, HMAC-SHA256) under keys derived per purpose by HKDF (RFC 5869), so that a
+ * seal of one purpose never opens as another. A seal is `1.<key id>.<iv>.<data>.<mac>`: iron's own format without its
+ * constant parts, 8 characters shorter; the leading digit is the version of this format. The one importer of iron-webcrypto.
  */
 import { hkdfSync } from 'node:crypto';
 import { defaults, seal as ironSeal, unseal as ironUnseal } from 'iron-webcrypto';
@@ -42,7 +42,7 @@ export function createSealer(secrets: readonly string[], purpose: SealPurpose): 
       try {
         return String(await ironUnseal(`Fe26.2*${id}**${iv}*${data}***${mac}`, opening, options));
       } catch {
-        // iron tells a bad MAC and bad padding apart only by message, and so must not we: an outsider learns nothing.
+        // A bad MAC and bad padding give the same result, so that an attacker learns nothing from the difference.
         return undefined;
       }
     },

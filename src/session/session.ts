@@ -30,10 +30,10 @@ import { pack, unpack } from './packing.ts';
 export interface Session {
   /** 128 random bits. Inside the seal, and in the sign-out link; no authority without the cookie. */
   readonly id: string;
-  /** 0 at login, one more with each refresh: tells old from new also where the refresh token stays the same. */
+  /** 0 at login, one more with each refresh: orders the forms of a session even if the refresh token stays the same. */
   readonly generation: number;
   readonly createdAt: number;
-  /** The last call that counts against the idle timeout, as far as this seal knows. */
+  /** The last call that counts against the idle timeout, when this form was sealed. */
   readonly sealedActivityAt: number;
   /** When {@link tokens} were obtained. */
   readonly tokensIssuedAt: number;
@@ -48,8 +48,8 @@ export interface SessionLimits {
 }
 
 /**
- * When the session ends for good: its lifetime, or, where nothing can renew the access token, that token's end, for
- * then no call can succeed any more.
+ * When the session ends for good: at its lifetime, or, without a refresh token, when the access token expires, because
+ * no call can succeed after that.
  */
 export function endsAt(session: Session, limits: SessionLimits): number {
   const { refreshToken, accessTokenExpiresAt } = session.tokens;
@@ -59,7 +59,7 @@ export function endsAt(session: Session, limits: SessionLimits): number {
     : lifetimeEnd;
 }
 
-/** For which time a cookie or a record of the session is kept: at least a second. */
+/** How long a cookie of the session is kept: a second at least. */
 export function remainingSeconds(session: Session, limits: SessionLimits): number {
   return Math.max(1, endsAt(session, limits) - nowSeconds());
 }
@@ -133,7 +133,7 @@ export function isNewer(one: SessionForm, other: SessionForm): boolean {
   );
 }
 
-/** What tells one form of a session from another. */
+/** What distinguishes one form of a session from another. */
 export type SessionForm = Pick<Session, 'generation' | 'sealedActivityAt'>;
 
 /** About what a session takes in memory, in bytes; tokens that compress well take far more than their cookie. */

@@ -1,10 +1,10 @@
 /**
- * Login transactions: what must be remembered between sending the browser to the provider and its coming back. Each is
- * a sealed cookie of its own, named after its `state`, so that logins in several tabs don't meet. They are Lax, for the
+ * Login transactions: what must be remembered between the redirect to the provider and the callback. Each is a sealed
+ * cookie of its own, named after its `state`, so that logins in several tabs don't collide. They are Lax, because the
  * provider's redirect back is cross-site (RFC 6265bis 5.6.7).
  *
- * Anybody can make a browser begin logins, by a link, and abandoned ones must not fill its Cookie header until servers
- * refuse it. So a transaction is small: `state`, `nonce` and the PKCE verifier are derived from one secret, and a long
+ * Any site can make a browser begin logins, by a link, and abandoned ones must not fill its Cookie header until servers
+ * reject it. So a transaction is small: `state`, `nonce` and the PKCE verifier are derived from one secret, and a long
  * `returnTo` travels in the `state`, sealed. Five are kept, the newest.
  */
 import { createHash, hkdfSync, randomBytes } from 'node:crypto';
@@ -22,15 +22,15 @@ const maximumTransactions = 5;
 /** A longer `returnTo` travels in the `state`. */
 const maximumInlineLength = 100;
 
-/** What the app and the request say of a login. */
+/** What the app asks of a login, and what the request showed. */
 export interface LoginRequest {
   readonly returnTo: string;
   readonly maxAge: number | undefined;
-  /** Whether the login is `prompt=none`, whose failure is an answer rather than an error. */
+  /** Whether the login is `prompt=none`, whose failure is a result for the app rather than an error. */
   readonly silent: boolean;
   /** The session that this login replaces: the callback doesn't get its Strict cookie. */
   readonly previousSession: ReplacedSession | undefined;
-  /** Whether the browser showed its session, if it has one. It holds Strict cookies back on a way from another site. */
+  /** Whether the request shows the session that the browser may have: from another site it carries no Strict cookie. */
   readonly showedSession: boolean;
 }
 
@@ -49,7 +49,7 @@ export function createLoginTransactions(
 ) {
   const names = cookieNames(config.secure);
   const sealer = createSealer(config.secrets, 'login transaction');
-  /** No two are alike: logins may begin within one millisecond. */
+  /** No two cookies have the same time in their names, though logins may begin within one millisecond. */
   let latestName = 0;
 
   /** @returns the transaction, and the `Set-Cookie` lines that begin it and evict the oldest beyond five */
@@ -72,7 +72,7 @@ export function createLoginTransactions(
     };
   }
 
-  /** The cookie's name starts with its time in milliseconds, so that the oldest can be told without opening any. */
+  /** The cookie's name starts with its time in milliseconds, so that the oldest are known without unsealing any. */
   function nameOf(state: string): string {
     latestName = Math.max(latestName + 1, Date.now());
     return `${names.loginPrefix}${latestName.toString(36).padStart(8, '0')}-${stateHash(state)}`;
@@ -117,7 +117,7 @@ export function createLoginTransactions(
   async function open(value: string, state: string): Promise<LoginTransaction | undefined> {
     const content = await sealer.unseal(value);
     const opened = content === undefined ? undefined : readContent(content);
-    // The age counts, not the cookie's own expiry: a browser or a thief may keep it.
+    // The age decides, not the cookie's own expiry: a browser or a thief may keep the cookie.
     if (opened === undefined || nowSeconds() >= opened.startedAt + lifetimeSeconds) return undefined;
     const { state: id, ...secrets } = secretsOf(opened.seed);
     const [givenId, sealedReturnTo] = splitState(state);
@@ -129,14 +129,14 @@ export function createLoginTransactions(
   async function openReturnTo(id: string, sealed: string): Promise<string | undefined> {
     const text = await sealer.unseal(sealed);
     const fields = text === undefined ? undefined : unpack(text)?.fields;
-    // Of this very login: a sealed returnTo of another one says nothing here.
+    // Of this login: the sealed returnTo of another one must not be accepted.
     return Array.isArray(fields) && fields[0] === id && typeof fields[1] === 'string' ? fields[1] : undefined;
   }
 
   /**
    * Marks the state as used. The response that deletes the cookie can be lost; a repeated callback would then present a
    * used code, for which the provider may revoke the tokens (RFC 6749 4.1.2). If the store is down, the login proceeds.
-   * @returns whether nobody did so before
+   * @returns false if it was used before
    */
   async function markStateUsed(state: string): Promise<boolean> {
     try {
@@ -151,14 +151,14 @@ export function createLoginTransactions(
     begin,
     find,
     markStateUsed,
-    /** Whether the browser is on its way through a login. */
+    /** Whether a login is under way in this browser. */
     isUnderWay: (header: string | undefined) => namesIn(header).length > 0,
-    /** The `Set-Cookie` lines that evict the oldest transactions beyond five: logins begun at once saw none. */
+    /** The `Set-Cookie` lines that evict the oldest transactions beyond five: concurrent ones do not count each other. */
     evictSurplus: (header: string | undefined) => evict(namesIn(header), maximumTransactions),
   };
 }
 
-/** All that a login needs, from one secret (RFC 5869). Each is 43 characters. */
+/** The values of a login, derived from one secret by HKDF (RFC 5869). Each has 43 characters. */
 function secretsOf(seed: Uint8Array): { state: string; nonce: string; verifier: string } {
   const derive = (what: string) => Buffer.from(hkdfSync('sha256', seed, '', `login ${what}`, 32)).toString('base64url');
   return { state: derive('state'), nonce: derive('nonce'), verifier: derive('verifier') };
