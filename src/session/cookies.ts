@@ -46,7 +46,7 @@ export function readSessionCookie(header: string | undefined, names: CookieNames
   if (at === -1) return undefined;
   // Nearly every call: the cookie occurs once and whole. Not parsing the other cookies saves 3 us a call.
   const valueAt = at + names.session.length + 1;
-  // A space alone begins no pair: a value may hold one, and a sibling subdomain could plant `x=y __Host-Http-session=…`.
+  // A space alone begins no pair: a value may hold one, a sibling subdomain could plant `x=y __Host-Http-session=…`.
   const isPair = header[valueAt - 1] === '=' && (at === 0 || (header[at - 1] === ' ' && header[at - 2] === ';'));
   if (isPair && !header.includes(names.session, valueAt)) {
     const end = header.indexOf(';', valueAt);
@@ -143,7 +143,10 @@ export function clearSessionCookie(
   return present.filter((name) => !kept.has(name)).map((name) => `${name}=${attributes}`);
 }
 
-/** A login transaction's `Set-Cookie` line. Lax, because the provider's redirect back is cross-site; `value` '' deletes it. */
+/**
+ * A login transaction's `Set-Cookie` line. Lax, because the provider's redirect back is cross-site; `value` '' deletes
+ * it.
+ */
 export function loginCookie(name: string, value: string, maxAgeSeconds: number, names: CookieNames): string {
   return `${name}=${value}; Max-Age=${maxAgeSeconds}; Path=/; HttpOnly${names.secure ? '; Secure' : ''}; SameSite=Lax`;
 }
@@ -162,8 +165,8 @@ function allSessionNames(names: CookieNames): string[] {
 }
 
 /**
- * Whether a name, in any case, is one of Sallyport's cookies: a session's, a login transaction's, a logout ticket's. On an
- * https origin the plain names are free; the prefixed ones never are.
+ * Whether a name, in any case, is one of Sallyport's cookies: a session's, a login transaction's, a logout ticket's. On
+ * an https origin the plain names are free; the prefixed ones never are.
  */
 export function isOwnCookie(name: string, { secure }: CookieNames): boolean {
   const folded = name.toLowerCase();

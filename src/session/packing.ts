@@ -1,8 +1,9 @@
 /**
  * Packs a session into few 7-bit characters, because it travels in a cookie and iron seals text only: so a Keycloak
- * token set fits into one cookie. A JWT is split: deflate shortens the JSON of its header and payload, with a dictionary
- * of what tokens usually contain; its signature does not compress and is added as bytes. The bytes are then written
- * seven bits to a character, which costs 8/7 of their size where base64 would cost 4/3. Other tokens are added as text.
+ * token set fits into one cookie. A JWT is split: deflate shortens the JSON of its header and payload, with a
+ * dictionary of what tokens usually contain; its signature does not compress and is added as bytes. The bytes are then
+ * written seven bits to a character, which costs 8/7 of their size where base64 would cost 4/3. Other tokens are added
+ * as text.
  */
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 

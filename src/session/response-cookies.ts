@@ -11,9 +11,9 @@ export function createResponseCookies(config: Config, events: Events) {
   const names = cookieNames(config.secure);
 
   /**
-   * The lines for a response to a request that showed this session. Call it when the response's head is written, because
-   * a response may take long: by then the browser may have a newer form, or the session may have ended, and the cookie
-   * of the next one must not be overwritten.
+   * The lines for a response to a request that showed this session. Call it when the response's head is written,
+   * because a response may take long: by then the browser may have a newer form, or the session may have ended, and the
+   * cookie of the next one must not be overwritten.
    * @param header the request's Cookie header
    */
   function newCookies({ entry, shown }: OpenSession, header: string | undefined): string[] {

@@ -1,7 +1,8 @@
 /**
  * Seals texts with iron (AES-256-CBC, HMAC-SHA256) under keys derived per purpose by HKDF (RFC 5869), so that a
  * seal of one purpose never opens as another. A seal is `1.<key id>.<iv>.<data>.<mac>`: iron's own format without its
- * constant parts, 8 characters shorter; the leading digit is the version of this format. The one importer of iron-webcrypto.
+ * constant parts, 8 characters shorter; the leading digit is the version of this format. The one importer of
+ * iron-webcrypto.
  */
 import { hkdfSync } from 'node:crypto';
 import { defaults, seal as ironSeal, unseal as ironUnseal } from 'iron-webcrypto';

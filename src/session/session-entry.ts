@@ -14,8 +14,9 @@ export interface SessionEntry {
   /** From 0 to 1, by the id: how far this session's refreshes are moved ahead. */
   readonly jitter: number;
   /**
-   * `ended`: by a decision, for good. `superseded`: the cookies that lead here are older than the grace period, and what
-   * they hold is a used refresh token; the session goes on under its newest cookie, which gets an entry of its own.
+   * `ended`: by a decision, for good. `superseded`: the cookies that lead here are older than the grace period, and
+   * what they hold is a used refresh token; the session goes on under its newest cookie, which gets an entry of its
+   * own.
    */
   status: 'active' | 'superseded' | 'ended';
   /** A login has put another session in its place: the browser has that one's cookie. */

@@ -1,26 +1,26 @@
 /**
  * What a session is, and the rules that need nothing but it and a clock. All times are seconds since 1970.
  *
- * All the ways in which a session ends. The state is that of {@link OpenedSession}, the event is `session.ended` with the
- * reason given. 'Signed out' below: an API call gets a 401 `session_expired` (`ended`) or `login_required` (`absent`),
- * `/bff/session` says `authenticated: false` and deletes the cookies, and an open WebSocket is closed.
+ * All the ways in which a session ends. The state is that of `OpenedSession`, the event is `session.ended` with
+ * the reason given. 'Signed out' below: an API call gets a 401 `session_expired` (`ended`) or `login_required`
+ * (`absent`), `/bff/session` says `authenticated: false` and deletes the cookies, and an open WebSocket is closed.
  *
- * | cause                                            | state  | what the browser gets                  | event                    |
- * | ------------------------------------------------ | ------ | -------------------------------------- | ------------------------ |
- * | sign-out                                         | ended  | cookies deleted, way to the provider   | logout                   |
- * | another login in the same browser                | ended  | the new session's cookie               | new_login                |
- * | the provider rejects the refresh token           | ended  | signed out                             | refresh_rejected         |
- * | a refresh brings an invalid ID token             | ended  | signed out                             | refresh_id_token_invalid |
- * | lifetime (`session.lifetimeSeconds`)             | ended  | signed out; `Max-Age` is over, too     | none                     |
- * | idle time (`session.idleSeconds`)                | ended  | signed out                             | none                     |
- * | access token expired, no refresh token           | ended  | signed out; `Max-Age` is over, too     | none                     |
- * | cookie older than the grace period               | ended  | signed out by this cookie only; the    | none                     |
- * |                                                  |        | session goes on under its newest one   |                          |
- * | sealing secret removed, cookie tampered or cut   | absent | signed out                             | none                     |
- * | tokens too large for four cookies, at the login  | –      | an error page; no session begins and   | session.oversized        |
- * |                                                  |        | the previous one goes on               |                          |
- * | the same after a refresh                         | active | the older cookie until this process    | session.oversized        |
- * |                                                  |        | forgets; then as older than grace      |                          |
+ * | cause                                  | state  | what the browser gets                | event                    |
+ * | -------------------------------------- | ------ | ------------------------------------ | ------------------------ |
+ * | sign-out                               | ended  | cookies deleted, way to the provider | logout                   |
+ * | another login in the same browser      | ended  | the new session's cookie             | new_login                |
+ * | the provider rejects the refresh token | ended  | signed out                           | refresh_rejected         |
+ * | a refresh brings an invalid ID token   | ended  | signed out                           | refresh_id_token_invalid |
+ * | lifetime (`session.lifetimeSeconds`)   | ended  | signed out; `Max-Age` is over, too   | none                     |
+ * | idle time (`session.idleSeconds`)      | ended  | signed out                           | none                     |
+ * | access token expired, no refresh token | ended  | signed out; `Max-Age` is over, too   | none                     |
+ * | cookie older than the grace period     | ended  | signed out by this cookie only       | none                     |
+ * | sealing secret removed, cookie cut     | absent | signed out                           | none                     |
+ * | login: tokens too large for cookies    | –      | an error page; no session begins     | session.oversized        |
+ *
+ * Where only a cookie is too old, the session goes on under its newest one, and after a login whose tokens are too large the
+ * previous session goes on. A session that outgrows the cookies in a refresh goes on in this process's memory
+ * (`session.oversized`); after that its older cookie is one that is older than the grace period.
  */
 import { nowSeconds } from '../clock.ts';
 import { BffError } from '../http/errors.ts';

@@ -89,7 +89,10 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     if (entry?.status !== 'ended') await endById(id, expiresAt, 'new_login');
   }
 
-  /** Counts a call against the idle timeout. Now and then a new cookie takes the time along, which outlives this process. */
+  /**
+   * Counts a call against the idle timeout. Now and then a new cookie takes the time along, which outlives this
+   * process.
+   */
   function touch(entry: SessionEntry): undefined | Promise<void> {
     if (limits.idleSeconds === 0) return undefined;
     const now = nowSeconds();
@@ -120,7 +123,9 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     commitRefresh: generations.commitRefresh,
     acquireRefreshLock: records.acquireRefreshLock,
     releaseRefreshLock: generations.releaseRefreshLock,
-    /** The entry that calls of the session meet now: the cache may have dropped this one and opened the session anew. */
+    /**
+     * The entry that calls of the session meet now: the cache may have dropped this one and opened the session anew.
+     */
     newest: (entry: SessionEntry) => cache.entryOf(entry.session.id) ?? entry,
     hasEnded: (entry: SessionEntry) => hasEnded(entry, limits),
     /** When the session ends at the latest, in seconds since 1970. */

@@ -1,13 +1,13 @@
 /**
  * What all processes agree on about one session. It is in the store, and this module alone reads and writes it:
  *
- * | key                | value                                        | lifetime                                       |
- * | ------------------ | -------------------------------------------- | ---------------------------------------------- |
- * | `generation:<id>`  | number of the newest generation, or `ended`  | until the session's end                        |
- * | `current:<id>`     | that generation's session, sealed            | until the session's end; after the browser has |
- * |                    |                                              | shown its cookie, the grace period             |
- * | `refreshing:<key>` | the owner of the lock, while it redeems the  | 120 s                                          |
- * |                    | generation's refresh token                   |                                                |
+ * | key                | value                                       | lifetime                                   |
+ * | ------------------ | ------------------------------------------- | ------------------------------------------ |
+ * | `generation:<id>`  | number of the newest generation, or `ended` | until the session's end                    |
+ * | `current:<id>`     | that generation's session, sealed           | the same, until its cookie is acknowledged |
+ * | `refreshing:<key>` | the owner of the lock on a refresh token    | 120 s                                      |
+ *
+ * Acknowledged: a browser has shown the newest cookie. From then on `current` lives for the grace period only.
  *
  * Order of writes: `current` before `generation`, so that whoever reads a new number finds its session; both before the
  * lock is deleted, so that whoever waited for the lock finds the result. `generation` only rises, and nothing replaces

@@ -153,7 +153,9 @@ export function createLoginTransactions(
     markStateUsed,
     /** Whether a login is under way in this browser. */
     isUnderWay: (header: string | undefined) => namesIn(header).length > 0,
-    /** The `Set-Cookie` lines that evict the oldest transactions beyond five: concurrent ones do not count each other. */
+    /**
+     * The `Set-Cookie` lines that evict the oldest transactions beyond five: concurrent ones do not count each other.
+     */
     evictSurplus: (header: string | undefined) => evict(namesIn(header), maximumTransactions),
   };
 }

@@ -9,7 +9,8 @@ interface Entry {
 }
 
 /**
- * The store that Sallyport uses without `redisUrl`: sign-outs are forgotten at a restart and unknown to other processes.
+ * The store that Sallyport uses without `redisUrl`: sign-outs are forgotten at a restart and unknown to other
+ * processes.
  *
  * @example
  * ```ts

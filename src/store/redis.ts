@@ -22,7 +22,9 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1`;
 
 export interface RedisStoreOptions {
-  /** Called with the reason why the store can't be reached, once for each reason and outage; never with the password. */
+  /**
+   * Called with the reason why the store can't be reached, once for each reason and outage; never with the password.
+   */
   readonly onError: (cause: Error) => void;
 }
 
@@ -165,7 +167,9 @@ function parseAddress(text: string): Address {
   };
 }
 
-/** The library's errors hold the command with its arguments, the password in AUTH too; a server's message may quote it. */
+/**
+ * The library's errors hold the command with its arguments, the password in AUTH too; a server's message may quote it.
+ */
 function withoutSecrets(error: unknown, password: string | undefined): Error {
   const { name, message, code } = error as Error & { code?: unknown };
   if (name === 'MaxRetriesPerRequestError') return new Error('The connection to the store was lost.');

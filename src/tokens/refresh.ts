@@ -1,6 +1,6 @@
 /**
- * Refreshing access tokens (RFC 6749 6). A refresh token is redeemed once (single flight): here, and across processes by
- * a lock in the store; all calls that need the result join. The refresh belongs to no request, so a client that
+ * Refreshing access tokens (RFC 6749 6). A refresh token is redeemed once (single flight): here, and across processes
+ * by a lock in the store; all calls that need the result join. The refresh belongs to no request, so a client that
  * disconnects neither loses the new token nor delays others. Only a definitive rejection ends a session.
  */
 import { createHash, randomUUID } from 'node:crypto';
@@ -54,7 +54,7 @@ export function createRefresher(config: Config, { provider, sessions, events }: 
   /**
    * Makes sure that the session's access token can be used.
    * @returns undefined when it can already: the usual case costs no promise
-   * @throws {BffError} `session_expired`, or `provider_unavailable` when the token has expired and can't be refreshed now
+   * @throws {BffError} `session_expired`, or `provider_unavailable` when the token has expired and a refresh fails
    */
   function refreshIfDue(entry: SessionEntry): Promise<void> | undefined {
     const now = nowSeconds();
@@ -153,7 +153,7 @@ export function createRefresher(config: Config, { provider, sessions, events }: 
       events.emit({ type: 'token.refreshed', session: entry.sessionHash, generation: next.generation });
       return;
     }
-    // Another process refreshed first. Do not revoke: if the provider does not rotate, both hold the same refresh token.
+    // Another process refreshed first. Do not revoke: without rotation both hold the same refresh token.
     if (entry.status === 'active' && (await sessions.hasNewerGeneration(entry, session.generation))) return;
     // The session was ended during the refresh: a token that came too late must not stay valid at the provider.
     await revokeRefreshToken(tokens.refreshToken, entry.sessionHash, { provider, events });
