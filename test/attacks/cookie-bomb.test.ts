@@ -9,8 +9,9 @@
  * Must hold: what a sign-in leaves in the browser is under 500 bytes, whatever it was begun with; a flood of them never
  * reaches 431; of those begun, the last five can be completed.
  */
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { BrowserClient, BrowserClientOptions } from '../support/browser-client.ts';
+import { fakeDate } from '../support/clock.ts';
 import type { BrowserProfile } from '../support/cookie-jar.ts';
 import { leadToCallback, signIn, startWorld, type World } from '../support/world.ts';
 
@@ -162,8 +163,7 @@ describe('a flood of sign-ins that nobody completes', () => {
   });
 
   test('is gone from the browser ten minutes later', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
-    onTestFinished(() => void vi.useRealTimers());
+    fakeDate();
     const browser = world.client();
     await floodInParallel(browser, 100);
     vi.advanceTimersByTime(601_000);
@@ -206,8 +206,7 @@ describe('of six sign-ins, the last five can be completed', () => {
   });
 
   test.each(Array.from({ length: 10 }, (_, round) => round))('begun while the clock stood still (%i)', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
-    onTestFinished(() => void vi.useRealTimers());
+    fakeDate();
     const browser = world.client();
     const callbacks: URL[] = [];
     for (let begun = 0; begun < 6; begun += 1) callbacks.push(await leadToCallback(browser, loginPath()));
@@ -215,8 +214,7 @@ describe('of six sign-ins, the last five can be completed', () => {
   });
 
   test('begun seconds apart', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
-    onTestFinished(() => void vi.useRealTimers());
+    fakeDate();
     const browser = world.client();
     const callbacks: URL[] = [];
     for (let begun = 0; begun < 6; begun += 1) {

@@ -6,6 +6,7 @@
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { BlockedByBrowser, type BrowserClient, type Exchange } from '../support/browser-client.ts';
+import { expireAccessToken } from '../support/clock.ts';
 import { sendRaw } from '../support/raw-call.ts';
 import { leadToCallback, signIn, startWorld, type World } from '../support/world.ts';
 
@@ -60,7 +61,7 @@ beforeAll(async () => {
   victim = world.client();
   await signIn(victim);
   // Expired: whatever gets past the guard would have to refresh.
-  vi.advanceTimersByTime(301_000);
+  expireAccessToken();
 });
 
 beforeEach(() => {

@@ -7,6 +7,7 @@
 import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { BrowserClient, Navigation } from '../support/browser-client.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { startListener, type Listener } from '../support/listener.ts';
 import type { Endpoint } from '../support/provider-faults.ts';
 import { leadToCallback, signIn, startWorld, within, type World } from '../support/world.ts';
@@ -39,7 +40,6 @@ beforeAll(async () => {
 });
 
 afterEach(() => {
-  vi.useRealTimers();
   stolen.length = 0;
 });
 
@@ -138,7 +138,7 @@ describe('a redirect in place of an answer is not followed, with the secret or w
   test.each(endpoints.flatMap((endpoint) => [302, 307, 308].map((status) => [endpoint, status] as const)))(
     '%s, %i',
     async (endpoint, status) => {
-      vi.useFakeTimers({ toFake: ['Date'] });
+      fakeDate();
       const { client, provider } = await startWorld({
         providerUp: false,
         config: (base) => ({ ...base, login: { userInfo: true } }),
@@ -148,7 +148,7 @@ describe('a redirect in place of an answer is not followed, with the secret or w
       await provider.up();
       const browser = client();
       await browser.navigate('/bff/login');
-      vi.advanceTimersByTime(301_000);
+      expireAccessToken();
       await browser.fetch('/api/me');
       await browser.fetch('/bff/logout', { method: 'POST' });
       expect(provider.calls[endpoint]).toBeGreaterThan(0);
@@ -213,11 +213,11 @@ describe.each(badAnswers)('%s in place of', (_story, body, contentType) => {
   });
 
   test('the answer to a refresh: 503, and the session lives on', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const { client, provider, assertNoSecrets } = await startWorld();
     const browser = client();
     await signIn(browser);
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     const undo = provider.fail('refresh', { status: 200, body, contentType });
     const answer = await browser.fetch('/api/me');
     expect([answer.status, answer.at('code')]).toEqual([503, 'provider_unavailable']);

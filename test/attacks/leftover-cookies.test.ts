@@ -8,20 +8,14 @@
  * Must hold: the first cookie says how many there are; whatever is left over of another generation, in whatever place,
  * signs nobody out, and is gone with the next one that is written. An answer names each cookie once.
  */
-import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import type { Cookie } from '../support/cookie-jar.ts';
 import { signIn, startWorld, type World, type WorldOptions } from '../support/world.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['Date'] });
-});
+beforeEach(() => fakeDate());
 
-afterEach(() => {
-  vi.useRealTimers();
-});
-
-const EXPIRED_MS = 301_000;
 /** Old cookies are good for a minute after the browser has shown the new one. */
 const GRACE_OVER_MS = 62_000;
 
@@ -41,7 +35,7 @@ async function startChanged(before: number, after: number, options: WorldOptions
   await signIn(browser);
   const old = sessionCookies(browser);
   world.provider.settings.accessTokenPadding = after;
-  vi.advanceTimersByTime(EXPIRED_MS);
+  expireAccessToken();
   expect((await browser.fetch('/api/refreshes')).status).toBe(200);
   expect(world.provider.calls.refresh).toBe(1);
   onTestFinished(() => expect(world.provider.reusedRefreshTokens).toBe(0));
@@ -112,7 +106,7 @@ describe('cookies of the session before it was renewed', () => {
     for (const cookie of old) {
       if (!renewed.some(({ name }) => name === cookie.name)) browser.cookies.put(cookie);
     }
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     expect((await browser.fetch('/api/refreshes')).status).toBe(200);
     expect(world.provider.calls.refresh).toBe(2);
     expect(namesOf(browser)).toEqual(renewed.map(({ name }) => name));
@@ -195,7 +189,7 @@ describe('no answer names a cookie twice', () => {
       vi.advanceTimersByTime(100_000);
       await fetch('/api/touched');
       const late = browser.clone();
-      vi.advanceTimersByTime(301_000);
+      expireAccessToken();
       await fetch('/api/refreshed');
       await fetch('/bff/refresh', 'POST', late);
       await fetch('/bff/session', 'GET', late);

@@ -5,22 +5,14 @@
  *
  * Must hold: no answer about an old session takes the new one away, neither by deleting its cookie nor by an old one.
  */
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { TestApi } from '../support/api.ts';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { createGate, type Gate } from '../support/provider-faults.ts';
 import { signIn, startWorld, type World, type WorldOptions } from '../support/world.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['Date'] });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-});
-
-/** An access token lives for 300 s. */
-const expiredMs = 301_000;
+beforeEach(() => fakeDate());
 
 type Tabs = World & { readonly browser: BrowserClient };
 
@@ -108,7 +100,7 @@ const ends: readonly End[] = [
     how: 'lost its refresh token',
     isReadable: true,
     end({ browser, provider }) {
-      vi.advanceTimersByTime(expiredMs);
+      expireAccessToken();
       provider.revokeGrants('alice');
       return browser.clone().fetch('/api/me');
     },
@@ -184,7 +176,7 @@ describe('an answer that waits while somebody else signs in', () => {
     'for a refresh that was asked for says that the session is over (idle timeout %i)',
     async (idleSeconds) => {
       const { browser, provider } = await startSignedIn({ config: { session: { idleSeconds } } });
-      vi.advanceTimersByTime(expiredMs);
+      expireAccessToken();
       const gate = provider.hold('refresh');
       const asked = askEarly(browser, '/bff/refresh', 'POST');
       await gate.arrived;
@@ -201,7 +193,7 @@ describe('an answer that waits while somebody else signs in', () => {
     'for the new token of a call says that the session is over (idle timeout %i)',
     async (idleSeconds) => {
       const { browser, provider, api } = await startSignedIn({ config: { session: { idleSeconds } } });
-      vi.advanceTimersByTime(expiredMs);
+      expireAccessToken();
       const gate = provider.hold('refresh');
       const asked = askEarly(browser, '/api/orders');
       await gate.arrived;
@@ -217,7 +209,7 @@ describe('an answer that waits while somebody else signs in', () => {
 
   test('for an API brings no cookie of the session that it was asked for, though that had got a new token', async () => {
     const { browser, api } = await startSignedIn({ config: { session: { idleSeconds: 100_000 } } });
-    vi.advanceTimersByTime(expiredMs);
+    expireAccessToken();
     const atApi = holdNext(api);
     const asked = askEarly(browser, '/api/orders');
     await atApi.arrived;
@@ -249,13 +241,13 @@ describe('an answer that waits while somebody else signs in', () => {
 describe('the newest cookie of one session', () => {
   test('is not written over by a call that was asked with it, however long its answer takes', async () => {
     const { browser, api } = await startSignedIn();
-    vi.advanceTimersByTime(expiredMs);
+    expireAccessToken();
     await browser.fetch('/api/renews');
     const newest = browser.cookies.get('session')?.value;
     const atApi = holdNext(api);
     const asked = askEarly(browser, '/api/slow');
     await atApi.arrived;
-    vi.advanceTimersByTime(expiredMs);
+    expireAccessToken();
     await browser.fetch('/api/renews-again');
     const renewed = browser.cookies.get('session')?.value;
     expect(renewed).not.toBe(newest);

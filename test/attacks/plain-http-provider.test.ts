@@ -8,6 +8,7 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { renameIssuer, startHttpsFront } from '../support/https-provider.ts';
 import { startListener, type Listener } from '../support/listener.ts';
 import type { Undo } from '../support/provider-faults.ts';
@@ -25,7 +26,6 @@ beforeAll(async () => {
 });
 
 afterEach(() => {
-  vi.useRealTimers();
   overheard.length = 0;
 });
 
@@ -88,12 +88,12 @@ const refused = [503, 1, [], 'provider_unavailable'];
 
 describe('of a provider with an https issuer', () => {
   test('https throughout is good: people sign in, call, refresh and sign out', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const { world, browser, issuer } = await startHttpsWorld();
     await world.provider.up();
     const page = await signIn(browser);
     expect(page.chain.map(({ url }) => new URL(url).origin)).toContain(issuer);
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     expect((await browser.fetch('/api/me')).status).toBe(200);
     expect((await browser.fetch('/bff/logout', { method: 'POST' })).status).toBe(200);
     expect(world.provider.calls).toMatchObject({ code: 1, refresh: 1, userinfo: 2, revocation: 1 });
@@ -168,6 +168,7 @@ describe('of a provider with an https issuer', () => {
   test('metadata that turns bad later is not taken: the good one stays', async () => {
     // The hour until the metadata is fetched anew; sockets go on by timers of their own.
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
     const { world, browser, issuer } = await startHttpsWorld();
     await world.provider.up();
     await signIn(browser);
@@ -217,12 +218,12 @@ describe('where the operator gives the metadata’s own http address, inside a n
   }
 
   test('that very host is asked by http, and browsers go to the issuer', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const { world, browser } = await startInside();
     await world.provider.up();
     const page = await signIn(browser);
     expect(page.chain.map(({ url }) => new URL(url).origin)).toContain(issuer);
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     expect((await browser.fetch('/api/me')).status).toBe(200);
     await browser.fetch('/bff/logout', { method: 'POST' });
     expect(world.provider.calls).toMatchObject({ code: 1, refresh: 1, userinfo: 2, revocation: 1 });

@@ -13,27 +13,22 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import type { Endpoint, Failure } from '../support/provider-faults.ts';
 import { startRawServer } from '../support/raw.ts';
 import { secretsIn } from '../support/secrets.ts';
 import { leadToCallback, startWorld, type World, type WorldOptions } from '../support/world.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['Date'] });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-});
+beforeEach(() => fakeDate());
 
 /** Signs in, calls, lets the token expire, calls, refreshes, is refused by the API, signs out; whatever comes of it. */
 async function doTheMainJob(world: World, browser: BrowserClient): Promise<void> {
   await browser.navigate('/bff/login?returnTo=/orders&login_hint=alice');
   await browser.fetch('/bff/session');
   await browser.fetch('/api/orders?access=query-canary');
-  vi.advanceTimersByTime(301_000);
+  expireAccessToken();
   await browser.fetch('/api/orders', { method: 'POST', body: { n: 1 } });
   vi.advanceTimersByTime(20_000);
   await browser.fetch('/bff/refresh', { method: 'POST' });

@@ -6,18 +6,15 @@
  * Every call says in its path who makes it; the API sees whose token it got, and each answer goes back with both.
  */
 import { randomInt } from 'node:crypto';
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
+import { fakeDate } from '../support/clock.ts';
 import { signIn, startWorld, type World, type WorldOptions } from '../support/world.ts';
 
 const users = ['alice', 'bob'] as const;
 const totalCalls = 1000;
 const tabsEach = 5;
 const roundsOf = 10;
-
-afterEach(() => {
-  vi.useRealTimers();
-});
 
 interface Tab {
   readonly user: (typeof users)[number];
@@ -76,7 +73,7 @@ function swapsSeenBy(world: World): string[] {
 }
 
 async function worldWithTabs(options: WorldOptions): Promise<{ world: World; tabs: Tab[] }> {
-  vi.useFakeTimers({ toFake: ['Date'] });
+  fakeDate();
   const world = await startWorld(options);
   return { world, tabs: await openTabs(world) };
 }

@@ -8,9 +8,10 @@
  * long as they are open; whoever merely keeps Sallyport waiting takes nobody's place; and every place comes back once,
  * whatever ended the call.
  */
-import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { WebSocket } from 'ws';
 import type { BrowserClient } from '../support/browser-client.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import {
   acceptWebSockets,
   beginSocket,
@@ -48,12 +49,8 @@ async function startCrowded(): Promise<Crowded> {
 let crowd: Crowded;
 
 beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['Date'] });
+  fakeDate();
   crowd = await startCrowded();
-});
-
-afterEach(() => {
-  vi.useRealTimers();
 });
 
 function wireOf(bytes: string): Wire {
@@ -159,7 +156,7 @@ describe('twenty uploads of one person,', () => {
 describe('calls that wait for the identity provider', () => {
   test('take nobody’s place', async () => {
     const { world, alice, bob } = crowd;
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     expect((await bob.fetch('/api/refreshes')).status).toBe(200);
     const gate = world.provider.hold('refresh');
     const waiting = Array.from({ length: 10 }, () => alice.fetch('/api/waits'));
@@ -192,7 +189,7 @@ describe('calls that wait for the identity provider', () => {
 
   test('and whose clients leave meanwhile give back no place that they never had', async () => {
     const { world, alice } = crowd;
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     const gate = world.provider.hold('refresh');
     const wires = Array.from({ length: 10 }, () => wireOf(`${callHead(alice, 'GET', '/api/waits')}\r\n`));
     await gate.arrived;

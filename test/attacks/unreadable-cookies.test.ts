@@ -10,10 +10,11 @@
  */
 import { deflateRawSync } from 'node:zlib';
 import { array, assert, asyncProperty, constantFrom, integer, nat, oneof, record } from 'fast-check';
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { pack } from '../../src/session/packing.ts';
 import { createSealer, type SealPurpose } from '../../src/session/seal.ts';
 import type { BrowserClient } from '../support/browser-client.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { startListener, type Listener } from '../support/listener.ts';
 import { startRedis } from '../support/redis.ts';
 import { beginSocket, refusalOf } from '../support/web-socket.ts';
@@ -442,15 +443,14 @@ describe('a seal of ours in the wrong shape', () => {
 
 /** One who has refreshed, an older cookie of theirs, and a process that has seen neither. */
 async function startRefreshed() {
-  vi.useFakeTimers({ toFake: ['Date'] });
-  onTestFinished(() => void vi.useRealTimers());
+  fakeDate();
   const redis = await startRedis();
   onTestFinished(() => redis.close());
   const cluster = await startWorld({ config: { redisUrl: redis.url } });
   const newest = cluster.client();
   await signIn(newest);
   const older = newest.clone();
-  vi.advanceTimersByTime(301_000);
+  expireAccessToken();
   expect((await newest.fetch('/api/me')).status).toBe(200);
   const key = [...(await redis.dump()).keys()].find((name) => name.startsWith('sallyport:current:'));
   if (key === undefined) throw new Error('the store holds no successor');
@@ -559,14 +559,13 @@ describe('claims that compress well', () => {
   });
 
   test('that come with a refresh only lose nobody the session, in this process or another', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
-    onTestFinished(() => void vi.useRealTimers());
+    fakeDate();
     const popular = await startPopular(1000, { userInfo: true });
     const browser = popular.client();
     await signIn(browser);
     popular.provider.settings.extraClaims['groups'] = groupsOf(700_000);
     for (const round of [1, 2]) {
-      vi.advanceTimersByTime(301_000);
+      expireAccessToken();
       for (const path of ['/api/1', '/api/2']) expect((await browser.fetch(path)).status).toBe(200);
       expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(true);
       expect(popular.provider.calls.refresh).toBe(round);

@@ -1,14 +1,11 @@
 /** The events that an embedding program may listen to. */
-import { afterEach, expect, test, vi } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { BffEvent } from '../../src/events.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { signIn, startWorld } from '../support/world.ts';
 
-afterEach(() => {
-  vi.useRealTimers();
-});
-
 test('a listener that throws harms no sign-in, refresh or sign-out, nor other listeners, and is warned of', async () => {
-  vi.useFakeTimers({ toFake: ['Date'] });
+  fakeDate();
   const warned = vi.spyOn(process, 'emitWarning').mockReturnValue(undefined);
   const { client, server, provider } = await startWorld();
   const fault = new Error('a listener of the program');
@@ -21,7 +18,7 @@ test('a listener that throws harms no sign-in, refresh or sign-out, nor other li
   const browser = client();
   await signIn(browser);
   const otherTab = browser.clone();
-  vi.advanceTimersByTime(301_000);
+  expireAccessToken();
   expect((await browser.fetch('/api/me')).status).toBe(200);
   expect(provider.calls.refresh).toBe(1);
   expect((await browser.fetch('/bff/logout', { method: 'POST' })).status).toBe(200);

@@ -2,14 +2,11 @@
  * Every call to the provider fails once, at every position and in every way, on a whole journey from sign-in to
  * sign-out. Whatever the fault: answers are of the contract, nothing is torn, and once it is over the person can work.
  */
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import type { TestProvider } from '../support/provider.ts';
 import { signIn, startWorld } from '../support/world.ts';
-
-afterEach(() => {
-  vi.useRealTimers();
-});
 
 type Fault = (provider: TestProvider, position: number) => void;
 
@@ -37,7 +34,7 @@ async function journey(browser: BrowserClient): Promise<Exchange[]> {
   steps.push(await browser.navigate('/bff/login', { initiator: browser.origin }));
   steps.push(await browser.fetch('/api/1'));
   for (const round of [2, 3]) {
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     const calls = await Promise.all([browser.fetch(`/api/${round}a`), browser.fetch(`/api/${round}b`)]);
     steps.push(...calls, await browser.fetch('/bff/session'));
   }
@@ -47,7 +44,7 @@ async function journey(browser: BrowserClient): Promise<Exchange[]> {
 
 describe.each(FAULTS)('one call to the provider that %s', (_title, fault) => {
   test.each(POSITIONS)('at position %i', async (position) => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const { client, provider, api, assertNoSecrets, logs } = await startWorld();
     // No rotation: with it, a lost answer of a refresh ends the session by the provider's own rule.
     provider.settings.rotateRefreshTokens = false;

@@ -2,9 +2,10 @@
  * Two instances behind a load balancer that knows no stickiness, with a real Redis between them: they act as one, and
  * when Redis fails at whatever moment, nobody is signed out and nothing hangs.
  */
-import { beforeEach, afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
+import { almostExpireAccessToken, expireAccessToken, fakeDate } from '../support/clock.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import {
   leadToCallback,
@@ -16,16 +17,7 @@ import {
   type World,
 } from '../support/world.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['Date'] });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-});
-
-/** The access token lives for 300 s. */
-const EXPIRED_MS = 301_000;
+beforeEach(() => fakeDate());
 
 interface Cluster extends World {
   readonly redis: TestRedis;
@@ -80,7 +72,7 @@ describe('two instances', () => {
 
   test('redeem a refresh token once for 50 parallel calls spread over both', async () => {
     const { here, there, provider, api } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     const before = api.requests.length;
     const calls = Array.from({ length: 50 }, (_, index) => (index % 2 === 0 ? here : there).fetch(`/api/${index}`));
     expect(statusesOf(await Promise.all(calls))).toEqual([200]);
@@ -92,7 +84,7 @@ describe('two instances', () => {
     const { here, there, provider } = await startSignedIn();
     for (let turn = 1; turn <= 3; turn += 1) {
       for (const browser of [here, there]) {
-        vi.advanceTimersByTime(EXPIRED_MS);
+        expireAccessToken();
         expect((await browser.fetch('/api/refreshes')).status).toBe(200);
         expect((await (browser === here ? there : here).fetch('/api/joins')).status).toBe(200);
       }
@@ -102,7 +94,7 @@ describe('two instances', () => {
 
   test('give the newest cookie to whoever comes to the other with the older one', async () => {
     const { here, there, provider } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     await here.fetch('/api/1');
     const answer = await there.fetch('/api/2');
     expect(answer.status).toBe(200);
@@ -112,7 +104,7 @@ describe('two instances', () => {
 
   test('keep the session of the newest cookie when one of long ago comes first', async () => {
     const { here, there, onOther, redis } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     await here.fetch('/api/refreshes');
     await here.fetch('/api/shows-the-new-cookie');
     await forgetSuccessors(redis);
@@ -142,7 +134,7 @@ describe('two instances', () => {
 
   test('let a sign-out at one win over a refresh at the other', async () => {
     const { here, there, provider } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     const gate = provider.hold('refresh', { after: 'commit' });
     const refreshing = there.fetch('/api/refreshes');
     await gate.arrived;
@@ -176,7 +168,7 @@ describe('two instances', () => {
 
   test('leave nothing in Redis that tells a token', async () => {
     const { here, there, redis, provider } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     await Promise.all([here.fetch('/api/1'), there.fetch('/api/2')]);
     const dump = [...(await redis.dump())].flat().join('\n');
     expect(dump).toContain('sallyport:current:');
@@ -209,7 +201,7 @@ describe.each<Outage>([
 
   test('a call that needs a refresh gets 503, and its session stays', async () => {
     const { here, there, redis, provider } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     await fail(redis);
     const answers = await within(5, Promise.all([here.fetch('/api/1'), there.fetch('/api/2')]), 'the calls hung');
     for (const answer of answers) {
@@ -227,7 +219,7 @@ describe.each<Outage>([
 
   test('a token that is about to expire is used as it is', async () => {
     const { here, redis, provider } = await startSignedIn();
-    vi.advanceTimersByTime(295_000);
+    almostExpireAccessToken();
     await fail(redis);
     expect((await within(4, here.fetch('/api/1'), 'the call hung')).status).toBe(200);
     expect(provider.calls.refresh).toBe(0);
@@ -238,7 +230,7 @@ describe.each<Outage>([
     'a refresh that it failed in the middle of, %s the provider has answered, is not lost',
     async (moment) => {
       const { here, there, redis, provider } = await startSignedIn();
-      vi.advanceTimersByTime(EXPIRED_MS);
+      expireAccessToken();
       const gate = provider.hold('refresh', moment === 'after' ? { after: 'commit' } : {});
       const refreshing = here.fetch('/api/refreshes');
       await gate.arrived;
@@ -280,7 +272,7 @@ describe.each<Outage>([
 
 test('a Redis that lost everything is told anew by whoever comes with the newest cookie', async () => {
   const { here, there, onOther, redis, provider } = await startSignedIn();
-  vi.advanceTimersByTime(EXPIRED_MS);
+  expireAccessToken();
   await here.fetch('/api/refreshes');
   const newest = onOther(here);
   await redis.ask('FLUSHALL');

@@ -1,6 +1,7 @@
 /** Signing in: the round trip through the provider, everything that can come between, and what is left afterwards. */
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import type { BrowserProfile } from '../support/cookie-jar.ts';
 import type { IdTokenMutation } from '../support/provider-keys.ts';
 import { leadToCallback, signIn, startWorld, type World } from '../support/world.ts';
@@ -16,10 +17,6 @@ const REFUSED = {
   linksToLogin: true,
   tokenCalls: 0,
 };
-
-afterEach(() => {
-  vi.useRealTimers();
-});
 
 describe('the round trip', () => {
   test.each(PROFILES)('ends in the app with a session, in %s', async (profile) => {
@@ -168,7 +165,7 @@ describe('logins side by side', () => {
   });
 
   test('are five at most: the oldest are dropped, the newest work', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const { client, provider } = await startWorld();
     const browser = client();
     const callbacks: URL[] = [];
@@ -195,7 +192,7 @@ describe('an answer that belongs to no login of this browser is refused without 
   });
 
   test('one that comes a second time with the cookie of its login put back, and the session lives on', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const world = await startWorld();
     const browser = world.client();
     const callback = await leadToCallback(browser);
@@ -203,7 +200,7 @@ describe('an answer that belongs to no login of this browser is refused without 
     await browser.navigate(callback.href, { initiator: world.provider.issuer });
     for (const copy of copies) expect(await answerTo(world, copy, callback.href)).toEqual(REFUSED);
     // A provider that had seen the code again would have revoked the first session's tokens (RFC 6749 4.1.2).
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     expect((await browser.fetch('/api/me')).status).toBe(200);
     expect(world.provider.calls).toMatchObject({ code: 1, refresh: 1 });
   });
@@ -227,7 +224,7 @@ describe('an answer that belongs to no login of this browser is refused without 
   });
 
   test('one whose login is ten minutes old, though its cookie was kept', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const world = await startWorld();
     const browser = world.client();
     const callback = await leadToCallback(browser);
@@ -534,12 +531,12 @@ describe('an ID token is believed only when every claim and its signature fit:',
   });
 
   test('with keys that were last seen more than five minutes ago, looked at once for all that follow', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const { client, provider } = await startWorld();
     await signIn(client());
     await signIn(client());
     const before = provider.calls.jwks;
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     for (let login = 0; login < 5; login += 1) await signIn(client());
     expect(provider.calls.jwks - before).toBeLessThanOrEqual(1);
   });
@@ -571,7 +568,7 @@ describe('when something is out of order', () => {
   });
 
   test('a session too large for four cookies leaves the earlier one alive and its own refresh token revoked', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const { client, provider } = await startWorld();
     const browser = client();
     await signIn(browser, 'alice');
@@ -587,7 +584,7 @@ describe('when something is out of order', () => {
     const revocation = provider.requests.find((request) => request.endpoints.includes('revocation'));
     expect(provider.secrets.get(revocation?.form['token'] ?? '')).toBe('refreshToken');
     provider.settings.accessTokenPadding = 0;
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     expect((await browser.fetch('/api/me')).status).toBe(200);
     expect(provider.calls.refresh).toBe(1);
   });
@@ -665,13 +662,13 @@ describe('when something is out of order', () => {
   });
 
   test('a provider that gives no refresh token: the session ends with the access token', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const { client, provider } = await startWorld({ provider: { settings: { refreshTokens: 'never' } } });
     const browser = client();
     await signIn(browser);
     expect((await browser.fetch('/bff/session')).json()).toMatchObject({ accessToken: { refreshable: false } });
     expect((await browser.fetch('/api/me')).status).toBe(200);
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     expect((await browser.fetch('/api/me')).status).toBe(401);
     expect(provider.calls.refresh).toBe(0);
   });

@@ -1,12 +1,9 @@
 /** Signing out: here, at the provider, in every tab, and also when the provider can't or won't help. */
 import { randomUUID } from 'node:crypto';
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { BrowserClient, NavigateOptions } from '../support/browser-client.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { signIn, startWorld, type World } from '../support/world.ts';
-
-afterEach(() => {
-  vi.useRealTimers();
-});
 
 async function logoutUrl(browser: BrowserClient): Promise<string> {
   return String((await browser.fetch('/bff/session')).at('logoutUrl'));
@@ -128,12 +125,12 @@ describe('the sign-out link', () => {
   });
 
   test('works when the access token has expired, without refreshing it', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const { client, provider } = await startWorld();
     const browser = client();
     await signIn(browser);
     const link = await logoutUrl(browser);
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     await browser.navigate(link);
     expect(provider.calls).toMatchObject({ refresh: 0, revocation: 1, endSession: 1 });
     expect(await anySessionLeft(browser)).toBe(false);

@@ -2,17 +2,12 @@
  * What well-known providers do differently, one difference a test. deploy/providers.md says which provider does which;
  * each of its sentences about a difference is proved here.
  */
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import type { TestProvider } from '../support/provider.ts';
 import { signIn, startWorld, type ConfigOverrides, type World } from '../support/world.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['Date'] });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-});
+beforeEach(() => fakeDate());
 
 /** A world whose provider is different from the first call on. */
 async function startWithProvider(change: (provider: TestProvider) => void, config?: ConfigOverrides): Promise<World> {
@@ -117,7 +112,7 @@ describe('a provider that gives no refresh token (Google and Okta unless asked f
     expect([session.at('accessToken.refreshable'), session.at('session.expiresInSeconds')]).toEqual([false, 300]);
     expect((await browser.fetch('/api/1')).status).toBe(200);
 
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     const answer = await browser.fetch('/api/2');
 
     // The cookie ended with the token, so that the browser shows none.
@@ -137,7 +132,7 @@ describe('a provider that does not rotate refresh tokens (Google, Entra ID, Okta
     await signIn(browser);
 
     for (const round of [1, 2]) {
-      vi.advanceTimersByTime(301_000);
+      expireAccessToken();
       const calls = Array.from({ length: 10 }, (_, index) => browser.fetch(`/api/${round}-${index}`));
       expect((await Promise.all(calls)).map((answer) => answer.status)).toEqual(calls.map(() => 200));
       expect(world.provider.calls.refresh).toBe(round);
@@ -154,7 +149,7 @@ describe('a provider that does not rotate refresh tokens (Google, Entra ID, Okta
     const browser = world.client();
     await signIn(browser);
     for (const round of [1, 2]) {
-      vi.advanceTimersByTime(301_000);
+      expireAccessToken();
       expect((await browser.fetch(`/api/${round}`)).status).toBe(200);
     }
     expect(world.provider.calls.refresh).toBe(2);
@@ -170,7 +165,7 @@ test('opaque access tokens (Google; Auth0 without an audience; Curity) reach the
   expect((await browser.fetch('/api/1')).status).toBe(200);
   expect(world.api.last().token).toMatch(/^[\w-]+$/);
 
-  vi.advanceTimersByTime(301_000);
+  expireAccessToken();
   expect((await browser.fetch('/api/2')).status).toBe(200);
   expect(world.provider.calls.refresh).toBe(1);
   world.assertNoSecrets();
@@ -220,7 +215,7 @@ test('a refresh may bring no new ID token', async () => {
   const world = await startWithProvider((provider) => void provider.mutate('refresh', without('id_token')));
   const browser = world.client();
   await signIn(browser);
-  vi.advanceTimersByTime(301_000);
+  expireAccessToken();
   expect((await browser.fetch('/api/1')).status).toBe(200);
   expect((await browser.fetch('/bff/session')).at('user.name')).toBe('Alice Adams');
 });
@@ -230,7 +225,7 @@ describe('an issuer with a slash at its end (Auth0)', () => {
     const world = await startWithProvider(withSlash, (base) => ({ ...base, issuer: `${base.issuer}/` }));
     const browser = world.client();
     await signIn(browser);
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     expect((await browser.fetch('/api/1')).status).toBe(200);
     expect(world.provider.calls.refresh).toBe(1);
   });

@@ -3,24 +3,14 @@
  * token notice nothing, the others hear at once when to come again; the provider isn't kept down by those who ask for
  * it; and when it is back, everybody is back with it.
  */
-import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
+import { almostExpireAccessToken, expireAccessToken, fakeDate } from '../support/clock.ts';
 import type { Failure } from '../support/provider-faults.ts';
 import { acceptWebSockets, beginSocket, refusalOf } from '../support/web-socket.ts';
 import { leadToCallback, signIn, startWorld, within, type World, type WorldOptions } from '../support/world.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['Date'] });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-});
-
-/** The access token lives for 300 s. */
-const EXPIRED_MS = 301_000;
-/** Within the 30 s before expiry in which it is refreshed. */
-const ALMOST_EXPIRED_MS = 295_000;
+beforeEach(() => fakeDate());
 
 type People = World & { people: BrowserClient[]; one: BrowserClient };
 
@@ -38,7 +28,7 @@ async function startPeople(count: number, options: WorldOptions = {}): Promise<P
 /** The same with access tokens that have expired. */
 async function startExpired(count = 1, options: WorldOptions = {}): Promise<People> {
   const world = await startPeople(count, options);
-  vi.advanceTimersByTime(EXPIRED_MS);
+  expireAccessToken();
   world.provider.resetCalls();
   return world;
 }
@@ -146,7 +136,7 @@ describe('while the provider is down, the calls of a session that needs it', () 
     undo();
     vi.advanceTimersByTime(31_000);
     expect((await one.fetch('/api/me')).status).toBe(200);
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     provider.fail('refresh', { times: 1 });
     expect(secondsToWait(await one.fetch('/api/me'))).toBeLessThanOrEqual(2);
     vi.advanceTimersByTime(1000);
@@ -342,7 +332,7 @@ describe('a provider that says when to come again', () => {
 
   test('is left alone by people whose tokens are good, too', async () => {
     const { one, provider } = await startPeople(1);
-    vi.advanceTimersByTime(ALMOST_EXPIRED_MS);
+    almostExpireAccessToken();
     provider.resetCalls();
     provider.fail('refresh', overloaded('60'));
     for (let call = 0; call < 4; call += 1) {
@@ -517,7 +507,7 @@ describe('what is no outage', () => {
 
   test('ten sessions that the provider has revoked: the eleventh person is served', async () => {
     const { people, provider } = await startPeople(11);
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     provider.fail('refresh', { status: 400, body: { error: 'invalid_grant' }, times: 10 });
     for (const browser of people.slice(0, 10)) {
       expect((await browser.fetch('/api/me')).at('code')).toBe('session_expired');
@@ -539,7 +529,7 @@ describe('what is no outage', () => {
 
   test('tokens that are good, which are used meanwhile, by everybody and without waiting', async () => {
     const { people, provider } = await startPeople(20);
-    vi.advanceTimersByTime(ALMOST_EXPIRED_MS);
+    almostExpireAccessToken();
     provider.resetCalls();
     provider.fail('refresh');
     for (let second = 0; second < 4; second += 1) {

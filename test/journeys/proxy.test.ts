@@ -1,14 +1,10 @@
 /** Calling the API: what it gets, what comes back, and what becomes of its refusals. */
 import { request as httpRequest, type IncomingMessage } from 'node:http';
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { readBody } from '../support/listener.ts';
 import { startRawServer } from '../support/raw.ts';
 import { outcomeOf, signIn, startWorld, within, type World, type WorldOptions } from '../support/world.ts';
-
-afterEach(() => {
-  vi.useRealTimers();
-});
 
 async function startSignedIn(options: WorldOptions = {}): Promise<World & { browser: BrowserClient }> {
   const world = await startWorld(options);

@@ -1,23 +1,13 @@
 /** Refreshing: a refresh token is redeemed once, whatever happens around it, and only a definitive answer ends a session. */
-import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
+import { almostExpireAccessToken, expireAccessToken, fakeDate } from '../support/clock.ts';
 import type { Failure } from '../support/provider-faults.ts';
 import type { IdTokenMutation } from '../support/provider-keys.ts';
 import type { ProviderSettings } from '../support/provider.ts';
 import { outcomeOf, signIn, startWorld, within, type World, type WorldOptions } from '../support/world.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['Date'] });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-});
-
-/** The access token lives for 300 s. */
-const EXPIRED_MS = 301_000;
-/** Within the 30 s before expiry in which it is refreshed. */
-const ALMOST_EXPIRED_MS = 295_000;
+beforeEach(() => fakeDate());
 
 /** Alice, signed in; when the test is over, no refresh token may have been shown twice. */
 async function startSignedIn(
@@ -65,7 +55,7 @@ describe('one refresh', () => {
     const { browser, provider, api } = await startSignedIn();
     await browser.fetch('/api/1');
     const before = api.last().token;
-    vi.advanceTimersByTime(ALMOST_EXPIRED_MS);
+    almostExpireAccessToken();
     const answer = await browser.fetch('/api/2');
     expect(answer.status).toBe(200);
     expect(answer.headers['cache-control']).toBe('no-store');
@@ -82,7 +72,7 @@ describe('one refresh', () => {
 
   test('serves 50 parallel calls with an expired token', async () => {
     const { browser, provider, api } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     const answers = await inParallel(50, (index) => browser.fetch(`/api/${index}`));
     expect(statusesOf(answers)).toEqual([200]);
     expect(provider.calls.refresh).toBe(1);
@@ -101,7 +91,7 @@ describe('one refresh', () => {
 
   test('goes on when the call that began it is aborted', async () => {
     const { browser, provider } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     const gate = provider.hold('refresh');
     const abort = new AbortController();
     const first = outcomeOf(browser.fetch('/api/first', { signal: abort.signal }));
@@ -116,7 +106,7 @@ describe('one refresh', () => {
 
   test('is not lost when everybody who waited for it has gone', async () => {
     const { browser, provider } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     const gate = provider.hold('refresh', { after: 'commit' });
     const abort = new AbortController();
     const only = outcomeOf(browser.fetch('/api/only', { signal: abort.signal }));
@@ -131,7 +121,7 @@ describe('one refresh', () => {
   test('serves a second wave that still carries the old cookie', async () => {
     const { browser, provider } = await startSignedIn();
     const late = browser.clone();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     await inParallel(10, (index) => browser.fetch(`/api/${index}`));
     vi.advanceTimersByTime(100);
     const answers = await inParallel(10, (index) => late.clone().fetch(`/api/late/${index}`));
@@ -142,7 +132,7 @@ describe('one refresh', () => {
 
   test('is not begun by anonymous, cross-site or sibling calls', async () => {
     const { browser, provider, client } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     for (const from of ['https://evil.test', 'http://localhost:1']) {
       const answer = await browser.fetch('/api/1', { mode: 'no-cors', credentials: 'include' }, { from });
       expect(answer.status).toBe(403);
@@ -159,7 +149,7 @@ describe('one refresh', () => {
 
   test('asks for no scope beyond the grant and authenticates the client', async () => {
     const { browser, provider } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     await browser.fetch('/api/1');
     const request = provider.requests.find((recorded) => recorded.endpoints.includes('refresh'));
     expect(Object.keys(request?.form ?? {}).toSorted()).toEqual(['grant_type', 'refresh_token']);
@@ -176,7 +166,7 @@ describe('the refreshed cookie', () => {
   ])('leaves with %s', async (_title, answer) => {
     const { browser, api } = await startSignedIn();
     const before = sessionCookie(browser);
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     api.answer(answer);
     const response = await browser.fetch('/api/1', { mode: 'cors' });
     expect(response.status).toBe(answer.status);
@@ -186,7 +176,7 @@ describe('the refreshed cookie', () => {
   test('leaves when the API is down', async () => {
     const { browser, api } = await startSignedIn();
     const before = sessionCookie(browser);
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     await api.down();
     expect((await browser.fetch('/api/1')).status).toBe(502);
     expect(sessionCookie(browser)).not.toBe(before);
@@ -194,13 +184,13 @@ describe('the refreshed cookie', () => {
 
   test('that was lost on its way loses no session', async () => {
     const { browser, provider } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     // The answers go to a copy of the jar: the browser itself never gets its new cookie.
     expect((await browser.clone().fetch('/api/1')).status).toBe(200);
     vi.advanceTimersByTime(200_000);
     expect((await browser.clone().fetch('/api/2')).status).toBe(200);
     expect(provider.calls.refresh).toBe(1);
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     expect((await browser.clone().fetch('/api/3')).status).toBe(200);
     expect(provider.calls.refresh).toBe(2);
     expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(true);
@@ -209,7 +199,7 @@ describe('the refreshed cookie', () => {
   test('once seen, leaves the old one good for a grace period, and no longer', async () => {
     const { browser, provider } = await startSignedIn();
     const old = browser.clone();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     await browser.fetch('/api/1');
     await browser.fetch('/api/2');
     vi.advanceTimersByTime(50_000);
@@ -245,7 +235,7 @@ describe('no answer that is not definitive ends the session:', () => {
   test.each(failures)('%s is a 503 while it lasts, and the session goes on', async (_title, failure) => {
     const { browser, provider, api } = await startSignedIn();
     const cookie = sessionCookie(browser);
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     provider.fail('refresh', failure);
     const answer = await browser.fetch('/api/1');
     expect(answer.status).toBe(503);
@@ -262,7 +252,7 @@ describe('no answer that is not definitive ends the session:', () => {
 
   test('a reset connection', async () => {
     const { browser, provider } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     provider.reset('refresh', 1);
     expect((await browser.fetch('/api/1')).status).toBe(503);
     vi.advanceTimersByTime(10_000);
@@ -271,7 +261,7 @@ describe('no answer that is not definitive ends the session:', () => {
 
   test('a provider that is down', async () => {
     const { browser, provider } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     await provider.down();
     const answers = await inParallel(10, (index) => browser.fetch(`/api/${index}`));
     expect(statusesOf(answers)).toEqual([503]);
@@ -282,7 +272,7 @@ describe('no answer that is not definitive ends the session:', () => {
 
   test('a slow provider: the calls wait, and are answered', async () => {
     const { browser, provider } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     const undo = provider.delay('refresh', 400);
     const answers = await inParallel(10, (index) => browser.fetch(`/api/${index}`));
     undo();
@@ -292,7 +282,7 @@ describe('no answer that is not definitive ends the session:', () => {
 
   test('a provider that never answers: the calls do not wait for ever, and a late answer still counts', async () => {
     const { browser, provider } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     const gate = provider.hold('refresh');
     const answer = await within(15, browser.fetch('/api/1'), 'the call was not answered');
     expect(answer.status).toBe(503);
@@ -304,7 +294,7 @@ describe('no answer that is not definitive ends the session:', () => {
 
   test('the keys are out of reach when the refreshed ID token has a new one: the token is not spent twice', async () => {
     const { browser, provider } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     await provider.rotateKeys();
     provider.fail('jwks', { status: 500, times: 1 });
     expect((await browser.fetch('/api/1')).status).toBe(503);
@@ -315,7 +305,7 @@ describe('no answer that is not definitive ends the session:', () => {
 
   test('the valid token is used in the meantime', async () => {
     const { browser, provider } = await startSignedIn();
-    vi.advanceTimersByTime(ALMOST_EXPIRED_MS);
+    almostExpireAccessToken();
     provider.fail('refresh', { status: 500 });
     const answers = await inParallel(10, (index) => browser.fetch(`/api/${index}`));
     expect(statusesOf(answers)).toEqual([200]);
@@ -334,7 +324,7 @@ describe('no answer that is not definitive ends the session:', () => {
 
   test('an answer that the provider sent and nobody got, where it does not rotate', async () => {
     const { browser, provider } = await startSignedIn({}, { rotateRefreshTokens: false });
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     provider.dropAfterCommit('refresh', 1);
     expect((await browser.fetch('/api/1')).status).toBe(503);
     vi.advanceTimersByTime(10_000);
@@ -344,11 +334,11 @@ describe('no answer that is not definitive ends the session:', () => {
 
 describe('twelve sessions that refresh just after the provider has changed its keys', () => {
   test.each([
-    ['a moment ago', 0],
-    ['long ago', EXPIRED_MS],
+    ['a moment ago', () => undefined],
+    ['long ago', expireAccessToken],
   ])('live on, and share one look at keys that were last seen %s', async (_title, age) => {
     const { provider, browsers, refreshAll } = await startTwelve();
-    vi.advanceTimersByTime(age);
+    age();
     await provider.rotateKeys();
     provider.resetCalls();
     provider.delay('jwks', 100);
@@ -392,7 +382,7 @@ describe('twelve sessions that refresh just after the provider has changed its k
 describe('a definitive answer ends the session:', () => {
   test('invalid_grant; the call says so, and /bff/session clears the cookie', async () => {
     const { browser, provider, api } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     provider.revokeGrants('alice');
     const answers = await inParallel(10, (index) => browser.fetch(`/api/${index}`));
     expect(statusesOf(answers)).toEqual([401]);
@@ -422,7 +412,7 @@ describe('a definitive answer ends the session:', () => {
   ];
   test.each(faults)('a refreshed ID token with %s', async (_title, mutation) => {
     const { browser, provider, api } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     provider.mutateIdToken(mutation, 'refresh');
     const answer = await browser.fetch('/api/1');
     expect(answer.status).toBe(401);
@@ -434,11 +424,11 @@ describe('a definitive answer ends the session:', () => {
   test('but neither a missing ID token nor a missing nonce', async () => {
     const { browser, provider } = await startSignedIn();
     const undo = provider.mutate('refresh', (json) => without(json, 'id_token'));
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     expect((await browser.fetch('/api/1')).status).toBe(200);
     undo();
     provider.mutateIdToken((claims) => ({ claims: without(claims, 'nonce') }), 'refresh');
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     expect((await browser.fetch('/api/2')).status).toBe(200);
     expect((await browser.fetch('/bff/session')).at('user.sub')).toBe('alice');
   });
@@ -448,7 +438,7 @@ describe('a sign-out during a refresh wins', () => {
   test('over the refresh, whose new tokens are revoked and revive nothing', async () => {
     const { browser, provider, api } = await startSignedIn();
     const old = browser.clone();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     const gate = provider.hold('refresh', { after: 'commit' });
     const caller = browser.clone();
     const call = caller.fetch('/api/1');
@@ -474,7 +464,7 @@ describe('a sign-out during a refresh wins', () => {
     'also where the revocation of the new tokens %s: the call hears that the session is over',
     async (_title, fail) => {
       const { browser, provider, api, logs } = await startSignedIn();
-      vi.advanceTimersByTime(EXPIRED_MS);
+      expireAccessToken();
       const gate = provider.hold('refresh', { after: 'commit' });
       const caller = browser.clone();
       const call = caller.fetch('/api/1');
@@ -493,7 +483,7 @@ describe('a sign-out during a refresh wins', () => {
 
   test('and so does a new sign-in: the late answer does not bring the old session back', async () => {
     const { browser, provider } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     const gate = provider.hold('refresh', { after: 'commit', times: 1 });
     const call = browser.fetch('/api/1');
     await gate.arrived;
@@ -506,7 +496,7 @@ describe('a sign-out during a refresh wins', () => {
 
   test('and an answer that was on its way when the session ended sets no cookie', async () => {
     const { browser, api } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     const arrived = Promise.withResolvers<void>();
     const go = Promise.withResolvers<void>();
     api.answer(async () => {
@@ -530,7 +520,7 @@ describe('a provider of another kind', () => {
     const { browser, provider } = await startSignedIn({}, { rotateRefreshTokens: false });
     const old = browser.clone();
     for (const round of [1, 2, 3]) {
-      vi.advanceTimersByTime(EXPIRED_MS);
+      expireAccessToken();
       const answers = await inParallel(20, (index) => browser.fetch(`/api/${index}`));
       expect(statusesOf(answers)).toEqual([200]);
       expect(provider.calls.refresh).toBe(round);
@@ -545,7 +535,7 @@ describe('a provider of another kind', () => {
     const { browser, provider } = await startSignedIn({}, { rotateRefreshTokens: false });
     provider.mutate('refresh', (json) => without(json, 'refresh_token'));
     for (const round of [1, 2]) {
-      vi.advanceTimersByTime(EXPIRED_MS);
+      expireAccessToken();
       expect((await browser.fetch('/api/1')).status).toBe(200);
       expect(provider.calls.refresh).toBe(round);
     }
@@ -573,7 +563,7 @@ describe('a provider of another kind', () => {
     const browser = world.client();
     await signIn(browser);
     expect((await browser.fetch('/bff/session')).at('accessToken.expiresInSeconds')).toBe(300);
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     expect((await browser.fetch('/api/1')).status).toBe(200);
     expect(world.provider.calls.refresh).toBe(1);
   });
@@ -596,7 +586,7 @@ describe('a provider of another kind', () => {
     const { browser, provider, logs } = await startSignedIn();
     const before = browser.clone().cookies.all();
     provider.settings.accessTokenPadding = 20_000;
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     for (let call = 0; call < 3; call += 1) expect((await browser.fetch(`/api/${call}`)).status).toBe(200);
     expect(browser.cookies.all()).toEqual(before);
     expect(provider.calls.refresh).toBe(1);
@@ -607,17 +597,17 @@ describe('a provider of another kind', () => {
 
   test('one whose tokens are opaque', async () => {
     const { browser, provider } = await startSignedIn({ provider: { settings: { accessTokens: 'opaque' } } });
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     expect((await browser.fetch('/api/1')).status).toBe(200);
     expect(provider.calls.refresh).toBe(1);
   });
 
   test('one whose refresh fails definitively after it rotated: nothing is shown twice', async () => {
     const { browser, provider } = await startSignedIn();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     expect((await browser.fetch('/api/1')).status).toBe(200);
     provider.revokeGrants();
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
     expect((await browser.fetch('/api/2')).status).toBe(401);
     expect((await browser.fetch('/api/3')).status).toBe(401);
     expect(provider.calls.refresh).toBe(2);

@@ -1,23 +1,18 @@
 /** Calls that are under way when their session ends: they end with it, each in the way that its client understands. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { startRedis } from '../support/redis.ts';
 import { callHead, finalOf, valuesOf, Wire, type WireExchange, type WireResponse } from '../support/wire.ts';
 import { outcomeOf, signIn, startWorld, within, type World, type WorldOptions } from '../support/world.ts';
 
-afterEach(() => {
-  vi.useRealTimers();
-});
-
-/** An access token lives for 300 s. */
-const expiredMs = 301_000;
 const mebibyte = 1024 * 1024;
 
 type SignedIn = World & { readonly browser: BrowserClient };
 
 async function startSignedIn(options: WorldOptions = {}): Promise<SignedIn> {
-  vi.useFakeTimers({ toFake: ['Date'] });
+  fakeDate();
   const world = await startWorld(options);
   const browser = world.client();
   await signIn(browser, 'alice');
@@ -129,7 +124,7 @@ const ends: readonly End[] = [
     how: 'a refresh for a call that the provider refuses',
     end({ browser, provider }) {
       provider.fail('refresh', { status: 400, body: { error: 'invalid_grant' } });
-      vi.advanceTimersByTime(expiredMs);
+      expireAccessToken();
       return browser.clone().fetch('/api/other');
     },
   },
@@ -155,7 +150,7 @@ const ends: readonly End[] = [
   {
     how: 'the end of the only access token that it has',
     options: { provider: { settings: { refreshTokens: 'never' } } },
-    end: () => vi.advanceTimersByTime(expiredMs),
+    end: expireAccessToken,
   },
 ];
 
@@ -258,7 +253,7 @@ describe('those of other sessions go on', () => {
     const world = await startSignedIn();
     const { browser } = world;
     const stream = await beginAnswer(world, browser, events);
-    vi.advanceTimersByTime(expiredMs);
+    expireAccessToken();
     expect((await browser.fetch('/api/x')).status).toBe(200);
     expect(world.provider.calls.refresh).toBe(1);
     stream.response.write('data: 2\n\n');
@@ -378,7 +373,7 @@ describe('a call that has not reached the API when its session ends', () => {
   test('is refused while it waits for a new token', async () => {
     const world = await startSignedIn();
     const { browser, api, provider, server } = world;
-    vi.advanceTimersByTime(expiredMs);
+    expireAccessToken();
     const gate = provider.hold('refresh');
     const wire = openWire(server.port);
     wire.write(`${callHead(browser, 'GET', '/api/x')}\r\n`);

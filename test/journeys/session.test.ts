@@ -1,7 +1,8 @@
 /** The session: what the app may know of it, how long it lasts, and what becomes of cookies that are not quite it. */
 import { randomBytes } from 'node:crypto';
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { signIn, startWorld } from '../support/world.ts';
 
 /** A proxied call deletes nothing (another tab may have signed in again); /bff/session does. */
@@ -15,10 +16,6 @@ const NO_SESSION: {
   cookiesLeft: [],
 };
 
-afterEach(() => {
-  vi.useRealTimers();
-});
-
 describe('/bff/session', () => {
   test('tells a stranger where to sign in, and nothing else', async () => {
     const { client } = await startWorld();
@@ -29,7 +26,7 @@ describe('/bff/session', () => {
   });
 
   test('tells who it is, until when, and how to sign out', async () => {
-    vi.useFakeTimers({ toFake: ['Date'], now: new Date('2030-01-01T00:00:00Z') });
+    fakeDate(new Date('2030-01-01T00:00:00Z'));
     const { client } = await startWorld({ config: { session: { idleSeconds: 1800 } } });
     const browser = client();
     await signIn(browser, 'alice');
@@ -104,7 +101,7 @@ describe('/bff/session', () => {
 
 describe('a session ends', () => {
   test('at its absolute lifetime, however busy, though the cookie was kept', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const { client, provider } = await startWorld({ config: { session: { lifetimeSeconds: 1000 } } });
     const browser = client();
     await signIn(browser);
@@ -126,7 +123,7 @@ describe('a session ends', () => {
   });
 
   test('after its idle time, which calls prolong and looking does not', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const { client } = await startWorld({ config: { session: { idleSeconds: 600 } } });
     const browser = client();
     await signIn(browser);
@@ -142,7 +139,7 @@ describe('a session ends', () => {
   });
 
   test('after its idle time also when the server was restarted in between', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const world = await startWorld({ config: { session: { idleSeconds: 600 } } });
     const browser = world.client();
     await signIn(browser);
@@ -167,12 +164,12 @@ describe('a cookie', () => {
   });
 
   test('survives restarts also after refreshes', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const world = await startWorld();
     const browser = world.client();
     await signIn(browser);
     for (const round of [1, 2, 3]) {
-      vi.advanceTimersByTime(301_000);
+      expireAccessToken();
       expect((await browser.fetch('/api/me')).status).toBe(200);
       expect(world.provider.calls.refresh).toBe(round);
       await world.restart();
@@ -181,13 +178,13 @@ describe('a cookie', () => {
   });
 
   test('opens under an older secret, and is sealed under the newest with the next write', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const [oldSecret, newSecret] = [newSealingSecret(), newSealingSecret()];
     const world = await startWorld({ config: { secrets: [oldSecret] } });
     const browser = world.client();
     await signIn(browser);
     await world.restart({ secrets: [newSecret, oldSecret] });
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     expect((await browser.fetch('/api/me')).status).toBe(200);
     await world.restart({ secrets: [newSecret] });
     expect((await browser.fetch('/api/me')).status).toBe(200);
@@ -229,12 +226,12 @@ describe('a cookie', () => {
   });
 
   test('of one session is not mixed up with another’s', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const { client, provider } = await startWorld();
     const [alice, bob] = [client(), client()];
     await signIn(alice, 'alice');
     await signIn(bob, 'bob');
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     const calls = Array.from({ length: 20 }, (_, index) => ({ user: index % 2 === 0 ? 'alice' : 'bob', index }));
     const subjects = await Promise.all(
       calls.map(async ({ user, index }) => {
@@ -266,7 +263,7 @@ describe('a session too large for one cookie', () => {
   });
 
   test('leaves nothing behind when it shrinks to one cookie, and when it grows again', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const { client, provider } = await startWorld({ provider: { settings: { accessTokenPadding: 8000 } } });
     const browser = client();
     await signIn(browser);
@@ -277,7 +274,7 @@ describe('a session too large for one cookie', () => {
       [0, ['session']],
     ] as const) {
       provider.settings.accessTokenPadding = padding;
-      vi.advanceTimersByTime(301_000);
+      expireAccessToken();
       expect((await browser.fetch('/api/me')).status).toBe(200);
       expect(sessionCookies(browser)).toEqual(expected);
       expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(true);

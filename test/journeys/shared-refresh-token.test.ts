@@ -2,21 +2,14 @@
  * Some providers give one person the same refresh token in every browser, and don't change it when it is used. Two
  * sessions with the same credential are still two: each is refreshed for itself, and neither is told that it has ended.
  */
-import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import type { ProviderSettings } from '../support/provider.ts';
 import { startRedis } from '../support/redis.ts';
 import { signIn, startWorld, type World, type WorldOptions } from '../support/world.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['Date'] });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-});
-
-const EXPIRED_MS = 301_000;
+beforeEach(() => fakeDate());
 
 /** So many browsers of Alice, in which she was given the same refresh token. */
 async function startSharing(count: number, options: WorldOptions = {}): Promise<World & { browsers: BrowserClient[] }> {
@@ -32,7 +25,7 @@ async function startSharing(count: number, options: WorldOptions = {}): Promise<
   world.provider.mutateIdToken((claims) => ({ claims: { ...claims, nonce: undefined } }), 'refresh');
   const browsers = Array.from({ length: count }, () => world.client());
   for (const browser of browsers) await signIn(browser);
-  vi.advanceTimersByTime(EXPIRED_MS);
+  expireAccessToken();
   world.provider.resetCalls();
   return Object.assign(world, { browsers });
 }
@@ -66,7 +59,7 @@ test('fifty calls of five browsers make five token requests, and all are answere
     const calls = browsers.flatMap((browser) => Array.from({ length: 10 }, () => browser.fetch('/api/me')));
     expect(new Set((await Promise.all(calls)).map(({ status }) => status))).toEqual(new Set([200]));
     expect(provider.calls.refresh).toBe(5 * round);
-    vi.advanceTimersByTime(EXPIRED_MS);
+    expireAccessToken();
   }
 });
 

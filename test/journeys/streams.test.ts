@@ -1,15 +1,12 @@
 /** What flows: events at once, back-pressure and aborts both ways, uploads that the API answers before their end. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createHash } from 'node:crypto';
-import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { freePort } from '../support/listener.ts';
 import { callHead, chunked, finalOf, valuesOf, Wire } from '../support/wire.ts';
 import { signIn, startWorld, within, type World, type WorldOptions } from '../support/world.ts';
-
-afterEach(() => {
-  vi.useRealTimers();
-});
 
 async function startSignedIn(options: WorldOptions = {}): Promise<World & { browser: BrowserClient }> {
   const world = await startWorld(options);
@@ -209,8 +206,8 @@ describe('the client’s abort reaches the API at once', () => {
 
   test('while its token was being refreshed: the API hears nothing of it', async () => {
     const world = await startSignedIn();
-    vi.useFakeTimers({ toFake: ['Date'] });
-    vi.advanceTimersByTime(301_000);
+    fakeDate();
+    expireAccessToken();
     const gate = world.provider.hold('refresh');
     const wire = openWire(world);
     wire.write(`${callHead(world.browser, 'GET', '/api/left')}\r\n`);
@@ -406,8 +403,8 @@ describe('an upload', () => {
       'because the provider is down when the token has to be renewed',
       503,
       ({ provider }) => {
-        vi.useFakeTimers({ toFake: ['Date'] });
-        vi.advanceTimersByTime(301_000);
+        fakeDate();
+        expireAccessToken();
         return provider.down();
       },
     ],

@@ -5,9 +5,10 @@ import { createServer } from 'node:https';
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { ConfigInput } from '../../src/config/config.ts';
 import type { BrowserClient } from '../support/browser-client.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { listen } from '../support/listener.ts';
 import { makeCertificate } from '../support/tls.ts';
 import {
@@ -21,10 +22,6 @@ import {
 } from '../support/web-socket.ts';
 import { signIn, startWorld, within, type World, type WorldOptions } from '../support/world.ts';
 import type { ServerOptions } from 'ws';
-
-afterEach(() => {
-  vi.useRealTimers();
-});
 
 interface SocketWorld extends World {
   readonly browser: BrowserClient;
@@ -190,9 +187,9 @@ describe('an open socket', () => {
 
 describe('the upgrade', () => {
   test('refreshes a token that is about to expire first, and brings the new cookie', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const world = await startSignedIn();
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     const { socket, answer } = await openSocket(world, world.browser);
     expect(world.provider.calls.refresh).toBe(1);
     expect(world.sockets.requests).toHaveLength(1);
@@ -309,9 +306,9 @@ describe('the upgrade', () => {
   });
 
   test('brings the new cookie also with a problem', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const world = await startSignedIn();
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     await world.api.down();
     const refusal = await refusalOf(beginSocket(world, world.browser));
     expect(refusal.status).toBe(502);
@@ -382,7 +379,7 @@ describe('the upgrade', () => {
   });
 
   test('counts as a call against the idle timeout', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const world = await startSignedIn({ config: { session: { idleSeconds: 100 } } });
     vi.advanceTimersByTime(80_000);
     const { socket, answer } = await openSocket(world, world.browser);
@@ -574,12 +571,12 @@ describe('when its session ends, a socket is closed with 4401', () => {
   });
 
   test('by a refresh that the provider rejects', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const world = await startSignedIn();
     const { socket } = await openSocket(world, world.browser);
     const closed = closeOf(socket, 3);
     world.provider.fail('refresh', { status: 400, body: { error: 'invalid_grant' } });
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     await world.browser.fetch('/api/x');
     expect(await closed).toEqual(ended);
   });
@@ -588,7 +585,7 @@ describe('when its session ends, a socket is closed with 4401', () => {
     ['lifetime', { lifetimeSeconds: 1000 }, 999_000],
     ['idle timeout, whatever frames pass,', { idleSeconds: 1000 }, 999_000],
   ])('by its %s', async (_title, session, almostMs) => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const world = await startSignedIn({ config: { session } });
     const { socket } = await openSocket(world, world.browser);
     vi.advanceTimersByTime(almostMs - 100_000);
@@ -604,7 +601,7 @@ describe('when its session ends, a socket is closed with 4401', () => {
   });
 
   test('but not by the idle timeout while calls are made', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const world = await startSignedIn({ config: { session: { idleSeconds: 100 } } });
     const { socket } = await openSocket(world, world.browser);
     for (let call = 0; call < 3; call++) {
@@ -617,9 +614,9 @@ describe('when its session ends, a socket is closed with 4401', () => {
   });
 
   test('even while it was still being opened, and no refresh on the way revives it', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const world = await startSignedIn();
-    vi.advanceTimersByTime(301_000);
+    expireAccessToken();
     const taken = nextUpgrade(world.sockets);
     const socket = beginSocket(world, world.browser);
     const refusal = refusalOf(socket);

@@ -1,16 +1,13 @@
 /** The client's own rules, for tests believe what it says: each case is a line of what browsers were seen to do. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { BlockedByBrowser, BrowserClient } from './browser-client.ts';
+import { fakeDate } from './clock.ts';
 import { CookieJar, type BrowserProfile } from './cookie-jar.ts';
 import { startListener, type Listener } from './listener.ts';
 
 const HTTPS = 'https://app.example.test/';
 const PROFILES: BrowserProfile[] = ['chromium', 'firefox', 'safari'];
-
-afterEach(() => {
-  vi.useRealTimers();
-});
 
 describe('the jar stores', () => {
   test.each([
@@ -93,7 +90,7 @@ describe('the jar sends', () => {
   });
 
   test('an unset SameSite with a cross-site POST for two minutes only (Chromium)', () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const jar = new CookieJar('chromium');
     jar.store('a=1', HTTPS);
     vi.advanceTimersByTime(119_000);
@@ -103,7 +100,7 @@ describe('the jar sends', () => {
   });
 
   test('nothing that has expired, Max-Age before Expires', () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    fakeDate();
     const jar = new CookieJar('chromium');
     jar.store('a=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=60', HTTPS);
     expect(jar.header(HTTPS)).toBe('a=1');

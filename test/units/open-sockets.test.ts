@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { duplexPair, type Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { queryObjects } from 'node:v8';
-import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { resolveConfig } from '../../src/config/config.ts';
 import { createEvents } from '../../src/events.ts';
 import { createOpenSockets } from '../../src/proxy/websocket/open-sockets.ts';
@@ -12,14 +12,9 @@ import { Tunnel } from '../../src/proxy/websocket/tunnel.ts';
 import { createSessions } from '../../src/session/sessions.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import { nowSeconds } from '../../src/clock.ts';
+import { fakeDate } from '../support/clock.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['Date'] });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-});
+beforeEach(() => fakeDate());
 
 function setUp() {
   const config = resolveConfig({

@@ -1,5 +1,5 @@
 /** Refreshing where the cache of opened cookies forgets, or another process is faster: what no journey can time. */
-import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { resolveConfig } from '../../src/config/config.ts';
 import { createEvents } from '../../src/events.ts';
 import type { Provider } from '../../src/oidc/provider.ts';
@@ -9,14 +9,9 @@ import type { Store } from '../../src/store/store.ts';
 import type { TokenSet } from '../../src/token-set.ts';
 import { nowSeconds } from '../../src/clock.ts';
 import { createRefresher } from '../../src/tokens/refresh.ts';
+import { fakeDate } from '../support/clock.ts';
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['Date'] });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-});
+beforeEach(() => fakeDate());
 
 const config = resolveConfig({
   origin: 'http://localhost:3000',

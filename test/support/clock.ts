@@ -1,0 +1,21 @@
+/**
+ * The clock of the tests. Only `Date` is faked, so that sockets and timers go on; it moves Sallyport, the provider and the
+ * cookie jar alike.
+ */
+import { onTestFinished, vi } from 'vitest';
+
+/** Stops the date until the test moves it with `vi.advanceTimersByTime`. The real one returns when the test is over. */
+export function fakeDate(now: Date = new Date()): void {
+  vi.useFakeTimers({ toFake: ['Date'], now });
+  onTestFinished(() => void vi.useRealTimers());
+}
+
+/** Moves the date past the expiry of an access token that was issued now: by default it lives for 300 s. */
+export function expireAccessToken(): void {
+  vi.advanceTimersByTime(301_000);
+}
+
+/** Moves the date into the last 30 s of an access token that was issued now, in which it is refreshed ahead of time. */
+export function almostExpireAccessToken(): void {
+  vi.advanceTimersByTime(295_000);
+}
