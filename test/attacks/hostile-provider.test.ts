@@ -10,7 +10,7 @@ import type { BrowserClient, Navigation } from '../support/browser-client.ts';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { startListener, type Listener } from '../support/listener.ts';
 import type { Endpoint } from '../support/provider-faults.ts';
-import { leadToCallback, signIn, startWorld, within, type World } from '../support/world.ts';
+import { leadToCallback, signIn, startSignedIn, startWorld, within, type World } from '../support/world.ts';
 
 /** Marks in what the provider says; none may come back as markup. */
 const hostileTexts = [
@@ -214,9 +214,7 @@ describe.each(badAnswers)('%s in place of', (_story, body, contentType) => {
 
   test('the answer to a refresh: 503, and the session lives on', async () => {
     fakeDate();
-    const { client, provider, assertNoSecrets } = await startWorld();
-    const browser = client();
-    await signIn(browser);
+    const { browser, provider, assertNoSecrets } = await startSignedIn();
     expireAccessToken();
     const undo = provider.fail('refresh', { status: 200, body, contentType });
     const answer = await browser.fetch('/api/me');

@@ -8,11 +8,11 @@
  * Must hold: the first cookie says how many there are; whatever is left over of another generation, in whatever place,
  * signs nobody out, and is gone with the next one that is written. An answer names each cookie once.
  */
-import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import type { Cookie } from '../support/cookie-jar.ts';
-import { signIn, startWorld, type World, type WorldOptions } from '../support/world.ts';
+import { signIn, startSignedIn, startWorld, type World, type WorldOptions } from '../support/world.ts';
 
 beforeEach(() => fakeDate());
 
@@ -30,15 +30,13 @@ function namesOf(browser: BrowserClient): string[] {
 
 /** One whose session took `before` bytes of access token, and after a refresh takes `after`. */
 async function startChanged(before: number, after: number, options: WorldOptions = {}) {
-  const world = await startWorld({ ...options, provider: { settings: { accessTokenPadding: before } } });
-  const browser = world.client();
-  await signIn(browser);
+  const world = await startSignedIn({ ...options, provider: { settings: { accessTokenPadding: before } } });
+  const { browser } = world;
   const old = sessionCookies(browser);
   world.provider.settings.accessTokenPadding = after;
   expireAccessToken();
   expect((await browser.fetch('/api/refreshes')).status).toBe(200);
   expect(world.provider.calls.refresh).toBe(1);
-  onTestFinished(() => expect(world.provider.reusedRefreshTokens).toBe(0));
   return { world, browser, old, renewed: sessionCookies(browser) };
 }
 
@@ -64,9 +62,8 @@ const changes = (Object.keys(sizes) as Size[]).flatMap((before) =>
 describe('a long session', () => {
   test('comes in as many as these tests say', async () => {
     for (const [index, size] of Object.values(sizes).entries()) {
-      const world = await startWorld({ provider: { settings: { accessTokenPadding: size } } });
-      const browser = world.client();
-      await signIn(browser);
+      const world = await startSignedIn({ provider: { settings: { accessTokenPadding: size } } });
+      const { browser } = world;
       expect(sessionCookies(browser)).toHaveLength(index + 1);
     }
   });
@@ -211,9 +208,8 @@ describe('no answer names a cookie twice', () => {
   });
 
   test('not one of /bff/refresh for a tab with the cookie of before, a minute later', async () => {
-    const world = await startWorld({ config: { session: { idleSeconds: 1200 } } });
-    const browser = world.client();
-    await signIn(browser);
+    const world = await startSignedIn({ config: { session: { idleSeconds: 1200 } } });
+    const { browser } = world;
     vi.advanceTimersByTime(120_000);
     const answer = await browser.fetch('/bff/refresh', { method: 'POST' });
     expect(answer.status).toBe(200);

@@ -10,18 +10,9 @@ import type { TestApi } from '../support/api.ts';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { createGate, type Gate } from '../support/provider-faults.ts';
-import { signIn, startWorld, type World, type WorldOptions } from '../support/world.ts';
+import { startSignedIn, type SignedInWorld, type World, type WorldOptions } from '../support/world.ts';
 
 beforeEach(() => fakeDate());
-
-type Tabs = World & { readonly browser: BrowserClient };
-
-async function startSignedIn(options: WorldOptions = {}): Promise<Tabs> {
-  const world = await startWorld(options);
-  const browser = world.client();
-  await signIn(browser, 'alice');
-  return Object.assign(world, { browser });
-}
 
 /** What another tab is answered with the cookies of this moment; the browser gets to see it when it {@link arrive}s. */
 function askEarly(browser: BrowserClient, path: string, method = 'GET'): Promise<Exchange> {
@@ -69,7 +60,7 @@ interface End {
   readonly how: string;
   /** Whether its cookie still opens, and tells which session it was. */
   readonly isReadable: boolean;
-  readonly end: (tabs: Tabs) => unknown;
+  readonly end: (tabs: SignedInWorld) => unknown;
   readonly options?: WorldOptions;
 }
 

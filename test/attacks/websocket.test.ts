@@ -11,15 +11,16 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { startApi } from '../support/api.ts';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { rawRequest, rawStatuses, startRawServer } from '../support/raw.ts';
-import { acceptWebSockets, beginSocket, closeOf, nextMessage, openSocket, refusalOf } from '../support/web-socket.ts';
-import { signIn, startWorld, within, type World, type WorldOptions } from '../support/world.ts';
-
-async function startSignedIn(options: WorldOptions = {}) {
-  const world = await startWorld(options);
-  const browser = world.client();
-  await signIn(browser);
-  return Object.assign(world, { browser, sockets: acceptWebSockets(world.api) });
-}
+import {
+  acceptWebSockets,
+  beginSocket,
+  closeOf,
+  nextMessage,
+  openSocket,
+  refusalOf,
+  startSocketWorld,
+} from '../support/web-socket.ts';
+import { within, type World } from '../support/world.ts';
 
 interface RawUpgrade {
   readonly target?: string;
@@ -68,7 +69,7 @@ describe('a page of another origin', () => {
     ['a sandboxed frame', () => 'null'],
     ['nowhere', () => ''],
   ])('opens none from %s', async (_title, originOf) => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const refusal = await refusalOf(beginSocket(world, world.browser, { origin: originOf(world.origin) }));
     expect(refusal.status).toBe(403);
     expect(JSON.parse(refusal.body)).toMatchObject({ code: 'request_forbidden' });
@@ -77,7 +78,7 @@ describe('a page of another origin', () => {
   });
 
   test('opens none without any origin, or with two', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const bytes = upgradeBytes(world, world.browser);
     const withNone = bytes.replace(/Origin: .*\r\n/, '');
     const withTwo = bytes.replace(/(Origin: .*\r\n)/, '$1Origin: https://evil.test\r\n');
@@ -90,7 +91,7 @@ describe('a page of another origin', () => {
 
 describe('the token is sent nowhere else', () => {
   test('by a path that a URL parser takes for a host', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const elsewhere = await startElsewhere();
     const host = `127.0.0.1:${elsewhere.port}`;
     for (const target of [`/api//${host}/x`, `/api/@${host}/x`, `/api///${host}`, `/api/http://${host}/`]) {
@@ -103,7 +104,7 @@ describe('the token is sent nowhere else', () => {
   });
 
   test('by a target in absolute form, or a path that leaves its route', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const elsewhere = await startElsewhere();
     const targets = [
       `http://127.0.0.1:${elsewhere.port}/api/x`,
@@ -128,7 +129,7 @@ describe('the token is sent nowhere else', () => {
     const devServer = await startApi();
     onTestFinished(() => devServer.close());
     const atDevServer = acceptWebSockets(devServer);
-    const world = await startSignedIn({ config: { spa: { devServer: devServer.url } } });
+    const world = await startSocketWorld({ config: { spa: { devServer: devServer.url } } });
     const elsewhere = await startElsewhere();
     for (const target of [`//127.0.0.1:${elsewhere.port}/x`, `/\\127.0.0.1:${elsewhere.port}/x`]) {
       await rawRequest(portOf(world), upgradeBytes(world, world.browser, { target }), 200);
@@ -155,13 +156,13 @@ describe('nothing hides behind an upgrade', () => {
     ['another method', { method: 'POST' }],
     ['several protocols', { headers: ['Upgrade: websocket, h2c'] }],
   ])('%s', async (_title, raw: RawUpgrade) => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     expect(rawStatuses(await rawRequest(portOf(world), upgradeBytes(world, world.browser, raw)))).toEqual([400]);
     expect(world.sockets.requests).toEqual([]);
   });
 
   test('a second request after one that the API refuses', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     world.sockets.handle((_, socket) => {
       socket.end('HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno');
       return 'taken';
@@ -174,7 +175,7 @@ describe('nothing hides behind an upgrade', () => {
   });
 
   test('a switch that Sallyport takes for one and the API does not', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     world.sockets.handle((_, socket) => {
       // Neither an upgrade nor the end: an informational answer without the protocol, then the real one.
       socket.end('HTTP/1.1 101 Maybe\r\n\r\nHTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno');
@@ -186,7 +187,7 @@ describe('nothing hides behind an upgrade', () => {
 });
 
 test('an API sets no cookie of Sallyport and speaks for nobody else’s origin, in a switch as in a refusal', async () => {
-  const world = await startSignedIn();
+  const world = await startSocketWorld();
   const headers = [
     'Set-Cookie: session=stolen',
     'Set-Cookie: __Host-Http-session=stolen',
@@ -214,7 +215,7 @@ test('an API sets no cookie of Sallyport and speaks for nobody else’s origin, 
 });
 
 test('a client that sends and sends before the API has answered is not read for ever', async () => {
-  const world = await startSignedIn();
+  const world = await startSocketWorld();
   world.sockets.handle(() => 'taken');
   const socket = connect(portOf(world), '127.0.0.1');
   onTestFinished(() => void socket.destroy());
@@ -234,7 +235,7 @@ test('a client that sends and sends before the API has answered is not read for 
 });
 
 test('ends that break at any moment bring nothing down', async () => {
-  const world = await startSignedIn();
+  const world = await startSocketWorld();
   const bytes = upgradeBytes(world, world.browser);
   const switched = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
   const apiEnds: ((socket: Duplex) => void)[] = [

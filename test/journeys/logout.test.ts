@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { describe, expect, test, vi } from 'vitest';
 import type { BrowserClient, NavigateOptions } from '../support/browser-client.ts';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
-import { signIn, startWorld, type World } from '../support/world.ts';
+import { signIn, startSignedIn, startWorld, type World } from '../support/world.ts';
 
 async function logoutUrl(browser: BrowserClient): Promise<string> {
   return String((await browser.fetch('/bff/session')).at('logoutUrl'));
@@ -24,9 +24,8 @@ async function anySessionLeft(...browsers: BrowserClient[]): Promise<boolean> {
 
 describe('the sign-out link', () => {
   test('ends the session here and at the provider, and comes back to the app', async () => {
-    const world = await startWorld();
-    const browser = world.client();
-    await signIn(browser);
+    const world = await startSignedIn();
+    const { browser } = world;
     const otherTab = browser.clone();
     const page = await browser.navigate(await logoutUrl(browser), { initiator: browser.origin });
 
@@ -52,9 +51,7 @@ describe('the sign-out link', () => {
     ['with an empty sid', () => '/bff/logout?sid='],
     ['with the sid twice', (link: string) => `${link}&${link.split('?')[1] ?? ''}`],
   ])('%s changes nothing', async (_title, spoil) => {
-    const { client, provider } = await startWorld();
-    const browser = client();
-    await signIn(browser);
+    const { browser, provider } = await startSignedIn();
     const page = await browser.navigate(spoil(await logoutUrl(browser)), { initiator: browser.origin });
     expect(page.status).toBe(400);
     expect(page.text).toContain('logout_sid_invalid');
@@ -67,9 +64,7 @@ describe('the sign-out link', () => {
     ['in a frame', { destination: 'iframe' }],
     ['in an object', { destination: 'object' }],
   ])('%s ends nothing: nobody has clicked it', async (_title, options) => {
-    const { client, provider } = await startWorld();
-    const browser = client();
-    await signIn(browser);
+    const { browser, provider } = await startSignedIn();
     const link = await logoutUrl(browser);
     const answer = await browser.navigate(link, { initiator: browser.origin, ...options });
     expect(answer.status).toBeGreaterThanOrEqual(400);
@@ -114,9 +109,8 @@ describe('the sign-out link', () => {
   });
 
   test('comes back to logout.returnTo', async () => {
-    const world = await startWorld({ config: { logout: { returnTo: '/bye' } } });
-    const browser = world.client();
-    await signIn(browser);
+    const world = await startSignedIn({ config: { logout: { returnTo: '/bye' } } });
+    const { browser } = world;
     await browser.navigate(await logoutUrl(browser), { stopBefore: (url) => url.origin === world.provider.issuer });
     const answer = browser.seen.at(-1);
     expect(answer?.head).toContain(encodeURIComponent(`${browser.origin}/bye`));
@@ -126,9 +120,7 @@ describe('the sign-out link', () => {
 
   test('works when the access token has expired, without refreshing it', async () => {
     fakeDate();
-    const { client, provider } = await startWorld();
-    const browser = client();
-    await signIn(browser);
+    const { browser, provider } = await startSignedIn();
     const link = await logoutUrl(browser);
     expireAccessToken();
     await browser.navigate(link);
@@ -137,21 +129,17 @@ describe('the sign-out link', () => {
   });
 
   test('leaves no part of a session in several cookies', async () => {
-    const { client } = await startWorld({ provider: { settings: { accessTokenPadding: 8000 } } });
-    const browser = client();
-    await signIn(browser);
+    const { browser } = await startSignedIn({ provider: { settings: { accessTokenPadding: 8000 } } });
     expect(browser.cookies.for(browser.origin).length).toBeGreaterThanOrEqual(3);
     await browser.navigate(await logoutUrl(browser));
     expect(browser.cookies.for(browser.origin)).toEqual([]);
   });
 
   test('deletes the prefixed cookies behind TLS with every attribute repeated', async () => {
-    const { client } = await startWorld({
+    const { browser } = await startSignedIn({
       origin: 'https://app.example.test',
       config: (base) => ({ ...base, listen: { ...base.listen, host: '127.0.0.1' } }),
     });
-    const browser = client();
-    await signIn(browser);
     const leave = await browser.navigate(await logoutUrl(browser), { initiator: browser.origin, follow: false });
     const deletion = leave.setCookies.find((line) => line.startsWith('__Host-Http-session=;'));
     for (const attribute of ['Secure', 'HttpOnly', 'Path=/', 'SameSite=Strict']) expect(deletion).toContain(attribute);
@@ -161,9 +149,8 @@ describe('the sign-out link', () => {
 
 describe('POST /bff/logout', () => {
   test('answers a script with the way out, which holds no token, and which signs out at the provider', async () => {
-    const world = await startWorld();
-    const browser = world.client();
-    await signIn(browser);
+    const world = await startSignedIn();
+    const { browser } = world;
     const otherTab = browser.clone();
     const answer = await browser.fetch('/bff/logout', { method: 'POST' });
     expect(answer.status).toBe(200);
@@ -210,9 +197,7 @@ describe('POST /bff/logout', () => {
   });
 
   test('sends a form on with 303', async () => {
-    const { client, provider } = await startWorld();
-    const browser = client();
-    await signIn(browser);
+    const { browser, provider } = await startSignedIn();
     const page = await browser.submitForm('/bff/logout', {});
     expect(page.chain[0]?.status).toBe(303);
     expect(page.url).toBe(`${browser.origin}/`);
@@ -224,9 +209,7 @@ describe('POST /bff/logout', () => {
     ['another site', 'https://evil.test'],
     ['a sibling', 'http://localhost:1'],
   ])('is not believed from %s', async (_title, from) => {
-    const { client, provider } = await startWorld();
-    const browser = client();
-    await signIn(browser);
+    const { browser, provider } = await startSignedIn();
     const fetched = await browser.fetch(
       '/bff/logout',
       { method: 'POST', mode: 'no-cors', credentials: 'include' },
@@ -242,9 +225,7 @@ describe('POST /bff/logout', () => {
 
 describe('a provider that is no help does not keep anybody signed in:', () => {
   test('one that is down', async () => {
-    const { client, provider } = await startWorld();
-    const browser = client();
-    await signIn(browser);
+    const { browser, provider } = await startSignedIn();
     const otherTab = browser.clone();
     await provider.down();
     const answer = await browser.fetch('/bff/logout', { method: 'POST' });
@@ -258,9 +239,8 @@ describe('a provider that is no help does not keep anybody signed in:', () => {
     ['hangs up on the revocation', (world: World) => world.provider.reset('revocation')],
     ['never answers the revocation', (world: World) => world.provider.hang('revocation')],
   ])('one that %s', async (_title, breakIt) => {
-    const world = await startWorld();
-    const browser = world.client();
-    await signIn(browser);
+    const world = await startSignedIn();
+    const { browser } = world;
     const link = await logoutUrl(browser);
     breakIt(world);
     const page = await browser.navigate(link, { initiator: browser.origin });

@@ -3,12 +3,19 @@
  * token notice nothing, the others hear at once when to come again; the provider isn't kept down by those who ask for
  * it; and when it is back, everybody is back with it.
  */
-import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
 import { almostExpireAccessToken, expireAccessToken, fakeDate } from '../support/clock.ts';
 import type { Failure } from '../support/provider-faults.ts';
 import { acceptWebSockets, beginSocket, refusalOf } from '../support/web-socket.ts';
-import { leadToCallback, signIn, startWorld, within, type World, type WorldOptions } from '../support/world.ts';
+import {
+  leadToCallback,
+  signIn,
+  startSignedInPeople,
+  within,
+  type World,
+  type WorldOptions,
+} from '../support/world.ts';
 
 beforeEach(() => fakeDate());
 
@@ -16,13 +23,10 @@ type People = World & { people: BrowserClient[]; one: BrowserClient };
 
 /** So many people, signed in; none of their refresh tokens may ever be shown twice. */
 async function startPeople(count: number, options: WorldOptions = {}): Promise<People> {
-  const world = await startWorld(options);
-  const people = Array.from({ length: count }, () => world.client());
-  for (const browser of people) await signIn(browser);
-  onTestFinished(() => expect(world.provider.reusedRefreshTokens).toBe(0));
-  const [one] = people;
+  const world = await startSignedInPeople(count, options);
+  const [one] = world.browsers;
   if (one === undefined) throw new Error('nobody signed in');
-  return Object.assign(world, { people, one });
+  return Object.assign(world, { people: world.browsers, one });
 }
 
 /** The same with access tokens that have expired. */

@@ -4,14 +4,7 @@ import { describe, expect, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { readBody } from '../support/listener.ts';
 import { startRawServer } from '../support/raw.ts';
-import { outcomeOf, signIn, startWorld, within, type World, type WorldOptions } from '../support/world.ts';
-
-async function startSignedIn(options: WorldOptions = {}): Promise<World & { browser: BrowserClient }> {
-  const world = await startWorld(options);
-  const browser = world.client();
-  await signIn(browser);
-  return Object.assign(world, { browser });
-}
+import { outcomeOf, startSignedIn, startWorld, within } from '../support/world.ts';
 
 describe('the API gets', () => {
   test('the method, path, query and body as they were sent, and the access token', async () => {

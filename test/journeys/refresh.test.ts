@@ -1,26 +1,20 @@
 /** Refreshing: a refresh token is redeemed once, whatever happens around it, and only a definitive answer ends a session. */
-import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
 import { almostExpireAccessToken, expireAccessToken, fakeDate } from '../support/clock.ts';
 import type { Failure } from '../support/provider-faults.ts';
 import type { IdTokenMutation } from '../support/provider-keys.ts';
-import type { ProviderSettings } from '../support/provider.ts';
-import { outcomeOf, signIn, startWorld, within, type World, type WorldOptions } from '../support/world.ts';
+import {
+  outcomeOf,
+  signIn,
+  startSignedIn,
+  startSignedInPeople,
+  startWorld,
+  within,
+  type World,
+} from '../support/world.ts';
 
 beforeEach(() => fakeDate());
-
-/** Alice, signed in; when the test is over, no refresh token may have been shown twice. */
-async function startSignedIn(
-  options: WorldOptions = {},
-  settings: Partial<ProviderSettings> = {},
-): Promise<World & { browser: BrowserClient }> {
-  const world = await startWorld(options);
-  Object.assign(world.provider.settings, settings);
-  const browser = world.client();
-  await signIn(browser);
-  onTestFinished(() => expect(world.provider.reusedRefreshTokens).toBe(0));
-  return Object.assign(world, { browser });
-}
 
 function inParallel(count: number, call: (index: number) => Promise<Exchange>): Promise<Exchange[]> {
   return Promise.all(Array.from({ length: count }, (_, index) => call(index)));
@@ -34,12 +28,10 @@ function sessionCookie(browser: BrowserClient): string | undefined {
   return browser.cookies.get('session')?.value;
 }
 
-/** Twelve people, signed in; when the test is over, no refresh token may have been shown twice. */
+/** Twelve people, signed in. */
 async function startTwelve(): Promise<World & { browsers: BrowserClient[]; refreshAll: () => Promise<Exchange[]> }> {
-  const world = await startWorld();
-  const browsers = Array.from({ length: 12 }, () => world.client());
-  for (const browser of browsers) await signIn(browser);
-  onTestFinished(() => expect(world.provider.reusedRefreshTokens).toBe(0));
+  const world = await startSignedInPeople(12);
+  const { browsers } = world;
   const refreshAll = () => Promise.all(browsers.map((browser) => browser.fetch('/bff/refresh', { method: 'POST' })));
   return Object.assign(world, { browsers, refreshAll });
 }
@@ -323,7 +315,7 @@ describe('no answer that is not definitive ends the session:', () => {
   });
 
   test('an answer that the provider sent and nobody got, where it does not rotate', async () => {
-    const { browser, provider } = await startSignedIn({}, { rotateRefreshTokens: false });
+    const { browser, provider } = await startSignedIn({ provider: { settings: { rotateRefreshTokens: false } } });
     expireAccessToken();
     provider.dropAfterCommit('refresh', 1);
     expect((await browser.fetch('/api/1')).status).toBe(503);
@@ -517,7 +509,7 @@ describe('a sign-out during a refresh wins', () => {
 
 describe('a provider of another kind', () => {
   test('one that does not rotate: one refresh per expiry, and old cookies are told from new', async () => {
-    const { browser, provider } = await startSignedIn({}, { rotateRefreshTokens: false });
+    const { browser, provider } = await startSignedIn({ provider: { settings: { rotateRefreshTokens: false } } });
     const old = browser.clone();
     for (const round of [1, 2, 3]) {
       expireAccessToken();
@@ -532,7 +524,7 @@ describe('a provider of another kind', () => {
   });
 
   test('one that gives a refresh token at login only', async () => {
-    const { browser, provider } = await startSignedIn({}, { rotateRefreshTokens: false });
+    const { browser, provider } = await startSignedIn({ provider: { settings: { rotateRefreshTokens: false } } });
     provider.mutate('refresh', (json) => without(json, 'refresh_token'));
     for (const round of [1, 2]) {
       expireAccessToken();

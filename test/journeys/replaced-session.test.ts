@@ -7,7 +7,15 @@ import type { BrowserClient, NavigateOptions, Navigation } from '../support/brow
 import type { BrowserProfile } from '../support/cookie-jar.ts';
 import { startListener } from '../support/listener.ts';
 import { acceptWebSockets, closeOf, openSocket } from '../support/web-socket.ts';
-import { leadToCallback, signIn, startWorld, within, type World, type WorldOptions } from '../support/world.ts';
+import {
+  leadToCallback,
+  startSignedIn,
+  startWorld,
+  within,
+  type SignedInWorld,
+  type World,
+  type WorldOptions,
+} from '../support/world.ts';
 
 const origin = 'https://app.example.test';
 const elsewhere = 'https://elsewhere.test';
@@ -30,23 +38,19 @@ const beginnings: ReadonlyArray<readonly [how: string, options: NavigateOptions,
  */
 const typedElsewhere = ['by a typed address elsewhere that redirects to it', {}, `${elsewhere}/`] as const;
 
-type Journey = World & { readonly browser: BrowserClient };
-
 /** Alice, signed in; `https://elsewhere.test/` redirects to a sign-in as Bob. */
-async function startSignedIn(profile: BrowserProfile, options: WorldOptions = {}): Promise<Journey> {
-  const world = await startWorld({ origin, ...options });
+async function startBesideRedirect(profile: BrowserProfile, options: WorldOptions = {}): Promise<SignedInWorld> {
+  const world = await startSignedIn({ origin, profile, ...options });
   const redirecting = await startListener((_, response) => {
     response.writeHead(302, { location: `${origin}${asBob}` }).end();
   });
   onTestFinished(() => redirecting.close());
-  const browser = world.client({ profile });
-  browser.routeTo(redirecting.port, elsewhere);
-  await signIn(browser, 'alice');
-  return Object.assign(world, { browser });
+  world.browser.routeTo(redirecting.port, elsewhere);
+  return world;
 }
 
 /** The ways of a provider: it redirects on and on, or asks on a page, which makes the way back a link of its own. */
-const ways: Record<string, (journey: Journey, begin: () => Promise<Navigation>) => Promise<Navigation>> = {
+const ways: Record<string, (journey: SignedInWorld, begin: () => Promise<Navigation>) => Promise<Navigation>> = {
   redirects({ provider }, begin) {
     // A provider that knows Alice would ask whether to forget her.
     provider.revokeSession();
@@ -77,7 +81,7 @@ describe.each(profiles)('in %s a session ends with a sign-in that was begun', (p
     test.each([...beginnings, ...(profile === 'chromium' ? [typedElsewhere] : [])])(
       '%s',
       async (_how, options, address) => {
-        const journey = await startSignedIn(profile);
+        const journey = await startBesideRedirect(profile);
         const { browser, provider } = journey;
         const sockets = acceptWebSockets(journey.api);
         const { socket } = await openSocket(journey, browser);
@@ -104,7 +108,7 @@ describe.each(profiles)('in %s a session ends with a sign-in that was begun', (p
 });
 
 /** A sign-in that a link on another site began, up to its way back. */
-async function leadBack({ browser, provider }: Journey): Promise<URL> {
+async function leadBack({ browser, provider }: SignedInWorld): Promise<URL> {
   provider.revokeSession();
   const stopped = await browser.navigate(asBob, {
     initiator: elsewhere,
@@ -115,7 +119,7 @@ async function leadBack({ browser, provider }: Journey): Promise<URL> {
 
 describe('the way back of a sign-in that another site began', () => {
   test('leads to the page that requires a login, too', async () => {
-    const journey = await startSignedIn('firefox', {
+    const journey = await startBesideRedirect('firefox', {
       config: (base) => ({ ...base, spa: { ...base.spa, requireLogin: true } }),
     });
     const { browser } = journey;
@@ -140,7 +144,7 @@ describe('the way back of a sign-in that another site began', () => {
   });
 
   test('is used up by what completes it, and by nothing before', async () => {
-    const journey = await startSignedIn('chromium');
+    const journey = await startBesideRedirect('chromium');
     const { browser, provider } = journey;
     const back = await leadBack(journey);
     provider.resetCalls();
@@ -155,7 +159,7 @@ describe('the way back of a sign-in that another site began', () => {
   });
 
   test('comes to its end where the browser calls every step of it cross-site', async () => {
-    const journey = await startSignedIn('safari');
+    const journey = await startBesideRedirect('safari');
     const { browser, provider } = journey;
     const back = await leadBack(journey);
     provider.resetCalls();
@@ -167,7 +171,7 @@ describe('the way back of a sign-in that another site began', () => {
   });
 
   test('shows a page that lets nobody see or frame the code, and runs nothing of what came with it', async () => {
-    const journey = await startSignedIn('chromium');
+    const journey = await startBesideRedirect('chromium');
     const { browser } = journey;
     const back = await leadBack(journey);
     back.searchParams.set(
@@ -192,7 +196,7 @@ describe('the way back of a sign-in that another site began', () => {
     ['ahead', { prefetch: true }],
     ['in a frame', { destination: 'iframe' }],
   ] as const)('goes nowhere when it is loaded %s', async (_where, options) => {
-    const journey = await startSignedIn('chromium');
+    const journey = await startBesideRedirect('chromium');
     const { browser, provider } = journey;
     const back = await leadBack(journey);
     const page = await browser.navigate(back.href, { initiator: elsewhere, follow: false, ...options });
@@ -202,7 +206,7 @@ describe('the way back of a sign-in that another site began', () => {
   });
 
   test('is refused at once where it belongs to no sign-in of this browser', async () => {
-    const journey = await startSignedIn('chromium');
+    const journey = await startBesideRedirect('chromium');
     const { browser } = journey;
     const theirs = await leadToCallback(journey.client(), asBob);
     const page = await browser.navigate(theirs.href, { initiator: elsewhere });
@@ -211,7 +215,7 @@ describe('the way back of a sign-in that another site began', () => {
   });
 
   test('keeps the earlier session when the provider says no', async () => {
-    const journey = await startSignedIn('chromium');
+    const journey = await startBesideRedirect('chromium');
     const { browser, provider } = journey;
     provider.revokeSession();
     provider.refuseNext('access_denied');
@@ -224,7 +228,7 @@ describe('the way back of a sign-in that another site began', () => {
 
 describe('where the provider answers by a form (response_mode=form_post)', () => {
   test.each(profiles)('in %s a session ends with a sign-in that another site began', async (profile) => {
-    const journey = await startSignedIn(profile, {
+    const journey = await startBesideRedirect(profile, {
       config: (base) => ({ ...base, client: { ...base.client, responseMode: 'form_post' } }),
     });
     const { browser } = journey;

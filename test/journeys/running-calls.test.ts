@@ -1,23 +1,23 @@
 /** Calls that are under way when their session ends: they end with it, each in the way that its client understands. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { startRedis } from '../support/redis.ts';
 import { callHead, finalOf, valuesOf, Wire, type WireExchange, type WireResponse } from '../support/wire.ts';
-import { outcomeOf, signIn, startWorld, within, type World, type WorldOptions } from '../support/world.ts';
+import {
+  outcomeOf,
+  signIn,
+  startSignedIn,
+  within,
+  type SignedInWorld,
+  type World,
+  type WorldOptions,
+} from '../support/world.ts';
 
 const mebibyte = 1024 * 1024;
 
-type SignedIn = World & { readonly browser: BrowserClient };
-
-async function startSignedIn(options: WorldOptions = {}): Promise<SignedIn> {
-  fakeDate();
-  const world = await startWorld(options);
-  const browser = world.client();
-  await signIn(browser, 'alice');
-  return Object.assign(world, { browser });
-}
+beforeEach(() => fakeDate());
 
 /** A connection to Sallyport; its socket ends with the test. */
 function openWire(port: number, method?: string): Wire {
@@ -103,13 +103,13 @@ function problemOf(exchange: WireExchange): unknown {
 const sessionExpired = { status: 401, code: 'session_expired', setCookies: [] };
 
 /** In another tab. */
-function signOut({ browser }: SignedIn): Promise<unknown> {
+function signOut({ browser }: SignedInWorld): Promise<unknown> {
   return browser.clone().fetch('/bff/logout', { method: 'POST' });
 }
 
 interface End {
   readonly how: string;
-  readonly end: (world: SignedIn) => unknown;
+  readonly end: (world: SignedInWorld) => unknown;
   readonly options?: WorldOptions;
 }
 

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { describe, expect, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
-import { signIn, startWorld } from '../support/world.ts';
+import { signIn, startSignedIn, startWorld } from '../support/world.ts';
 
 /** A proxied call deletes nothing (another tab may have signed in again); /bff/session does. */
 const NO_SESSION: {
@@ -27,9 +27,7 @@ describe('/bff/session', () => {
 
   test('tells who it is, until when, and how to sign out', async () => {
     fakeDate(new Date('2030-01-01T00:00:00Z'));
-    const { client } = await startWorld({ config: { session: { idleSeconds: 1800 } } });
-    const browser = client();
-    await signIn(browser, 'alice');
+    const { browser } = await startSignedIn({ config: { session: { idleSeconds: 1800 } } });
     vi.advanceTimersByTime(10_000);
     const answer = await browser.fetch('/bff/session');
     expect(answer.headers['cache-control']).toBe('no-store');
@@ -55,17 +53,14 @@ describe('/bff/session', () => {
   });
 
   test('says null where there is no limit', async () => {
-    const { client } = await startWorld();
-    const browser = client();
-    await signIn(browser);
+    const { browser } = await startSignedIn();
     const answer = await browser.fetch('/bff/session');
     expect(answer.json()).toMatchObject({ session: { idleExpiresAt: null, idleExpiresInSeconds: null } });
   });
 
   test('never holds a token, nor does any log line', async () => {
-    const world = await startWorld();
-    const browser = world.client();
-    await signIn(browser);
+    const world = await startSignedIn();
+    const { browser } = world;
     await browser.fetch('/bff/refresh', { method: 'POST' });
     await browser.fetch('/api/me');
     await browser.fetch('/bff/session');
@@ -77,9 +72,7 @@ describe('/bff/session', () => {
   });
 
   test('is answered to the own origin only', async () => {
-    const { client } = await startWorld();
-    const browser = client();
-    await signIn(browser);
+    const { browser, client } = await startSignedIn();
     const sibling = await browser.fetch('/bff/session', { credentials: 'include' }, { from: 'http://localhost:1' });
     expect(sibling.status).toBe(403);
     expect(sibling.json()).toMatchObject({ code: 'request_forbidden' });
@@ -102,9 +95,7 @@ describe('/bff/session', () => {
 describe('a session ends', () => {
   test('at its absolute lifetime, however busy, though the cookie was kept', async () => {
     fakeDate();
-    const { client, provider } = await startWorld({ config: { session: { lifetimeSeconds: 1000 } } });
-    const browser = client();
-    await signIn(browser);
+    const { browser, provider } = await startSignedIn({ config: { session: { lifetimeSeconds: 1000 } } });
     for (let minutes = 0; minutes < 3; minutes += 1) {
       vi.advanceTimersByTime(300_000);
       expect((await browser.fetch('/api/me')).status).toBe(200);
@@ -124,9 +115,7 @@ describe('a session ends', () => {
 
   test('after its idle time, which calls prolong and looking does not', async () => {
     fakeDate();
-    const { client } = await startWorld({ config: { session: { idleSeconds: 600 } } });
-    const browser = client();
-    await signIn(browser);
+    const { browser } = await startSignedIn({ config: { session: { idleSeconds: 600 } } });
     for (let call = 0; call < 3; call += 1) {
       vi.advanceTimersByTime(500_000);
       expect((await browser.fetch('/api/me')).status).toBe(200);
@@ -140,9 +129,8 @@ describe('a session ends', () => {
 
   test('after its idle time also when the server was restarted in between', async () => {
     fakeDate();
-    const world = await startWorld({ config: { session: { idleSeconds: 600 } } });
-    const browser = world.client();
-    await signIn(browser);
+    const world = await startSignedIn({ config: { session: { idleSeconds: 600 } } });
+    const { browser } = world;
     vi.advanceTimersByTime(500_000);
     expect((await browser.fetch('/api/me')).status).toBe(200);
     await world.restart();
@@ -156,18 +144,16 @@ describe('a session ends', () => {
 
 describe('a cookie', () => {
   test('survives a restart of the server', async () => {
-    const world = await startWorld();
-    const browser = world.client();
-    await signIn(browser);
+    const world = await startSignedIn();
+    const { browser } = world;
     await world.restart();
     expect((await browser.fetch('/api/me')).json()).toMatchObject({ sub: 'alice' });
   });
 
   test('survives restarts also after refreshes', async () => {
     fakeDate();
-    const world = await startWorld();
-    const browser = world.client();
-    await signIn(browser);
+    const world = await startSignedIn();
+    const { browser } = world;
     for (const round of [1, 2, 3]) {
       expireAccessToken();
       expect((await browser.fetch('/api/me')).status).toBe(200);
@@ -180,9 +166,8 @@ describe('a cookie', () => {
   test('opens under an older secret, and is sealed under the newest with the next write', async () => {
     fakeDate();
     const [oldSecret, newSecret] = [newSealingSecret(), newSealingSecret()];
-    const world = await startWorld({ config: { secrets: [oldSecret] } });
-    const browser = world.client();
-    await signIn(browser);
+    const world = await startSignedIn({ config: { secrets: [oldSecret] } });
+    const { browser } = world;
     await world.restart({ secrets: [newSecret, oldSecret] });
     expireAccessToken();
     expect((await browser.fetch('/api/me')).status).toBe(200);
@@ -191,9 +176,8 @@ describe('a cookie', () => {
   });
 
   test('means nothing once its secret is gone, and is cleared', async () => {
-    const world = await startWorld();
-    const browser = world.client();
-    await signIn(browser);
+    const world = await startSignedIn();
+    const { browser } = world;
     await world.restart({ secrets: [newSealingSecret()] });
     expect(await tracesOf(browser)).toEqual(NO_SESSION);
   });
@@ -209,9 +193,7 @@ describe('a cookie', () => {
     ['of nonsense', () => 'nonsense'],
   ];
   test.each(spoilt)('%s is no session, and is cleared', async (_title, spoil) => {
-    const { client } = await startWorld();
-    const browser = client();
-    await signIn(browser);
+    const { browser } = await startSignedIn();
     expect(browser.cookies.replace('session', spoil)).toBe(1);
     expect(await tracesOf(browser)).toEqual(NO_SESSION);
   });
@@ -264,9 +246,7 @@ describe('a session too large for one cookie', () => {
 
   test('leaves nothing behind when it shrinks to one cookie, and when it grows again', async () => {
     fakeDate();
-    const { client, provider } = await startWorld({ provider: { settings: { accessTokenPadding: 8000 } } });
-    const browser = client();
-    await signIn(browser);
+    const { browser, provider } = await startSignedIn({ provider: { settings: { accessTokenPadding: 8000 } } });
     expect(sessionCookies(browser).length).toBeGreaterThanOrEqual(3);
     for (const [padding, expected] of [
       [0, ['session']],

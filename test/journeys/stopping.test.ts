@@ -1,12 +1,10 @@
 /** Stopping: what runs is finished, however often the server is told to stop. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { signIn, startWorld, within } from '../support/world.ts';
+import { startSignedIn, within } from '../support/world.ts';
 
 test('a server that is told twice to stop has stopped, for whoever said it, when the running call is answered', async () => {
-  const { client, server, api } = await startWorld({ config: { drainSeconds: 10 } });
-  const browser = client();
-  await signIn(browser);
+  const { browser, server, api } = await startSignedIn({ config: { drainSeconds: 10 } });
   const arrived = Promise.withResolvers<void>();
   const go = Promise.withResolvers<void>();
   api.answer(async () => {

@@ -2,18 +2,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createHash } from 'node:crypto';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { BrowserClient } from '../support/browser-client.ts';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { freePort } from '../support/listener.ts';
 import { callHead, chunked, finalOf, valuesOf, Wire } from '../support/wire.ts';
-import { signIn, startWorld, within, type World, type WorldOptions } from '../support/world.ts';
-
-async function startSignedIn(options: WorldOptions = {}): Promise<World & { browser: BrowserClient }> {
-  const world = await startWorld(options);
-  const browser = world.client();
-  await signIn(browser);
-  return Object.assign(world, { browser });
-}
+import { signIn, startSignedIn, within, type World } from '../support/world.ts';
 
 /** A connection to Sallyport; its socket ends with the test. */
 function openWire({ server }: World, method?: string): Wire {

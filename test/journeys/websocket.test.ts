@@ -12,32 +12,16 @@ import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { listen } from '../support/listener.ts';
 import { makeCertificate } from '../support/tls.ts';
 import {
-  acceptWebSockets,
   beginSocket,
   closeOf,
   nextMessage,
   openSocket,
   refusalOf,
+  startSocketWorld,
   type SocketApi,
+  type SocketWorld,
 } from '../support/web-socket.ts';
 import { signIn, startWorld, within, type World, type WorldOptions } from '../support/world.ts';
-import type { ServerOptions } from 'ws';
-
-interface SocketWorld extends World {
-  readonly browser: BrowserClient;
-  readonly sockets: SocketApi;
-}
-
-/** Alice, signed in, and an API that takes WebSockets. */
-async function startSignedIn(
-  options: WorldOptions = {},
-  apiOptions: ServerOptions & { echo?: boolean } = {},
-): Promise<SocketWorld> {
-  const world = await startWorld(options);
-  const browser = world.client();
-  await signIn(browser);
-  return Object.assign(world, { browser, sockets: acceptWebSockets(world.api, apiOptions) });
-}
 
 /** A world whose route to the API has these keys, too. */
 function withRoute(keys: Partial<NonNullable<ConfigInput['api']>[number]>): WorldOptions {
@@ -68,7 +52,7 @@ const invalidToken =
 
 describe('an open socket', () => {
   test('carries messages of any kind and size both ways', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const { socket } = await openSocket(world, world.browser);
     for (const message of ['hello', Buffer.from([0, 255, 1]), '', Buffer.alloc(3_000_000, 'x')]) {
       const answer = nextMessage(socket);
@@ -79,7 +63,7 @@ describe('an open socket', () => {
   });
 
   test('was opened with the access token, and without what the browser says about itself', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     await world.browser.fetch('/bff/session');
     const { socket } = await openSocket(world, world.browser, {
       path: '/api/rooms/1?x=%20y',
@@ -103,7 +87,7 @@ describe('an open socket', () => {
   });
 
   test('has the sub-protocol and the extensions that both ends agree on', async () => {
-    const world = await startSignedIn(
+    const world = await startSocketWorld(
       {},
       { perMessageDeflate: { threshold: 0 }, handleProtocols: (offered) => [...offered].at(-1) ?? false },
     );
@@ -119,7 +103,7 @@ describe('an open socket', () => {
   });
 
   test('is closed with the code and reason that either end gives', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const first = await openSocket(world, world.browser);
     const atApi = (await world.sockets.accepted()).socket;
     const seenByApi = closeOf(atApi);
@@ -133,7 +117,7 @@ describe('an open socket', () => {
   });
 
   test('passes pings and pongs untouched', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const { socket } = await openSocket(world, world.browser);
     const atApi = (await world.sockets.accepted()).socket;
     const answers = Promise.all([once(socket, 'pong'), once(atApi, 'pong')]);
@@ -145,7 +129,7 @@ describe('an open socket', () => {
   });
 
   test('is let go by the API when the client vanishes, and by the client when the API does', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const first = await openSocket(world, world.browser);
     const atApi = (await world.sockets.accepted()).socket;
     const seenByApi = closeOf(atApi);
@@ -159,7 +143,7 @@ describe('an open socket', () => {
   });
 
   test('holds a fast API back when the client reads slowly', async () => {
-    const world = await startSignedIn({}, { echo: false });
+    const world = await startSocketWorld({}, { echo: false });
     const { socket } = await openSocket(world, world.browser);
     const atApi = (await world.sockets.accepted()).socket;
     socket.pause();
@@ -188,7 +172,7 @@ describe('an open socket', () => {
 describe('the upgrade', () => {
   test('refreshes a token that is about to expire first, and brings the new cookie', async () => {
     fakeDate();
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     expireAccessToken();
     const { socket, answer } = await openSocket(world, world.browser);
     expect(world.provider.calls.refresh).toBe(1);
@@ -202,7 +186,7 @@ describe('the upgrade', () => {
   });
 
   test('is tried again with a new token when the API refuses the first one', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     refuseUpgrades(world.sockets, invalidToken, 1);
     const { socket, answer } = await openSocket(world, world.browser);
     expect(world.provider.calls.refresh).toBe(1);
@@ -214,7 +198,7 @@ describe('the upgrade', () => {
   });
 
   test('shows the refusal of a new token as it was, with the new cookie, and refreshes no more for the next', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     refuseUpgrades(world.sockets, invalidToken);
     const refusal = await refusalOf(beginSocket(world, world.browser));
     expect(refusal).toMatchObject({ status: 401, body: 'no good' });
@@ -227,7 +211,7 @@ describe('the upgrade', () => {
   });
 
   test('is answered 503 when the token cannot be renewed now', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     refuseUpgrades(world.sockets, invalidToken);
     world.provider.fail('refresh', { status: 503 });
     const refusal = await refusalOf(beginSocket(world, world.browser));
@@ -239,7 +223,7 @@ describe('the upgrade', () => {
   test.each(['insufficient_scope', 'insufficient_user_authentication'])(
     'refreshes nothing for a 401 about %s',
     async (error) => {
-      const world = await startSignedIn();
+      const world = await startSocketWorld();
       refuseUpgrades(world.sockets, invalidToken.replace('invalid_token', error));
       const refusal = await refusalOf(beginSocket(world, world.browser));
       expect(refusal).toMatchObject({ status: 401, body: 'no good' });
@@ -255,7 +239,7 @@ describe('the upgrade', () => {
     ['that is no refusal at all', 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok', 200, 'ok'],
     ['that leads elsewhere', 'HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n', 302, ''],
   ])('shows the refusal of the API as it was: %s', async (_title, answer, status, body) => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     refuseUpgrades(world.sockets, answer);
     const refusal = await refusalOf(beginSocket(world, world.browser));
     expect(refusal).toMatchObject({ status, body });
@@ -263,7 +247,7 @@ describe('the upgrade', () => {
   });
 
   test('shows a long refusal whole to a client that reads slowly', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const body = 'x'.repeat(10_000_000);
     refuseUpgrades(world.sockets, `HTTP/1.1 403 Nope\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
     const socket = beginSocket(world, world.browser);
@@ -297,7 +281,7 @@ describe('the upgrade', () => {
       'upstream_unavailable',
     ],
   ])('is answered with a problem when the API %s', async (_title, breakIt, status, code) => {
-    const world = await startSignedIn(withRoute({ timeoutSeconds: 0.5 }));
+    const world = await startSocketWorld(withRoute({ timeoutSeconds: 0.5 }));
     await breakIt(world);
     const refusal = await refusalOf(beginSocket(world, world.browser));
     expect(refusal.status).toBe(status);
@@ -307,7 +291,7 @@ describe('the upgrade', () => {
 
   test('brings the new cookie also with a problem', async () => {
     fakeDate();
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     expireAccessToken();
     await world.api.down();
     const refusal = await refusalOf(beginSocket(world, world.browser));
@@ -317,7 +301,7 @@ describe('the upgrade', () => {
   });
 
   test('is answered 401 with the way to sign in where there is no session', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const stranger = world.client();
     const refusal = await refusalOf(beginSocket(world, stranger));
     expect(JSON.parse(refusal.body)).toMatchObject({ code: 'login_required', loginUrl: '/bff/login' });
@@ -329,7 +313,7 @@ describe('the upgrade', () => {
   });
 
   test('is answered 404 where no route takes it', async () => {
-    const world = await startSignedIn({
+    const world = await startSocketWorld({
       config: (base) => ({
         ...base,
         api: (base.api ?? []).flatMap((route) => [route, { ...route, path: '/plain', websocket: false }]),
@@ -343,7 +327,7 @@ describe('the upgrade', () => {
   });
 
   test('to another protocol, which some clients offer with every call, is left alone', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const headers = { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c', 'http2-settings': 'AAMAAABkAAQAAP__' };
     const answer = await world.browser.fetch('/api/orders', { headers });
     expect(answer.status).toBe(200);
@@ -351,7 +335,7 @@ describe('the upgrade', () => {
   });
 
   test('has its line in the request log: 101 where it was accepted, the refusal’s status where it was not', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const lines = () =>
       world.logs
         .map((line): Record<string, unknown> => JSON.parse(line))
@@ -380,7 +364,7 @@ describe('the upgrade', () => {
 
   test('counts as a call against the idle timeout', async () => {
     fakeDate();
-    const world = await startSignedIn({ config: { session: { idleSeconds: 100 } } });
+    const world = await startSocketWorld({ config: { session: { idleSeconds: 100 } } });
     vi.advanceTimersByTime(80_000);
     const { socket, answer } = await openSocket(world, world.browser);
     for (const line of answer.headers['set-cookie'] ?? [])
@@ -391,7 +375,7 @@ describe('the upgrade', () => {
   });
 
   test('is dropped at the API, too, when the client goes away meanwhile', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     for (const leave of [(socket: Socket) => socket.end(), (socket: Socket) => socket.resetAndDestroy()]) {
       const taken = nextUpgrade(world.sockets);
       const client = rawClient(world);
@@ -488,21 +472,21 @@ test('an API behind TLS is reached with the route’s own authority, half-closes
 
 describe('bytes', () => {
   test('that the client sent along with its request reach the API', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const { atApi } = await rawPair(world, Buffer.from('early bird'));
     const seen = everything(atApi);
     await vi.waitFor(() => expect(seen.text()).toBe('early bird'));
   });
 
   test('that the API sent along with its answer reach the client', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const { client } = await rawPair(world, undefined, 'first words');
     const seen = everything(client);
     await vi.waitFor(() => expect(seen.text()).toMatch(/^HTTP\/1\.1 101 [^]*\r\n\r\nfirst words$/));
   });
 
   test('go on to the client when it has ended its side', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const { client, atApi } = await rawPair(world);
     const [toClient, toApi] = [everything(client), everything(atApi)];
     client.end('last words');
@@ -515,7 +499,7 @@ describe('bytes', () => {
   });
 
   test('go on to the API when it has ended its side', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const { client, atApi } = await rawPair(world);
     const [toClient, toApi] = [everything(client), everything(atApi)];
     atApi.end('last words');
@@ -528,7 +512,7 @@ describe('bytes', () => {
   });
 
   test('that were under way are delivered when the API breaks off', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const { client, atApi } = await rawPair(world);
     const toClient = everything(client);
     await vi.waitFor(() => expect(toClient.text()).toContain('101'));
@@ -545,7 +529,7 @@ describe('when its session ends, a socket is closed with 4401', () => {
   const ended = { code: 4401, reason: 'session ended' };
 
   test('by a sign-out in another tab, at both ends, and that of another person is not', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const bob = world.client();
     await signIn(bob, 'bob');
     const bobs = await openSocket(world, bob);
@@ -563,7 +547,7 @@ describe('when its session ends, a socket is closed with 4401', () => {
   });
 
   test('by a new sign-in that takes its place', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const { socket } = await openSocket(world, world.browser);
     const closed = closeOf(socket, 5);
     await world.browser.navigate('/bff/login', { initiator: world.origin });
@@ -572,7 +556,7 @@ describe('when its session ends, a socket is closed with 4401', () => {
 
   test('by a refresh that the provider rejects', async () => {
     fakeDate();
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const { socket } = await openSocket(world, world.browser);
     const closed = closeOf(socket, 3);
     world.provider.fail('refresh', { status: 400, body: { error: 'invalid_grant' } });
@@ -586,7 +570,7 @@ describe('when its session ends, a socket is closed with 4401', () => {
     ['idle timeout, whatever frames pass,', { idleSeconds: 1000 }, 999_000],
   ])('by its %s', async (_title, session, almostMs) => {
     fakeDate();
-    const world = await startSignedIn({ config: { session } });
+    const world = await startSocketWorld({ config: { session } });
     const { socket } = await openSocket(world, world.browser);
     vi.advanceTimersByTime(almostMs - 100_000);
     const echoed = nextMessage(socket);
@@ -602,7 +586,7 @@ describe('when its session ends, a socket is closed with 4401', () => {
 
   test('but not by the idle timeout while calls are made', async () => {
     fakeDate();
-    const world = await startSignedIn({ config: { session: { idleSeconds: 100 } } });
+    const world = await startSocketWorld({ config: { session: { idleSeconds: 100 } } });
     const { socket } = await openSocket(world, world.browser);
     for (let call = 0; call < 3; call++) {
       vi.advanceTimersByTime(80_000);
@@ -615,7 +599,7 @@ describe('when its session ends, a socket is closed with 4401', () => {
 
   test('even while it was still being opened, and no refresh on the way revives it', async () => {
     fakeDate();
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     expireAccessToken();
     const taken = nextUpgrade(world.sockets);
     const socket = beginSocket(world, world.browser);
@@ -631,7 +615,7 @@ describe('when its session ends, a socket is closed with 4401', () => {
   });
 
   test('after the frame that was under way', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const { client, atApi } = await rawPair(world);
     const [toClient, toApi] = [everything(client), everything(atApi)];
     const frame = Buffer.concat([Buffer.from([0x82, 126, 0, 200]), Buffer.alloc(200, 'm')]);
@@ -654,7 +638,7 @@ describe('when its session ends, a socket is closed with 4401', () => {
   });
 
   test('also where the API never ends the frame, and both ends hold on', { timeout: 15_000 }, async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const { client, atApi } = await rawPair(world);
     const [toClient, toApi] = [everything(client), everything(atApi)];
     atApi.write(Buffer.from([0x82, 126, 0, 200, 1, 2, 3]));
@@ -666,7 +650,7 @@ describe('when its session ends, a socket is closed with 4401', () => {
   });
 
   test('but gets no second Close frame where it has had one', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const { client, atApi } = await rawPair(world);
     const toClient = everything(client);
     atApi.write(Buffer.from([0x88, 2, 0x03, 0xe8]));
@@ -679,7 +663,7 @@ describe('when its session ends, a socket is closed with 4401', () => {
 
 describe('a server that stops', () => {
   test('tells both ends with 1001, and does not wait longer than they take', async () => {
-    const world = await startSignedIn({ config: { drainSeconds: 9 } });
+    const world = await startSocketWorld({ config: { drainSeconds: 9 } });
     const { socket } = await openSocket(world, world.browser);
     const atApi = (await world.sockets.accepted()).socket;
     const both = Promise.all([closeOf(socket), closeOf(atApi)]);
@@ -691,7 +675,7 @@ describe('a server that stops', () => {
   });
 
   test('cuts what does not let go', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     const { client, atApi } = await rawPair(world);
     const toClient = everything(client);
     await vi.waitFor(() => expect(toClient.text()).toContain('101'));
@@ -705,7 +689,7 @@ describe('a server that stops', () => {
 
 describe('a client that was refused', () => {
   test('and hangs up is forgotten at once, also when it had sent more', async () => {
-    const world = await startSignedIn({ config: { drainSeconds: 9 } });
+    const world = await startSocketWorld({ config: { drainSeconds: 9 } });
     refuseUpgrades(world.sockets, 'HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno');
     const client = rawClient(world, Buffer.alloc(300_000));
     const toClient = everything(client);
@@ -718,7 +702,7 @@ describe('a client that was refused', () => {
   });
 
   test('and holds on is cut', async () => {
-    const world = await startSignedIn();
+    const world = await startSocketWorld();
     refuseUpgrades(world.sockets, 'HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno');
     const client = rawClient(world);
     await within(3, everything(client).ended, 'the refusal did not end');
@@ -729,7 +713,7 @@ describe('a client that was refused', () => {
 
 describe('websocketTokenProtocol', () => {
   test('offers the token to the API beside the protocols of the client', async () => {
-    const world = await startSignedIn(withRoute({ websocketTokenProtocol: 'bearer.' }), {
+    const world = await startSocketWorld(withRoute({ websocketTokenProtocol: 'bearer.' }), {
       handleProtocols: () => 'chat',
     });
     const { socket } = await openSocket(world, world.browser, { protocols: ['chat', 'Bearer.forged'] });
@@ -741,7 +725,9 @@ describe('websocketTokenProtocol', () => {
 
   test('writes it in base64url where the prefix says so', async () => {
     const prefix = 'base64url.bearer.authorization.k8s.io.';
-    const world = await startSignedIn(withRoute({ websocketTokenProtocol: prefix }), { handleProtocols: () => false });
+    const world = await startSocketWorld(withRoute({ websocketTokenProtocol: prefix }), {
+      handleProtocols: () => false,
+    });
     const { socket } = await openSocket(world, world.browser);
     const { request } = await world.sockets.accepted();
     const offered = request.headers['sec-websocket-protocol'] ?? '';
@@ -751,7 +737,7 @@ describe('websocketTokenProtocol', () => {
   });
 
   test('never shows it to the client, also when the API chooses it or refuses', async () => {
-    const world = await startSignedIn(withRoute({ websocketTokenProtocol: 'bearer.' }), {
+    const world = await startSocketWorld(withRoute({ websocketTokenProtocol: 'bearer.' }), {
       handleProtocols: (offered) => [...offered].at(-1) ?? false,
     });
     const { socket, answer } = await openSocket(world, world.browser);

@@ -82,7 +82,7 @@ export interface TestProvider extends Faults {
   readonly reusedRefreshTokens: number;
   /** Every secret that the provider gave out or was shown, with its kind. */
   readonly secrets: ReadonlyMap<string, SecretKind>;
-  /** Sets every counter to 0 and empties the record; `secrets` are kept. */
+  /** Sets `calls` to 0 and empties `requests`; `secrets` and `reusedRefreshTokens` are kept. */
   readonly resetCalls: () => void;
   /** Stops listening; connections are cut. */
   readonly down: () => Promise<void>;
@@ -207,7 +207,6 @@ export async function startProvider(options: ProviderOptions): Promise<TestProvi
     resetCalls() {
       Object.assign(calls, zeroCalls());
       requests.length = 0;
-      reusedRefreshTokens = 0;
     },
     down: () => front.close(),
     up: () => front.reopen(),

@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import { WebSocket, WebSocketServer, type ClientOptions, type RawData, type ServerOptions } from 'ws';
 import type { TestApi } from './api.ts';
 import type { BrowserClient } from './browser-client.ts';
-import { within, type World } from './world.ts';
+import { startSignedIn, within, type SignedInOptions, type SignedInWorld, type World } from './world.ts';
 
 /** One that the API has accepted. */
 export interface Accepted {
@@ -53,6 +53,19 @@ export function acceptWebSockets(api: TestApi, options: ServerOptions & { echo?:
       handler = next;
     },
   };
+}
+
+export interface SocketWorld extends SignedInWorld {
+  readonly sockets: SocketApi;
+}
+
+/** Starts a world in which somebody has signed in, and whose API takes WebSockets. */
+export async function startSocketWorld(
+  options: SignedInOptions = {},
+  apiOptions: ServerOptions & { echo?: boolean } = {},
+): Promise<SocketWorld> {
+  const world = await startSignedIn(options);
+  return Object.assign(world, { sockets: acceptWebSockets(world.api, apiOptions) });
 }
 
 export interface OpenOptions extends ClientOptions {

@@ -5,11 +5,12 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { startServer } from '../../src/server/server.ts';
 import { startApi, type ApiOptions, type TestApi } from './api.ts';
 import { BrowserClient, type BrowserClientOptions, type Navigation } from './browser-client.ts';
+import type { BrowserProfile } from './cookie-jar.ts';
 import { freePort } from './listener.ts';
 import { startProvider, type ProviderOptions, type TestProvider, type User } from './provider.ts';
 import { assertNoSecrets } from './secrets.ts';
@@ -62,7 +63,8 @@ const SPA: Record<string, string> = {
 const STOP_SECONDS = 10;
 
 /**
- * Starts a world. Called inside a test it ends with the test; in a `beforeAll` pass `{ scope: 'manual' }` and call
+ * Starts a world. Called inside a test it ends with the test, which fails if the provider was shown a refresh token twice;
+ * in a `beforeAll` pass `{ scope: 'manual' }` and call
  * `stop()` in the `afterAll`.
  */
 export async function startWorld(
@@ -139,8 +141,41 @@ export async function startWorld(
       }
     },
   };
-  if (scope === 'test') onTestFinished(() => world.stop());
+  if (scope === 'test') {
+    onTestFinished(() => world.stop());
+    onTestFinished(() => expect(provider.reusedRefreshTokens, 'a refresh token was shown twice').toBe(0));
+  }
   return world;
+}
+
+export interface SignedInOptions extends WorldOptions {
+  /** Who signs in. Default `alice`. */
+  user?: User;
+  /** The browser. Default: that of {@link BrowserClient}. */
+  profile?: BrowserProfile;
+}
+
+export interface SignedInWorld extends World {
+  readonly browser: BrowserClient;
+}
+
+/** Starts a world in which somebody has signed in with `browser`. */
+export async function startSignedIn({ user, profile, ...options }: SignedInOptions = {}): Promise<SignedInWorld> {
+  const world = await startWorld(options);
+  const browser = world.client(profile === undefined ? {} : { profile });
+  await signIn(browser, user);
+  return Object.assign(world, { browser });
+}
+
+/** Starts a world in which so many people have signed in, each with a browser of their own. */
+export async function startSignedInPeople(
+  count: number,
+  options: WorldOptions = {},
+): Promise<World & { readonly browsers: BrowserClient[] }> {
+  const world = await startWorld(options);
+  const browsers = Array.from({ length: count }, () => world.client());
+  for (const browser of browsers) await signIn(browser);
+  return Object.assign(world, { browsers });
 }
 
 /** Signs a user in by a typed `/bff/login`, through the provider and back; fails where no session comes of it. */
