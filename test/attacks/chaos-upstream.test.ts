@@ -3,7 +3,7 @@
  * about how long its bodies are. And the attacker's: an API, or whoever can make it echo, sends more than it announced,
  * so that the surplus is taken for the answer to the next person's call.
  *
- * Whatever the API does, the client gets the API's answer, or a problem, or a visible break: never a cut-off body that
+ * Must hold: whatever the API does, the client gets the API's answer, or a problem, or a visible break: never a cut-off body that
  * looks whole, never a byte too much, never another call's answer, and never nothing for ever. The next call is served.
  */
 import type { Socket } from 'node:net';

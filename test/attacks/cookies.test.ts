@@ -3,6 +3,9 @@
  * sibling subdomain also on yours. I cut it, mix it, swap its chunks with another user's, send it twice, send one kind in
  * place of another, seal my own under a guessed key, hide a bomb in it. I want one of three things: somebody else's
  * session, an error 500 that tells me something, or a session gone that isn't mine to end."
+ *
+ * Must hold: a cookie that Sallyport did not write for this browser and purpose opens no session, causes no error 500, and ends
+ * no session of anybody else.
  */
 import { randomBytes } from 'node:crypto';
 import { deflateRawSync } from 'node:zlib';

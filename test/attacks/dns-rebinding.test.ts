@@ -2,6 +2,8 @@
  * The attacker's story: "The developer runs Sallyport in front of a dev server on localhost, and visits my page. My
  * name server then says that my name is 127.0.0.1: my page and the developer's machine are now one origin to the browser.
  * No session cookie comes along, but a dev server gives its source to anybody who asks."
+ *
+ * Must hold: the dev server is asked only for the app's own host name.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startApi, type TestApi } from '../support/api.ts';

@@ -3,6 +3,8 @@
  * cookies. I fetch, I post forms, I open links and frames; I say I am the app's own origin wherever I may say anything.
  * I want the API to do something in the victim's name, a token to be spent, a session to end, or the victim to work in
  * my session without noticing."
+ *
+ * Must hold: a request of another origin reaches no API, spends no token, and begins or ends no session.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { BlockedByBrowser, type BrowserClient, type Exchange } from '../support/browser-client.ts';

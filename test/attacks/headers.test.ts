@@ -3,6 +3,9 @@
  * which token I hold, in every spelling that some server folds into the real name. And if I own an API, or only get a
  * header into its answers, I go for the browser: I set the session cookie, clear the site's data, open the origin to my
  * page, or have a cache keep one person's answer for everybody."
+ *
+ * Must hold: the API gets identity headers and a token from Sallyport only, and an API's answer sets no cookie of
+ * Sallyport's, grants no other origin access and is kept by no shared cache.
  */
 import { array, assert, asyncProperty, constantFrom, record, string, tuple } from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';

@@ -3,6 +3,9 @@
  * a hole in the provider, or by being one of several providers. I write scripts into its error messages, send the client
  * secret on to my host by a redirect, hand out another provider's code, answer without end, or hang until nothing works
  * any more. And what a user's browser carries back from the provider's address is mine to write anyway."
+ *
+ * Must hold: a false answer makes no session, quotes nothing onto a page, sends the client secret nowhere else, and costs
+ * a 503 at most.
  */
 import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';

@@ -3,7 +3,7 @@
  * the API's admin pages, its other prefix, another host altogether. Two programs read my path, the proxy and the server
  * behind it. Wherever one decodes, folds, cuts or merges what the other doesn't, I get in between."
  *
- * The API sits under `/v1/`; whatever it gets outside of that, and whatever the canary gets at all, is a way out.
+ * Must hold: the API, which sits under `/v1/`, gets nothing outside of that, and the canary gets nothing at all.
  */
 import { array, assert, asyncProperty, constantFrom, oneof } from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';

@@ -3,7 +3,7 @@
  * request ends and the next begins. I write a head that they read differently; what one takes for my body is to the next
  * a request of its own, and it goes out on a connection that others use, with a token that isn't mine."
  *
- * Whatever is ambiguous (RFC 9112 6.3, 11.2) gets a 400 and a closed connection, and the API hears nothing of it.
+ * Must hold: whatever is ambiguous (RFC 9112 6.3, 11.2) gets a 400 and a closed connection, and the API hears nothing of it.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';

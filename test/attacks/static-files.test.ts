@@ -5,7 +5,7 @@
  * link between the server's look and its read. And if I can't read a file, I'll have the server redirect its users to
  * my host, hang on a pipe, or run out of open files."
  *
- * What is planted here says CANARY; no answer may hold it.
+ * Must hold: no answer contains CANARY, which is what every planted file says.
  */
 
 import { execFileSync } from 'node:child_process';

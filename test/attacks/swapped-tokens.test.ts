@@ -3,7 +3,7 @@
  * refreshed again, in the middle of our calls, our tabs hold older and newer cookies, and everything goes through the
  * same caches and connections. Just once my call goes out with the other's token, and I see their orders."
  *
- * Every call says in its path who makes it; the API sees whose token it got, and each answer goes back with both.
+ * Must hold: every call reaches the API with the token of the person who makes it. Each says in its path who that is.
  */
 import { randomInt } from 'node:crypto';
 import { describe, expect, test, vi } from 'vitest';

@@ -2,7 +2,9 @@
  * The smuggler's second attempt, where the first (smuggling.test.ts) meets a strict parser: codings that the parser takes
  * for well-formed, and of which a proxy removes only a part. The API would get a body whose bounds or content are other
  * than what was sent; with two servers that each undo another part, its rest is the next person's request.
- * Only plain chunks pass, and only from who may send them; all else ends in 400 and a closed connection.
+ *
+ * Must hold: only plain chunks pass, and only from clients that may send them; all else ends in 400 and a closed
+ * connection.
  */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';

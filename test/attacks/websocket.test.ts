@@ -3,6 +3,9 @@
  * sends what cookies it may. Whoever gets one open speaks to the API as the victim. So the attacker, on a sibling
  * subdomain, in a script on the page or on the network in front of Sallyport, tries to open one from elsewhere, to have
  * the token sent elsewhere, to hide a second request behind the upgrade, or to bring the server down with broken ends.
+ *
+ * Must hold: a socket opens only for the app's own origin, the token goes only to the API of its route, nothing hides
+ * behind an upgrade, and no broken end brings the server down.
  */
 import { once } from 'node:events';
 import { connect } from 'node:net';
