@@ -2,6 +2,7 @@
 import { createServer } from 'node:net';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { ConfigError, resolveConfig, type ConfigInput } from '../../src/config/config.ts';
+import { changeTimers } from '../support/clock.ts';
 import { closeNow, listen, trackSockets } from '../support/listener.ts';
 import { callHead, chunked, exchange, finalOf, Wire } from '../support/wire.ts';
 import { signIn, startWorld, within } from '../support/world.ts';
@@ -128,10 +129,7 @@ describe('the size of a body', () => {
     ['found too large', 'Transfer-Encoding: chunked', `${(200_000).toString(16)}\r\n${'x'.repeat(200_000)}\r\n`],
   ])('that is %s is not read for ever', async (_, framing, body) => {
     const { browser, server } = await startLimited({ maxBodyBytes });
-    const wait = globalThis.setTimeout;
-    vi.spyOn(globalThis, 'setTimeout').mockImplementation((callback: () => void, milliseconds?: number) =>
-      wait(callback, milliseconds === 30_000 ? 100 : milliseconds),
-    );
+    changeTimers(30_000, 100);
     const wire = new Wire(server.port, 'POST');
     wire.write(`${callHead(browser, 'POST', '/api/x')}${framing}\r\n\r\n${body}`);
     const got = await within(5, wire.ended(), 'the connection stayed open');

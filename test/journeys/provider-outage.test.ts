@@ -5,7 +5,7 @@
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
-import { almostExpireAccessToken, expireAccessToken, fakeDate } from '../support/clock.ts';
+import { almostExpireAccessToken, changeTimers, expireAccessToken, fakeDate } from '../support/clock.ts';
 import type { Failure } from '../support/provider-faults.ts';
 import { acceptWebSockets, beginSocket, refusalOf } from '../support/web-socket.ts';
 import {
@@ -166,7 +166,7 @@ describe('while the provider is down, the calls of a session that needs it', () 
   });
 
   test('and has not answered for long wait no more than a moment, and its late answer still counts', async () => {
-    hurryPatience();
+    changeTimers(10_000, 2000);
     const { one, provider } = await startExpired();
     const gate = provider.hold('refresh');
     const started = performance.now();
@@ -198,14 +198,6 @@ describe('while the provider is down, the calls of a session that needs it', () 
 /** Tries at the token endpoint, also those that reach nobody. */
 function countedAttempts({ provider, logs }: World): () => number {
   return () => Math.max(provider.calls.refresh, logs.filter((line) => line.includes('token.refresh_failed')).length);
-}
-
-/** Ten seconds of patience pass in two. */
-function hurryPatience(): void {
-  const wait = globalThis.setTimeout;
-  vi.spyOn(globalThis, 'setTimeout').mockImplementation((callback: () => void, milliseconds?: number) =>
-    wait(callback, milliseconds === 10_000 ? 2000 : milliseconds),
-  );
 }
 
 describe('where only something else of the provider is down,', () => {

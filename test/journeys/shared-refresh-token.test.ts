@@ -5,7 +5,7 @@
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
-import type { ProviderSettings } from '../support/provider.ts';
+import type { ProviderSettings } from '../support/provider-configuration.ts';
 import { startRedis } from '../support/redis.ts';
 import { signIn, startWorld, type World, type WorldOptions } from '../support/world.ts';
 

@@ -2,7 +2,7 @@
  * The clock of the tests. Only `Date` is faked, so that sockets and timers go on; it moves Sallyport, the provider and the
  * cookie jar alike.
  */
-import { onTestFinished, vi } from 'vitest';
+import { onTestFinished, vi, type MockInstance } from 'vitest';
 
 /** Stops the date until the test moves it with `vi.advanceTimersByTime`. The real one returns when the test is over. */
 export function fakeDate(now: Date = new Date()): void {
@@ -18,4 +18,20 @@ export function expireAccessToken(): void {
 /** Moves the date into the last 30 s of an access token that was issued now, in which it is refreshed ahead of time. */
 export function almostExpireAccessToken(): void {
   vi.advanceTimersByTime(295_000);
+}
+
+/** As {@link fakeDate}; also what happens at intervals, such as the search for sessions that are over, waits for the test. */
+export function fakeDateAndIntervals(): void {
+  vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'] });
+  onTestFinished(() => void vi.useRealTimers());
+}
+
+/** Timers of exactly this duration take another one until the mock is restored, at the latest when the test is over. */
+export function changeTimers(fromMs: number, toMs: number): MockInstance {
+  const wait = globalThis.setTimeout;
+  return vi
+    .spyOn(globalThis, 'setTimeout')
+    .mockImplementation((callback: () => void, milliseconds?: number) =>
+      wait(callback, milliseconds === fromMs ? toMs : milliseconds),
+    );
 }

@@ -3,9 +3,17 @@ import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocket, WebSocketServer, type ClientOptions, type RawData, type ServerOptions } from 'ws';
+import type { ConfigInput } from '../../src/config/config.ts';
 import type { TestApi } from './api.ts';
 import type { BrowserClient } from './browser-client.ts';
-import { startSignedIn, within, type SignedInOptions, type SignedInWorld, type World } from './world.ts';
+import {
+  startSignedIn,
+  within,
+  type SignedInOptions,
+  type SignedInWorld,
+  type World,
+  type WorldOptions,
+} from './world.ts';
 
 /** One that the API has accepted. */
 export interface Accepted {
@@ -139,4 +147,23 @@ export interface Closed {
 export async function closeOf(socket: WebSocket, seconds = 5): Promise<Closed> {
   const [code, reason] = (await within(seconds, once(socket, 'close'), 'the socket stayed open')) as [number, Buffer];
   return { code, reason: reason.toString() };
+}
+
+/** A world whose route to the API has these keys, too. */
+export function withRoute(keys: Partial<NonNullable<ConfigInput['api']>[number]>): WorldOptions {
+  return { config: (base) => ({ ...base, api: (base.api ?? []).map((route) => Object.assign({}, route, keys)) }) };
+}
+
+export function tokenOf(request: IncomingMessage | undefined): string {
+  return request?.headers.authorization?.replace('Bearer ', '') ?? '';
+}
+
+/** Answers the next upgrades raw. */
+export function refuseUpgrades(sockets: SocketApi, answer: string, times = Infinity): void {
+  let left = times;
+  sockets.handle((_, socket) => {
+    if (left-- <= 0) return undefined;
+    socket.end(answer);
+    return 'taken';
+  });
 }

@@ -1,7 +1,7 @@
 /** The register of open WebSockets: what it knows of a session that the cache forgot, and what it holds on to. */
 import { once } from 'node:events';
 import { duplexPair, type Duplex } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { queryObjects } from 'node:v8';
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { resolveConfig } from '../../src/config/config.ts';
@@ -12,9 +12,9 @@ import { Tunnel } from '../../src/proxy/websocket/tunnel.ts';
 import { createSessions } from '../../src/session/sessions.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import { nowSeconds } from '../../src/clock.ts';
-import { fakeDate } from '../support/clock.ts';
+import { fakeDateAndIntervals } from '../support/clock.ts';
 
-beforeEach(() => fakeDate());
+beforeEach(() => fakeDateAndIntervals());
 
 function setUp() {
   const config = resolveConfig({
@@ -62,7 +62,8 @@ test('calls keep a socket open also when the cache has forgotten its session in 
     expect(opened.entry).not.toBe(entry);
     await sessions.touch(opened.entry);
   }
-  await sleep(1200);
+  vi.advanceTimersByTime(1200);
+  await nextTurn();
   expect(client.readableEnded).toBe(false);
   const ended = once(client, 'end');
   vi.advanceTimersByTime(101_000);
@@ -97,7 +98,6 @@ test('a socket that opens when the server is stopping is told so at once', async
 });
 
 test('the end of a session closes its sockets at once, and no others', async () => {
-  vi.useFakeTimers({ toFake: ['setInterval'] });
   const { sessions, events, openSockets } = setUp();
   const [ours, theirs] = [await begin(sessions, 'ours'), await begin(sessions, 'theirs')];
   const [closed, kept] = [ends(), ends()];
@@ -115,6 +115,7 @@ test('a session that turns out to have ended elsewhere closes its sockets soon',
   openSockets.add(nearClient, nearUpstream, entry);
   const ended = once(client, 'end');
   entry.status = 'ended';
+  vi.advanceTimersByTime(1000);
   await ended;
   expect(client.readableEnded).toBe(true);
 });

@@ -1,0 +1,246 @@
+/**
+ * How the provider of the tests is configured: its clients, users, claims, lifetimes and features, its login page, and
+ * grants without a consent page. Settings that a test changes take effect with the next request.
+ */
+import { randomBytes } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Provider, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
+import { readBody } from './listener.ts';
+import type { SigningKey } from './provider-keys.ts';
+import type { ProviderStorage } from './provider-storage.ts';
+
+export type User = 'alice' | 'bob';
+
+export interface ProviderOptions {
+  /** Where codes may be sent. */
+  redirectUris: string[];
+  postLogoutRedirectUris?: string[];
+  clientId?: string;
+  clientSecret?: string;
+  authMethod?: 'client_secret_basic' | 'client_secret_post';
+  /** More clients, as oidc-provider takes them. */
+  clients?: NonNullable<Configuration['clients']>;
+  settings?: Partial<ProviderSettings>;
+  /** Deviations of well-known providers; there is only the standard so far. */
+  flavour?: 'standard';
+}
+
+/** What a test may change while the provider runs. */
+export interface ProviderSettings {
+  /** `auto`: the login page answers itself, for HTTP clients; `form`: a form, for browsers. Default `auto`. */
+  login: 'auto' | 'form';
+  /** Who signs in automatically where the request has no `login_hint`. Default `alice`. */
+  user: User;
+  /** Access tokens are JWTs for the audience `https://api.test` (default) or opaque strings. */
+  accessTokens: 'jwt' | 'opaque';
+  /** A refresh token is used once, and a second use revokes its whole family. Default true. */
+  rotateRefreshTokens: boolean;
+  /** Who gets a refresh token: everybody, only after `prompt=consent`, nobody. Default `always`. */
+  refreshTokens: 'always' | 'with-consent' | 'never';
+  /** Lifetimes in seconds. */
+  lifetimes: { accessToken: number; idToken: number; refreshToken: number; code: number; session: number };
+  /** So many incompressible characters are added to every JWT access token. Default 0. */
+  accessTokenPadding: number;
+  /** Claims added to the ID token (and userinfo) of every user. */
+  extraClaims: Record<string, unknown>;
+}
+
+/** A provider, and what its login page heeds. */
+export interface RunningProvider {
+  readonly provider: Provider;
+  readonly settings: ProviderSettings;
+}
+
+/** What a provider is made of that outlives a rotation of its keys. */
+export interface ProviderParts {
+  readonly settings: ProviderSettings;
+  readonly storage: ProviderStorage;
+  readonly clientId: string;
+  readonly clientSecret: string;
+}
+
+const AUDIENCE = 'https://api.test';
+
+const USERS: Readonly<Record<User, Record<string, unknown>>> = {
+  alice: { name: 'Alice Adams', preferred_username: 'alice', email: 'alice@example.test', email_verified: true },
+  bob: { name: 'Bob Brown', preferred_username: 'bob', email: 'bob@example.test', email_verified: true },
+};
+
+/** Settings with their defaults. */
+export function completeSettings(settings: Partial<ProviderSettings> = {}): ProviderSettings {
+  return {
+    login: 'auto',
+    user: 'alice',
+    accessTokens: 'jwt',
+    rotateRefreshTokens: true,
+    refreshTokens: 'always',
+    accessTokenPadding: 0,
+    extraClaims: {},
+    ...settings,
+    lifetimes: {
+      accessToken: 300,
+      idToken: 300,
+      refreshToken: 86_400,
+      code: 60,
+      session: 86_400,
+      ...settings.lifetimes,
+    },
+  };
+}
+
+export function createProvider(
+  issuer: string,
+  options: ProviderOptions,
+  parts: ProviderParts,
+  keys: SigningKey[],
+): Provider {
+  const { settings } = parts;
+  const provider = new Provider(issuer, {
+    adapter: (model) => parts.storage.adapter(model),
+    jwks: { keys: keys.map((key) => key.jwk) },
+    cookies: { keys: ['the provider signs its own cookies with this'] },
+    clients: [
+      {
+        client_id: parts.clientId,
+        client_secret: parts.clientSecret,
+        redirect_uris: options.redirectUris,
+        post_logout_redirect_uris: options.postLogoutRedirectUris ?? [],
+        grant_types: ['authorization_code', 'refresh_token'],
+        response_types: ['code'],
+        token_endpoint_auth_method: options.authMethod ?? 'client_secret_basic',
+      },
+      ...(options.clients ?? []),
+    ],
+    pkce: { required: () => true },
+    conformIdTokenClaims: false,
+    acrValues: ['urn:test:silver', 'urn:test:gold'],
+    claims: {
+      openid: ['sub'],
+      profile: ['name', 'preferred_username', ...Object.keys(settings.extraClaims)],
+      email: ['email', 'email_verified'],
+    },
+    findAccount: (_ctx, accountId) => ({
+      accountId,
+      claims: () => ({ sub: accountId, ...(isUser(accountId) ? USERS[accountId] : {}), ...settings.extraClaims }),
+    }),
+    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    loadExistingGrant: grantEverything,
+    issueRefreshToken: (ctx) => grantsRefreshToken(ctx, settings),
+    expiresWithSession: () => false,
+    rotateRefreshToken: () => settings.rotateRefreshTokens,
+    ttl: {
+      AccessToken: () => settings.lifetimes.accessToken,
+      IdToken: () => settings.lifetimes.idToken,
+      RefreshToken: () => settings.lifetimes.refreshToken,
+      AuthorizationCode: () => settings.lifetimes.code,
+      Session: () => settings.lifetimes.session,
+      Grant: () => settings.lifetimes.refreshToken,
+      Interaction: () => 3600,
+    },
+    formats: {
+      customizers: {
+        jwt: (_ctx, _token, token) => {
+          if (settings.accessTokenPadding > 0) token.payload['padding'] = randomCharacters(settings.accessTokenPadding);
+        },
+      },
+    },
+    features: {
+      devInteractions: { enabled: false },
+      revocation: { enabled: true },
+      introspection: { enabled: true },
+      userinfo: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: () => (settings.accessTokens === 'jwt' ? AUDIENCE : []),
+        useGrantedResource: () => true,
+        getResourceServerInfo: (_ctx, resource) => ({
+          scope: 'api openid profile email offline_access',
+          audience: resource,
+          accessTokenFormat: 'jwt',
+          accessTokenTTL: settings.lifetimes.accessToken,
+        }),
+      },
+      rpInitiatedLogout: { enabled: true, logoutSource: (ctx, form) => renderLogout(ctx, form, settings) },
+    },
+  });
+  provider.on('server_error', (_ctx, error) => process.stderr.write(`provider: ${String(error.stack)}\n`));
+  return provider;
+}
+
+/** No consent page: what the client asks for is granted. */
+async function grantEverything(ctx: KoaContextWithOIDC): Promise<InstanceType<Provider['Grant']> | undefined> {
+  const { client, session, provider, params } = ctx.oidc;
+  if (!client || !session?.accountId) return undefined;
+  const known = session.grantIdFor(client.clientId);
+  const grant =
+    (known === undefined ? undefined : await provider.Grant.find(known)) ??
+    new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
+  const scope = typeof params?.['scope'] === 'string' ? params['scope'] : '';
+  grant.addOIDCScope(scope);
+  grant.addResourceScope(AUDIENCE, scope);
+  await grant.save();
+  return grant;
+}
+
+function grantsRefreshToken(ctx: KoaContextWithOIDC, settings: ProviderSettings): boolean {
+  if (settings.refreshTokens !== 'with-consent') return settings.refreshTokens === 'always';
+  return ctx.oidc.entities.AuthorizationCode?.scopes.has('offline_access') ?? false;
+}
+
+function renderLogout(ctx: KoaContextWithOIDC, form: string, settings: ProviderSettings): void {
+  const button = '<button name="logout" value="yes">Sign out</button>';
+  const hidden = '<input type="hidden" name="logout" value="yes"/>';
+  const submit = '<script>document.forms[0].submit()</script>';
+  ctx.body =
+    settings.login === 'auto'
+      ? `<!doctype html><body>${form.replace('</form>', `${hidden}</form>`)}${submit}</body>`
+      : `<!doctype html><title>Sign out</title><body>${form.replace('</form>', `${button}</form>`)}</body>`;
+}
+
+/** Answers a request: the login page, and what oidc-provider does itself. */
+export async function answerRequest(
+  inner: RunningProvider,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  if (!request.url?.startsWith('/interaction/')) {
+    await inner.provider.callback()(request, response);
+    return;
+  }
+  const { params, uid } = await inner.provider.interactionDetails(request, response);
+  const hint = params['login_hint'];
+  const suggested = isUser(hint) ? hint : inner.settings.user;
+  if (request.method === 'POST') {
+    const chosen = new URLSearchParams((await readBody(request)).toString()).get('user');
+    await finishInteraction(inner, request, response, isUser(chosen) ? chosen : suggested);
+  } else if (inner.settings.login === 'auto') {
+    await finishInteraction(inner, request, response, suggested);
+  } else {
+    response.setHeader('content-type', 'text/html; charset=utf-8');
+    response.end(loginPage(uid, suggested));
+  }
+}
+
+function finishInteraction(
+  inner: RunningProvider,
+  request: IncomingMessage,
+  response: ServerResponse,
+  user: User,
+): Promise<void> {
+  const result = { login: { accountId: user }, consent: {} };
+  return inner.provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
+}
+
+function loginPage(uid: string, suggested: User): string {
+  return `<!doctype html><title>Sign in</title><body><h1>Sign in</h1>
+<form method="post" action="/interaction/${uid}"><input name="user" value="${suggested}"><button>Sign in</button></form>
+</body>`;
+}
+
+function isUser(value: unknown): value is User {
+  return value === 'alice' || value === 'bob';
+}
+
+function randomCharacters(count: number): string {
+  return randomBytes(count).toString('base64url').slice(0, count);
+}
