@@ -311,7 +311,7 @@ async function callsOfTwo(surplus: (socket: Socket) => void): Promise<string[]> 
   return texts;
 }
 
-test('a hundred calls to an API that does something else each time: each ends, and none gets another’s answer', async () => {
+test('each of a hundred calls to an API that keeps changing ends, with no other call’s answer', async () => {
   const whims: Mishap[] = [
     sayFine,
     (socket) => socket.destroy(),

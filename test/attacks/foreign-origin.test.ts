@@ -205,7 +205,7 @@ describe('what comes from the own origin', () => {
     expect((await alice.fetch('/bff/refresh', { method: 'POST', headers })).status).toBe(200);
   });
 
-  test('is not proved by a typed address, to which another site can redirect: only /bff/session answers one', async () => {
+  test('is not proved by a typed address, except to /bff/session: another site can redirect to one', async () => {
     const typed = { 'sec-fetch-site': 'none', origin: null };
     expect((await alice.fetch('/api/me', { headers: typed })).status).toBe(403);
     expect((await alice.fetch('/bff/session', { headers: typed })).status).toBe(200);

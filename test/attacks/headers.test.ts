@@ -264,7 +264,7 @@ describe('what an API says to the browser', () => {
     expect(JSON.stringify(alice.cookies.all())).toBe(before);
   });
 
-  test('sets no prefixed cookie of ours on an https origin either, where the plain names are its own', async () => {
+  test('sets no prefixed cookie of ours on an https origin, where the plain names are its own', async () => {
     const secure = await startWorld({
       origin: 'https://app.example.test',
       config: (base) => ({ ...base, listen: { ...base.listen, host: '127.0.0.1' } }),
@@ -279,7 +279,7 @@ describe('what an API says to the browser', () => {
     expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(true);
   });
 
-  test('sets the cookies of its own, whose names only begin like ours, and the session stays what it is', async () => {
+  test('sets cookies of its own whose names only begin like ours, and the session stays', async () => {
     const lines = harmless.map((name) => `${name}=1; Path=/`);
     world.api.answer({ headers: { 'set-cookie': lines } });
     expect((await alice.fetch('/api/me')).setCookies).toEqual(lines);

@@ -17,7 +17,7 @@ import { signIn, startSignedIn, startWorld, type World, type WorldOptions } from
 beforeEach(() => fakeDate());
 
 /** Old cookies are good for a minute after the browser has shown the new one. */
-const GRACE_OVER_MS = 62_000;
+const graceOverMs = 62_000;
 
 function sessionCookies(browser: BrowserClient): Cookie[] {
   const cookies = browser.cookies.for(browser.origin).filter(({ name }) => name.startsWith('session'));
@@ -42,7 +42,7 @@ async function startChanged(before: number, after: number, options: WorldOptions
 
 /** In every way, now and when older cookies are good for nothing any more. */
 async function expectSignedIn(world: World, browser: BrowserClient): Promise<void> {
-  for (const wait of [0, GRACE_OVER_MS]) {
+  for (const wait of [0, graceOverMs]) {
     vi.advanceTimersByTime(wait);
     const call = await browser.fetch('/api/me');
     expect([wait, call.status, call.text.includes('alice')]).toEqual([wait, 200, true]);
@@ -93,7 +93,7 @@ describe('cookies of the session before it was renewed', () => {
         if (!renewed.some(({ name }) => name === cookie.name)) browser.cookies.put(cookie);
       }
       expect(namesOf(browser).length).toBeGreaterThanOrEqual(renewed.length);
-      vi.advanceTimersByTime(GRACE_OVER_MS);
+      vi.advanceTimersByTime(graceOverMs);
       await expectSignedIn(world, browser);
     },
   );

@@ -149,7 +149,7 @@ describe.each(ends.filter(({ isReadable }) => isReadable))(
   },
 );
 
-test('a sign-out whose revocation takes until another person has signed in leaves that one’s session alone', async () => {
+test('a sign-out whose revocation outlasts the next person’s sign-in leaves that session alone', async () => {
   const { browser, provider } = await startSignedIn();
   const gate = provider.hold('revocation');
   const signedOut = askEarly(browser, '/bff/logout', 'POST');
@@ -198,7 +198,7 @@ describe('an answer that waits while somebody else signs in', () => {
     },
   );
 
-  test('for an API brings no cookie of the session that it was asked for, though that had got a new token', async () => {
+  test('for an API brings no cookie of the session that it was asked for, even after a refresh', async () => {
     const { browser, api } = await startSignedIn({ config: { session: { idleSeconds: 100_000 } } });
     expireAccessToken();
     const atApi = holdNext(api);

@@ -110,7 +110,7 @@ describe('nothing secret is told when all goes well', () => {
     expect(world.provider.calls.refresh).toBeGreaterThan(0);
   });
 
-  test('with form_post, whose answer a page of ours posts once more: there, and only there, stands the code', async () => {
+  test('with form_post: the code stands only on the page of ours that posts it once more', async () => {
     const world = await startWorld(withConfig({ responseMode: 'form_post' }));
     const browser = world.client();
     await doTheMainJob(world, browser);

@@ -60,7 +60,7 @@ describe('/bff/login', () => {
 
   afterAll(() => world.stop());
 
-  test('refuses every hostile value with 400, a cookie for none of them, and no word of it on the page', async () => {
+  test('refuses every hostile value with 400, without a cookie, and quotes none on the page', async () => {
     const browser = world.client();
     const passed: string[] = [];
     for (const value of hostile) {
@@ -191,7 +191,7 @@ describe('whatever parseReturnTo accepts', () => {
     string({ unit: 'binary' }).map((text) => `/${text}`),
   );
 
-  test('resolves to the own origin, stays the same when read again, and is no endpoint of ours or of an API', () => {
+  test('resolves to the own origin, is stable when read again, and is no endpoint or API', () => {
     let accepted = 0;
     assert(
       property(value, (returnTo) => {

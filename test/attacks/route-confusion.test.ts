@@ -288,7 +288,7 @@ function loosely(path: string): string {
     .replace(/\/{2,}/g, '/');
 }
 
-test('no DELETE that the most obliging server would take for the admin reaches it, in any mixture', async () => {
+test('no DELETE that the most obliging server would take for the admin reaches it, however mixed', async () => {
   const admin = /^\/admin(?:\/|$)/;
   const counts = { through: 0, refused: 0, routed: 0 };
   await assert(

@@ -189,7 +189,7 @@ describe('nothing hides behind an upgrade', () => {
   });
 });
 
-test('an API sets no cookie of Sallyport and speaks for nobody else’s origin, in a switch as in a refusal', async () => {
+test('an API’s switch or refusal sets no cookie of Sallyport and speaks for no other origin', async () => {
   const world = await startSocketWorld();
   const headers = [
     'Set-Cookie: session=stolen',

@@ -69,7 +69,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-test('an edited module arrives in the page by itself, and the dev server sees neither cookie nor token', async () => {
+test('an edited module reaches the page by itself; the dev server sees neither cookie nor token', async () => {
   const page = await browser.newPage();
   const socketUrls: string[] = [];
   page.on('websocket', (socket) => socketUrls.push(socket.url()));

@@ -87,7 +87,7 @@ const beginnings: ReadonlyArray<readonly [how: string, begin: (page: Page) => Pr
 test.each(
   (['auto', 'form'] as const).flatMap((login) => beginnings.map(([how, begin]) => [how, login, begin] as const)),
 )(
-  'a sign-in begun %s (%s) ends the session before it, its socket too, and so does the sign-out',
+  'a sign-in begun %s (%s) ends the earlier session and its socket, and so does a sign-out',
   async (_how, login, begin) => {
     world.provider.settings.login = login;
     // A provider that knows Alice would ask whether to forget her.
@@ -129,7 +129,7 @@ test('the page between leaves no step to go back to', async () => {
   expect(await page.title()).toBe('Elsewhere');
 });
 
-test('an answer about a session that had ended, held up on its way, leaves the session after it alone', async () => {
+test('a delayed answer about a session that had ended leaves the session after it alone', async () => {
   const elsewhereOpen = world.client();
   elsewhereOpen.cookies.put({ name: '__Host-Http-session', value: alices, domain: 'app.example.test', secure: true });
   await elsewhereOpen.fetch('/bff/logout', { method: 'POST' });

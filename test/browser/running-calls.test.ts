@@ -75,7 +75,7 @@ async function beginFetch(name: string, path: string): Promise<void> {
   })`);
 }
 
-test('a sign-out in the other tab ends them: streams in order, the download with an error, the rest with 401', async () => {
+test('a sign-out in another tab ends streams in order, downloads with an error, others with 401', async () => {
   await openEventSource();
   await beginFetch('stream', '/api/events');
   await beginFetch('download', '/api/download');

@@ -4,7 +4,7 @@ import type { BffEvent } from '../../src/events.ts';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { signIn, startWorld } from '../support/world.ts';
 
-test('a listener that throws harms no sign-in, refresh or sign-out, nor other listeners, and is warned of', async () => {
+test('a listener that throws harms no flow and no other listener, and is warned of', async () => {
   fakeDate();
   const warned = vi.spyOn(process, 'emitWarning').mockReturnValue(undefined);
   const { client, server, provider } = await startWorld();

@@ -10,7 +10,7 @@ import { signIn, startWorld } from '../support/world.ts';
 
 type Fault = (provider: TestProvider, position: number) => void;
 
-const FAULTS: Array<[string, Fault]> = [
+const faults: Array<[string, Fault]> = [
   ['is answered with 500', (provider, position) => provider.fail('backChannel', { times: 1, skip: position })],
   [
     'is answered with a page of HTML',
@@ -24,10 +24,10 @@ const FAULTS: Array<[string, Fault]> = [
 ];
 
 /** More than the calls that the journey makes: discovery, code, keys, two refreshes, revocation. */
-const POSITIONS = [0, 1, 2, 3, 4, 5, 6];
+const positions = [0, 1, 2, 3, 4, 5, 6];
 
 /** What a journey's step may be answered with while one fault is about. */
-const EXPECTED = new Set([200, 302, 303, 401, 403, 503]);
+const expectedStatuses = new Set([200, 302, 303, 401, 403, 503]);
 
 async function journey(browser: BrowserClient): Promise<Exchange[]> {
   const steps: Exchange[] = [];
@@ -42,8 +42,8 @@ async function journey(browser: BrowserClient): Promise<Exchange[]> {
   return steps;
 }
 
-describe.each(FAULTS)('one call to the provider that %s', (_title, fault) => {
-  test.each(POSITIONS)('at position %i', async (position) => {
+describe.each(faults)('one call to the provider that %s', (_title, fault) => {
+  test.each(positions)('at position %i', async (position) => {
     fakeDate();
     const { client, provider, api, assertNoSecrets, logs } = await startWorld();
     // No rotation: with it, a lost answer of a refresh ends the session by the provider's own rule.
@@ -52,7 +52,7 @@ describe.each(FAULTS)('one call to the provider that %s', (_title, fault) => {
     const browser = client();
     const steps = await journey(browser);
 
-    for (const step of steps) expect(EXPECTED).toContain(step.status);
+    for (const step of steps) expect(expectedStatuses).toContain(step.status);
     expect(logs.join('')).not.toContain('internal_error');
     expect(browser.cookies.for(browser.origin).filter((cookie) => cookie.name.startsWith('session'))).toEqual([]);
     expect((await browser.fetch('/api/after')).status).toBe(401);

@@ -473,7 +473,7 @@ describe('by hand', () => {
       expect(finalOf((await both(call, withTrailers(''))).through.whole).trailers).toEqual(passed);
     });
 
-    test('that nobody spoke of stay here', async () => {
+    test('that neither the API announced nor the client asked for are left off', async () => {
       const { through } = await both(plainCall, withTrailers(''));
       expect(finalOf(through.whole)).toMatchObject({ trailers: [], complete: true });
       expect(finalOf(through.whole).body.toString()).toBe('fine');

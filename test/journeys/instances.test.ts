@@ -182,7 +182,7 @@ describe.each<Outage>([
   { state: 'down', fail: (redis) => redis.down(), mend: (redis) => redis.up() },
   { state: 'hanging', fail: async (redis) => redis.freeze(), mend: async (redis) => redis.resume() },
 ])('while Redis is $state', ({ fail, mend }) => {
-  test('calls go on with an access token that is good, on instances that never saw the session, too', async () => {
+  test('calls with a good access token go on, also on instances that never saw the session', async () => {
     const cluster = await startSignedInCluster();
     await fail(cluster.redis);
     const newcomer = await within(3, cluster.addInstance(), 'the instance did not start');

@@ -75,7 +75,7 @@ describe('the size of a body', () => {
     expect(api.last().body).toHaveLength(maxBodyBytes);
   });
 
-  test('that is told too large is refused before a byte of it came; the rest is read, and the next call served', async () => {
+  test('that announces too large a size is refused before its first byte, and the next call served', async () => {
     const { browser, server } = await startLimited({ maxBodyBytes });
     const wire = new Wire(server.port, 'POST');
     onTestFinished(() => void wire.socket.destroy());
@@ -199,7 +199,7 @@ describe('the time', () => {
     expect(wire.responses[0]).toMatchObject({ status: 504 });
   });
 
-  test('between two chunks: a break, and a line in the log that names the limit; streams without one go on', async () => {
+  test('between two chunks: a break, and a log line that names the limit; other streams go on', async () => {
     const { browser, server, api, logs } = await startLimited({ idleTimeoutSeconds: 0.2 });
     let sendMore: (() => void) | undefined;
     api.handleRaw((request, response) => {
@@ -223,7 +223,7 @@ describe('the time', () => {
 });
 
 describe('the number of calls at a time', () => {
-  test('is 429 beyond the limit, which it names, and the API hears nothing of it; each end makes room', async () => {
+  test('is 429 beyond the limit, which it names, without a call to the API; each end makes room', async () => {
     const { browser, server, api } = await startLimited({ maxConcurrent: 2 });
     const held: (() => void)[] = [];
     api.handleRaw((_, response) => {

@@ -76,7 +76,7 @@ describe('an ID token is believed only when every claim and its signature fit:',
     expect(provider.calls.jwks).toBe(before + 1);
   });
 
-  test('with keys that were last seen more than five minutes ago, looked at once for all that follow', async () => {
+  test('with keys last fetched more than five minutes ago, which are then fetched once for all', async () => {
     fakeDate();
     const { client, provider } = await startWorld();
     await signIn(client());

@@ -5,7 +5,7 @@ import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { leadToCallback, signIn, startWorld, type World } from '../support/world.ts';
 
 /** A page that says what is wrong and where to sign in; and nobody asked the provider for tokens. */
-const REFUSED = {
+const refused = {
   status: 400,
   isPage: true,
   cacheControl: 'no-store',
@@ -20,18 +20,18 @@ describe('an answer that belongs to no login of this browser is refused without 
     const browser = world.client();
     const callback = await leadToCallback(browser);
     await browser.navigate(callback.href);
-    expect(await answerTo(world, browser, callback.href)).toEqual(REFUSED);
+    expect(await answerTo(world, browser, callback.href)).toEqual(refused);
     expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(true);
   });
 
-  test('one that comes a second time with the cookie of its login put back, and the session lives on', async () => {
+  test('one that comes a second time with its login cookie put back, and the session lives on', async () => {
     fakeDate();
     const world = await startWorld();
     const browser = world.client();
     const callback = await leadToCallback(browser);
     const copies = [browser.clone(), browser.clone()];
     await browser.navigate(callback.href, { initiator: world.provider.issuer });
-    for (const copy of copies) expect(await answerTo(world, copy, callback.href)).toEqual(REFUSED);
+    for (const copy of copies) expect(await answerTo(world, copy, callback.href)).toEqual(refused);
     // A provider that had seen the code again would have revoked the first session's tokens (RFC 6749 4.1.2).
     expireAccessToken();
     expect((await browser.fetch('/api/me')).status).toBe(200);
@@ -53,7 +53,7 @@ describe('an answer that belongs to no login of this browser is refused without 
   test('one in a browser that began no login', async () => {
     const world = await startWorld();
     const callback = await leadToCallback(world.client());
-    expect(await answerTo(world, world.client(), callback.href)).toEqual(REFUSED);
+    expect(await answerTo(world, world.client(), callback.href)).toEqual(refused);
   });
 
   test('one whose login is ten minutes old, though its cookie was kept', async () => {
@@ -65,12 +65,12 @@ describe('an answer that belongs to no login of this browser is refused without 
     expect(kept).toHaveLength(1);
     vi.advanceTimersByTime(601_000);
     for (const cookie of kept) browser.cookies.put({ ...cookie, expiresAt: Infinity });
-    expect(await answerTo(world, browser, callback.href)).toEqual(REFUSED);
+    expect(await answerTo(world, browser, callback.href)).toEqual(refused);
   });
 
   test('a bookmarked callback without parameters', async () => {
     const world = await startWorld();
-    expect(await answerTo(world, world.client(), '/bff/callback')).toEqual(REFUSED);
+    expect(await answerTo(world, world.client(), '/bff/callback')).toEqual(refused);
   });
 
   const spoilt: Array<[string, (parameters: URLSearchParams) => void]> = [
@@ -88,7 +88,7 @@ describe('an answer that belongs to no login of this browser is refused without 
     const browser = world.client();
     const callback = await leadToCallback(browser);
     spoil(callback.searchParams);
-    expect(await answerTo(world, browser, callback.href)).toEqual(REFUSED);
+    expect(await answerTo(world, browser, callback.href)).toEqual(refused);
     expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(false);
   });
 
@@ -151,7 +151,7 @@ describe('when the provider says no', () => {
     expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(false);
   });
 
-  test('prompt=none from login.params comes back to the page as well, unless the app asks for another prompt', async () => {
+  test('prompt=none from login.params returns to the page, unless the app asks for another prompt', async () => {
     const { client } = await startWorld({ config: { login: { params: { prompt: 'none' } } } });
     const browser = client();
     const page = await browser.navigate('/bff/login?returnTo=/orders', { initiator: browser.origin });
@@ -185,7 +185,7 @@ describe('when something is out of order', () => {
     expect(browser.cookies.for(browser.origin)).toEqual([]);
   });
 
-  test('a session too large for four cookies leaves the earlier one alive and its own refresh token revoked', async () => {
+  test('a session too large for four cookies has its token revoked, and the earlier one lives on', async () => {
     fakeDate();
     const { client, provider } = await startWorld();
     const browser = client();
@@ -218,7 +218,7 @@ describe('when something is out of order', () => {
     expect(logs.join('\n')).not.toContain('not-the-secret-of-this-client');
   });
 
-  test('a provider that is down at start and at login is answered with 503, and used as soon as it is up', async () => {
+  test('a provider that is down at start and at login means 503, and is used as soon as it is up', async () => {
     const { client, provider } = await startWorld({ providerUp: false });
     const browser = client();
     expect((await browser.navigate('/')).status).toBe(200);
@@ -298,7 +298,7 @@ function loginCookies(browser: BrowserClient): string[] {
 }
 
 /** What a callback's URL is answered with, and whether it cost a token call. */
-async function answerTo({ provider }: World, browser: BrowserClient, callback: string): Promise<typeof REFUSED> {
+async function answerTo({ provider }: World, browser: BrowserClient, callback: string): Promise<typeof refused> {
   const before = provider.calls.token;
   const page = await browser.navigate(callback, { initiator: provider.issuer });
   return {

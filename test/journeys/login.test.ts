@@ -5,10 +5,10 @@ import { fakeDate } from '../support/clock.ts';
 import type { BrowserProfile } from '../support/cookie-jar.ts';
 import { leadToCallback, signIn, startWorld } from '../support/world.ts';
 
-const PROFILES: BrowserProfile[] = ['chromium', 'firefox', 'safari'];
+const profiles: BrowserProfile[] = ['chromium', 'firefox', 'safari'];
 
 describe('the round trip', () => {
-  test.each(PROFILES)('ends in the app with a session, in %s', async (profile) => {
+  test.each(profiles)('ends in the app with a session, in %s', async (profile) => {
     const { client, api, provider, assertNoSecrets } = await startWorld();
     const browser = client({ profile });
     const page = await signIn(browser, 'alice', '/orders?page=2');
@@ -22,7 +22,7 @@ describe('the round trip', () => {
     assertNoSecrets();
   });
 
-  test.each(PROFILES)('works behind TLS, with prefixed Secure cookies, in %s', async (profile) => {
+  test.each(profiles)('works behind TLS, with prefixed Secure cookies, in %s', async (profile) => {
     const world = await startWorld({
       origin: 'https://app.example.test',
       config: (base) => ({ ...base, listen: { ...base.listen, host: '127.0.0.1' } }),
@@ -69,7 +69,7 @@ describe('the round trip', () => {
     expect(token?.form['client_secret'] !== undefined).toBe(authMethod === 'client_secret_post');
   });
 
-  test.each(PROFILES)('works with form_post by posting once more from the own site, in %s', async (profile) => {
+  test.each(profiles)('works with form_post by posting once more from the own site, in %s', async (profile) => {
     const { client, config, provider } = await startWorld({
       config: (base) => ({ ...base, client: { ...base.client, responseMode: 'form_post' } }),
     });
@@ -98,7 +98,7 @@ describe('the round trip', () => {
     const { client } = await startWorld({
       config: (base) => ({ ...base, spa: { ...base.spa, requireLogin: true } }),
     });
-    for (const profile of PROFILES) {
+    for (const profile of profiles) {
       const browser = client({ profile });
       const page = await browser.navigate('/orders');
       expect(page.status).toBe(200);
@@ -108,7 +108,7 @@ describe('the round trip', () => {
     }
   });
 
-  test.each(PROFILES)('lets a link on another site lead a signed-in person to such a page, in %s', async (profile) => {
+  test.each(profiles)('lets a link on another site lead a signed-in person to such a page, in %s', async (profile) => {
     const { client, provider } = await startWorld({
       config: (base) => ({ ...base, spa: { ...base.spa, requireLogin: true } }),
     });

@@ -148,7 +148,7 @@ describe('the sign-out link', () => {
 });
 
 describe('POST /bff/logout', () => {
-  test('answers a script with the way out, which holds no token, and which signs out at the provider', async () => {
+  test('gives a script the address, without a token in it, that signs out at the provider', async () => {
     const world = await startSignedIn();
     const { browser } = world;
     const otherTab = browser.clone();

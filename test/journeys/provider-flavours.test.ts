@@ -37,7 +37,7 @@ function authorizationQuery(world: World): Record<string, string> | undefined {
   return world.provider.requests.findLast((request) => request.endpoints.includes('authorization'))?.query;
 }
 
-describe('a provider that wants further authorization parameters (Auth0: audience; Google: access_type, prompt)', () => {
+describe('a provider that wants more authorization parameters (Auth0 audience; Google access_type)', () => {
   test('gets those of login.params with every login', async () => {
     const world = await startWorld({
       config: { login: { params: { audience: 'https://api.example', access_type: 'offline' } } },
@@ -87,7 +87,7 @@ describe('a provider without an end-session endpoint (Google; Auth0 unless its o
   });
 });
 
-test('a provider without revocation and introspection (Entra ID) is left by its end-session endpoint alone', async () => {
+test('a sign-out at a provider without revocation (Entra ID) uses its end-session endpoint alone', async () => {
   const world = await startWithProvider(
     (provider) => void provider.mutateDiscovery(without('revocation_endpoint', 'introspection_endpoint')),
   );
@@ -123,7 +123,7 @@ describe('a provider that gives no refresh token (Google and Okta unless asked f
   });
 });
 
-describe('a provider that does not rotate refresh tokens (Google, Entra ID, Okta and Keycloak by default)', () => {
+describe('a provider that does not rotate refresh tokens (Google, Entra ID, Okta, Keycloak)', () => {
   test('is asked once for parallel calls, and again with the same token', async () => {
     const world = await startWithProvider((provider) => {
       provider.settings.rotateRefreshTokens = false;

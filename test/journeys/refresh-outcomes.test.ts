@@ -102,7 +102,7 @@ describe('no answer that is not definitive ends the session:', () => {
     expect(provider.calls.refresh).toBe(1);
   });
 
-  test('a provider that never answers: the calls do not wait for ever, and a late answer still counts', async () => {
+  test('a provider that never answers: calls wait for a limited time, and a late answer counts', async () => {
     const { browser, provider } = await startSignedIn();
     expireAccessToken();
     const gate = provider.hold('refresh');
@@ -114,7 +114,7 @@ describe('no answer that is not definitive ends the session:', () => {
     expect(provider.calls.refresh).toBe(1);
   });
 
-  test('the keys are out of reach when the refreshed ID token has a new one: the token is not spent twice', async () => {
+  test('keys out of reach for a refreshed ID token with a new key: the token is not spent twice', async () => {
     const { browser, provider } = await startSignedIn();
     expireAccessToken();
     await provider.rotateKeys();

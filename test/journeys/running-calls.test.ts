@@ -155,7 +155,7 @@ const ends: readonly End[] = [
 ];
 
 describe.each(ends)('when a session ends by $how', ({ end, options }) => {
-  test('an event stream ends in order, other answers break off, and what is not answered yet is refused', async () => {
+  test('event streams end in order, other answers break off, unanswered calls are refused', async () => {
     const world = await startSignedIn(options);
     const { browser } = world;
     const stream = await beginAnswer(world, browser, events);
@@ -177,7 +177,7 @@ describe.each(ends)('when a session ends by $how', ({ end, options }) => {
   });
 });
 
-test('when a session ends by its idle timeout, answers that have begun end, and a call that waits for its own gets it', async () => {
+test('the idle timeout ends answers that have begun, but a call still waiting gets its answer', async () => {
   const world = await startSignedIn({ config: { session: { idleSeconds: 100 } } });
   const { browser } = world;
   const stream = await beginAnswer(world, browser, events);

@@ -6,7 +6,7 @@ import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { signIn, startSignedIn, startWorld } from '../support/world.ts';
 
 /** A proxied call deletes nothing (another tab may have signed in again); /bff/session does. */
-const NO_SESSION: {
+const noSession: {
   call: { status: number; code: string; setCookies: string[] };
   session: Record<string, unknown>;
   cookiesLeft: string[];
@@ -179,7 +179,7 @@ describe('a cookie', () => {
     const world = await startSignedIn();
     const { browser } = world;
     await world.restart({ secrets: [newSealingSecret()] });
-    expect(await tracesOf(browser)).toEqual(NO_SESSION);
+    expect(await tracesOf(browser)).toEqual(noSession);
   });
 
   const spoilt: Array<[string, (value: string) => string]> = [
@@ -195,7 +195,7 @@ describe('a cookie', () => {
   test.each(spoilt)('%s is no session, and is cleared', async (_title, spoil) => {
     const { browser } = await startSignedIn();
     expect(browser.cookies.replace('session', spoil)).toBe(1);
-    expect(await tracesOf(browser)).toEqual(NO_SESSION);
+    expect(await tracesOf(browser)).toEqual(noSession);
   });
 
   test('of a login transaction is no session', async () => {
@@ -204,7 +204,7 @@ describe('a cookie', () => {
     await browser.navigate('/bff/login', { follow: false });
     const login = browser.cookies.all().find((cookie) => cookie.name.startsWith('login-'));
     browser.cookies.put({ name: 'session', value: login?.value ?? '', domain: 'localhost', sameSite: 'strict' });
-    expect(await tracesOf(browser)).toEqual(NO_SESSION);
+    expect(await tracesOf(browser)).toEqual(noSession);
   });
 
   test('of one session is not mixed up with another’s', async () => {
@@ -267,7 +267,7 @@ describe('a session too large for one cookie', () => {
       const browser = client();
       await signIn(browser);
       browser.cookies.remove(missing);
-      expect(await tracesOf(browser)).toEqual(NO_SESSION);
+      expect(await tracesOf(browser)).toEqual(noSession);
     }
   });
 
@@ -283,7 +283,7 @@ describe('a session too large for one cookie', () => {
 });
 
 /** What a call and then a look at the session make of the browser's cookies. */
-async function tracesOf(browser: BrowserClient): Promise<typeof NO_SESSION> {
+async function tracesOf(browser: BrowserClient): Promise<typeof noSession> {
   const call = await browser.fetch('/api/me');
   const session = await browser.fetch('/bff/session');
   return {

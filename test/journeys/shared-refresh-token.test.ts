@@ -74,7 +74,7 @@ test('one after another, and by /bff/refresh, each is told its own session', asy
   expect(provider.calls.refresh).toBe(2);
 });
 
-test('one that is signed out while both are refreshed takes the other along no more than the provider does', async () => {
+test('one signed out while both are refreshed ends the other only where the provider does', async () => {
   const { browsers, provider } = await startSharing(2);
   const [leaver, stayer] = browsers;
   const gate = provider.hold('refresh', { after: 'commit' });

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { startSignedIn, within } from '../support/world.ts';
 
-test('a server that is told twice to stop has stopped, for whoever said it, when the running call is answered', async () => {
+test('a server stopped twice has stopped, for both callers, when the running call is answered', async () => {
   const { browser, server, api } = await startSignedIn({ config: { drainSeconds: 10 } });
   const arrived = Promise.withResolvers<void>();
   const go = Promise.withResolvers<void>();

@@ -344,7 +344,7 @@ describe('an upload', () => {
     expect(finalOf(await within(5, wire.answered(), 'no end')).body.toString()).toBe('got first;got second');
   });
 
-  test('that the API answers before its end: the answer arrives, and the connection serves the next call', async () => {
+  test('that the API answers before its end: the answer arrives, and the next call is served', async () => {
     const world = await startSignedIn();
     world.api.handleRaw((_, response) => {
       response.writeHead(422, { 'content-type': 'text/plain' }).end('seen enough');
@@ -371,7 +371,7 @@ describe('an upload', () => {
     expect(world.api.last().url).toBe('/next');
   });
 
-  test('that the API answers without having read it: the answer arrives, and the connection serves the next call', async () => {
+  test('that the API answers without reading it: the answer arrives, and the next call is served', async () => {
     const world = await startSignedIn();
     const call = nextCall(world);
     const wire = openWire(world, 'POST');
@@ -438,7 +438,7 @@ describe('an upload', () => {
     },
   );
 
-  test('too large to be kept whose token is refused ends in 401, the renewed session, and the advice to repeat', async () => {
+  test('too large to be kept whose token is rejected: 401, a new cookie, the advice to repeat', async () => {
     const world = await startSignedIn();
     world.api.rejectTokens(1);
     const before = world.browser.cookies.get('session')?.value;

@@ -42,7 +42,7 @@ describe('kept connections', () => {
     ]);
   });
 
-  test('that end so under a call that changes things are not tried again: the app is told that nobody knows', async () => {
+  test('that end so under an unsafe call are not retried: the problem says the outcome is unknown', async () => {
     const target = await forgetful();
     onTestFinished(() => target.close());
     const { own } = await startOwn(target);

@@ -54,7 +54,7 @@ describe('the upgrade', () => {
     socket.terminate();
   });
 
-  test('shows the refusal of a new token as it was, with the new cookie, and refreshes no more for the next', async () => {
+  test('shows the refusal of a new token with the new cookie, and refreshes no more for the next', async () => {
     const world = await startSocketWorld();
     refuseUpgrades(world.sockets, invalidToken);
     const refusal = await refusalOf(beginSocket(world, world.browser));
@@ -191,7 +191,7 @@ describe('the upgrade', () => {
     expect(world.api.last().headers).not.toHaveProperty('upgrade');
   });
 
-  test('has its line in the request log: 101 where it was accepted, the refusal’s status where it was not', async () => {
+  test('has its line in the request log, with status 101 or that of the refusal', async () => {
     const world = await startSocketWorld();
     const lines = () =>
       world.logs
@@ -245,7 +245,7 @@ describe('the upgrade', () => {
 });
 
 describe('a client that was refused', () => {
-  test('and hangs up is forgotten at once, also when it had sent more', async () => {
+  test('that hangs up after a refusal is forgotten at once, also when it had sent more', async () => {
     const world = await startSocketWorld({ config: { drainSeconds: 9 } });
     refuseUpgrades(world.sockets, 'HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno');
     const client = rawClient(world, Buffer.alloc(300_000));
@@ -258,7 +258,7 @@ describe('a client that was refused', () => {
     expect(performance.now() - startedAt).toBeLessThan(1500);
   });
 
-  test('and holds on is cut', async () => {
+  test('that keeps its connection open after a refusal is cut', async () => {
     const world = await startSocketWorld();
     refuseUpgrades(world.sockets, 'HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno');
     const timers = changeTimers(2000, 10);

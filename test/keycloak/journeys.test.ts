@@ -44,7 +44,7 @@ afterAll(async () => {
   await rm(spaFolder, { recursive: true });
 });
 
-test("signs in through Keycloak's own page and keeps its tokens in one cookie that scripts can't see", async () => {
+test("signs in through Keycloak's page and keeps its tokens in one cookie hidden from scripts", async () => {
   const page = await newPage();
 
   await signIn(page, 'alice', '/welcome?tab=1#top');
@@ -145,7 +145,7 @@ test('ends the session here and at Keycloak at logout, without a question, and c
   expect(page.url(), 'Keycloak asks for the password again').toContain(`${stack.keycloakUrl}/realms/sallyport/`);
 });
 
-test('comes back with ?login=required when prompt=none finds nobody, and signs in silently when it finds someone', async () => {
+test('prompt=none signs in silently, or comes back with ?login=required where nobody is found', async () => {
   const page = await newPage();
 
   await page.goto(loginUrl('/inbox', { prompt: 'none' }));
@@ -189,7 +189,7 @@ test('takes kc_idp_hint to the identity provider that it names', async () => {
   await partner.close();
 });
 
-test('keeps sessions while Keycloak is down, says 503 where it needs it, and goes on when it is back', async () => {
+test('keeps sessions while Keycloak is down, with 503 where it is needed, until it is back', async () => {
   const page = await newPage();
   await signIn(page, 'alice');
 

@@ -62,7 +62,7 @@ export interface TestApi {
   readonly close: () => Promise<void>;
 }
 
-const INVALID_TOKEN: ApiAnswer = {
+const invalidToken: ApiAnswer = {
   status: 401,
   headers: { 'www-authenticate': 'Bearer realm="api", error="invalid_token"' },
   body: { error: 'invalid_token' },
@@ -94,7 +94,7 @@ export async function startApi(options: ApiOptions = {}): Promise<TestApi> {
     const described = describe(request, await readBody(request));
     requests.push(described);
     const refused = rejects(described.token) || !(await isVerified(described.token));
-    const answer = refused ? INVALID_TOKEN : await handler(described, response);
+    const answer = refused ? invalidToken : await handler(described, response);
     if (answer) send(response, answer);
   }
 

@@ -6,31 +6,31 @@ import { fakeDate } from './clock.ts';
 import { CookieJar, type BrowserProfile } from './cookie-jar.ts';
 import { startListener, type Listener } from './listener.ts';
 
-const HTTPS = 'https://app.example.test/';
-const PROFILES: BrowserProfile[] = ['chromium', 'firefox', 'safari'];
+const httpsUrl = 'https://app.example.test/';
+const profiles: BrowserProfile[] = ['chromium', 'firefox', 'safari'];
 
 describe('the jar stores', () => {
   test.each([
-    ['a plain cookie', 'a=1', HTTPS, true],
-    ['exactly 4096 bytes of name and value', `a=${'x'.repeat(4095)}`, HTTPS, true],
-    ['not 4097 bytes', `a=${'x'.repeat(4096)}`, HTTPS, false],
-    ['a Secure cookie on https', 'a=1; Secure', HTTPS, true],
+    ['a plain cookie', 'a=1', httpsUrl, true],
+    ['exactly 4096 bytes of name and value', `a=${'x'.repeat(4095)}`, httpsUrl, true],
+    ['not 4097 bytes', `a=${'x'.repeat(4096)}`, httpsUrl, false],
+    ['a Secure cookie on https', 'a=1; Secure', httpsUrl, true],
     ['no Secure cookie on plain http', 'a=1; Secure', 'http://app.example.test/', false],
     ['a Secure cookie on http://localhost', 'a=1; Secure', 'http://localhost:1/', true],
-    ['SameSite=None only with Secure', 'a=1; SameSite=None', HTTPS, false],
-    ['__Host- with all that it takes', '__Host-a=1; Secure; Path=/', HTTPS, true],
-    ['no __Host- without Path=/', '__Host-a=1; Secure; Path=/bff', HTTPS, false],
-    ['no __Host- with a Domain', '__Host-a=1; Secure; Path=/; Domain=example.test', HTTPS, false],
-    ['no __Host- without Secure', '__Host-a=1; Path=/', HTTPS, false],
-    ['no __host- in another case either', '__host-a=1; Path=/', HTTPS, false],
-    ['no __Secure- without Secure', '__Secure-a=1', HTTPS, false],
-    ['__Host-Http- with all that it takes', '__Host-Http-a=1; Secure; HttpOnly; Path=/', HTTPS, true],
-    ['no __Host-Http- without HttpOnly', '__Host-Http-a=1; Secure; Path=/', HTTPS, false],
-    ['a cookie for the parent domain', 'a=1; Domain=example.test', HTTPS, true],
-    ['no cookie for a foreign domain', 'a=1; Domain=evil.test', HTTPS, false],
-    ['no cookie for a top-level domain', 'a=1; Domain=test', HTTPS, false],
-    ['no nameless __Host- cookie', '=__Host-a=1', HTTPS, false],
-    ['no cookie with a control character', 'a=1\u0001', HTTPS, false],
+    ['SameSite=None only with Secure', 'a=1; SameSite=None', httpsUrl, false],
+    ['__Host- with all that it takes', '__Host-a=1; Secure; Path=/', httpsUrl, true],
+    ['no __Host- without Path=/', '__Host-a=1; Secure; Path=/bff', httpsUrl, false],
+    ['no __Host- with a Domain', '__Host-a=1; Secure; Path=/; Domain=example.test', httpsUrl, false],
+    ['no __Host- without Secure', '__Host-a=1; Path=/', httpsUrl, false],
+    ['no __host- in another case either', '__host-a=1; Path=/', httpsUrl, false],
+    ['no __Secure- without Secure', '__Secure-a=1', httpsUrl, false],
+    ['__Host-Http- with all that it takes', '__Host-Http-a=1; Secure; HttpOnly; Path=/', httpsUrl, true],
+    ['no __Host-Http- without HttpOnly', '__Host-Http-a=1; Secure; Path=/', httpsUrl, false],
+    ['a cookie for the parent domain', 'a=1; Domain=example.test', httpsUrl, true],
+    ['no cookie for a foreign domain', 'a=1; Domain=evil.test', httpsUrl, false],
+    ['no cookie for a top-level domain', 'a=1; Domain=test', httpsUrl, false],
+    ['no nameless __Host- cookie', '=__Host-a=1', httpsUrl, false],
+    ['no cookie with a control character', 'a=1\u0001', httpsUrl, false],
   ])('%s', (_title, setCookie, url, stored) => {
     const jar = new CookieJar('chromium');
     expect(jar.store(setCookie, url)).toBe(stored);
@@ -43,32 +43,32 @@ describe('the jar stores', () => {
 
   test('no plain-http cookie over a Secure one of the same name', () => {
     const jar = new CookieJar('chromium');
-    jar.store('a=1; Secure; Path=/', HTTPS);
+    jar.store('a=1; Secure; Path=/', httpsUrl);
     expect(jar.store('a=2; Path=/', 'http://app.example.test/')).toBe(false);
     expect(jar.get('a')?.value).toBe('1');
   });
 
   test('nothing over an HttpOnly cookie from a script', () => {
     const jar = new CookieJar('chromium');
-    jar.store('a=1; HttpOnly; Path=/', HTTPS);
-    expect(jar.store('a=2; Path=/', HTTPS, 'same-site', true)).toBe(false);
-    expect(jar.store('a=2; Path=/bff', HTTPS, 'same-site', true)).toBe(true);
-    expect(jar.store('__Host-Http-b=1; Secure; Path=/', HTTPS, 'same-site', true)).toBe(false);
+    jar.store('a=1; HttpOnly; Path=/', httpsUrl);
+    expect(jar.store('a=2; Path=/', httpsUrl, 'same-site', true)).toBe(false);
+    expect(jar.store('a=2; Path=/bff', httpsUrl, 'same-site', true)).toBe(true);
+    expect(jar.store('__Host-Http-b=1; Secure; Path=/', httpsUrl, 'same-site', true)).toBe(false);
   });
 
   test('Lax and Strict cookies of a cross-site subresource not at all', () => {
     const jar = new CookieJar('chromium');
-    expect(jar.store('a=1; SameSite=Strict; Secure', HTTPS, 'cross-site-subresource')).toBe(false);
-    expect(jar.store('a=1; Secure', HTTPS, 'cross-site-subresource')).toBe(false);
+    expect(jar.store('a=1; SameSite=Strict; Secure', httpsUrl, 'cross-site-subresource')).toBe(false);
+    expect(jar.store('a=1; Secure', httpsUrl, 'cross-site-subresource')).toBe(false);
   });
 });
 
 describe('the jar sends', () => {
   test('by path and host, longer paths first', () => {
     const jar = new CookieJar('chromium');
-    jar.store('root=1; Path=/', HTTPS);
-    jar.store('deep=2; Path=/a/b', HTTPS);
-    jar.store('parent=3; Path=/; Domain=example.test', HTTPS);
+    jar.store('root=1; Path=/', httpsUrl);
+    jar.store('deep=2; Path=/a/b', httpsUrl);
+    jar.store('parent=3; Path=/; Domain=example.test', httpsUrl);
     expect(jar.header('https://app.example.test/a/b/c')).toBe('deep=2; root=1; parent=3');
     expect(jar.header('https://app.example.test/a/bc')).toBe('root=1; parent=3');
     expect(jar.header('https://other.example.test/')).toBe('parent=3');
@@ -80,11 +80,11 @@ describe('the jar sends', () => {
     ['cross-site-unsafe-navigation', 'none unset', 'none unset'],
     ['cross-site-subresource', 'none', 'none unset'],
   ] as const)('SameSite values on %s', (context, chromium, others) => {
-    for (const profile of PROFILES) {
+    for (const profile of profiles) {
       const jar = new CookieJar(profile);
-      for (const value of ['strict', 'lax', 'none']) jar.store(`${value}=1; SameSite=${value}; Secure`, HTTPS);
-      jar.store('unset=1', HTTPS);
-      const sent = jar.header(HTTPS, context)?.replaceAll('=1', '').replaceAll(';', '');
+      for (const value of ['strict', 'lax', 'none']) jar.store(`${value}=1; SameSite=${value}; Secure`, httpsUrl);
+      jar.store('unset=1', httpsUrl);
+      const sent = jar.header(httpsUrl, context)?.replaceAll('=1', '').replaceAll(';', '');
       expect(sent).toBe(profile === 'chromium' ? chromium : others);
     }
   });
@@ -92,30 +92,30 @@ describe('the jar sends', () => {
   test('an unset SameSite with a cross-site POST for two minutes only (Chromium)', () => {
     fakeDate();
     const jar = new CookieJar('chromium');
-    jar.store('a=1', HTTPS);
+    jar.store('a=1', httpsUrl);
     vi.advanceTimersByTime(119_000);
-    expect(jar.header(HTTPS, 'cross-site-unsafe-navigation')).toBe('a=1');
+    expect(jar.header(httpsUrl, 'cross-site-unsafe-navigation')).toBe('a=1');
     vi.advanceTimersByTime(2000);
-    expect(jar.header(HTTPS, 'cross-site-unsafe-navigation')).toBeUndefined();
+    expect(jar.header(httpsUrl, 'cross-site-unsafe-navigation')).toBeUndefined();
   });
 
   test('nothing that has expired, Max-Age before Expires', () => {
     fakeDate();
     const jar = new CookieJar('chromium');
-    jar.store('a=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=60', HTTPS);
-    expect(jar.header(HTTPS)).toBe('a=1');
+    jar.store('a=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=60', httpsUrl);
+    expect(jar.header(httpsUrl)).toBe('a=1');
     vi.advanceTimersByTime(60_000);
-    expect(jar.header(HTTPS)).toBeUndefined();
-    jar.store('b=1', HTTPS);
-    jar.store('b=; Max-Age=0', HTTPS);
+    expect(jar.header(httpsUrl)).toBeUndefined();
+    jar.store('b=1', httpsUrl);
+    jar.store('b=; Max-Age=0', httpsUrl);
     expect(jar.all()).toEqual([]);
   });
 
   test('the old cookie still, where the deletion has another path', () => {
     const jar = new CookieJar('chromium');
-    jar.store('a=1; Path=/', HTTPS);
-    jar.store('a=; Path=/bff; Max-Age=0', HTTPS);
-    expect(jar.header(HTTPS)).toBe('a=1');
+    jar.store('a=1; Path=/', httpsUrl);
+    jar.store('a=; Path=/bff; Max-Age=0', httpsUrl);
+    expect(jar.header(httpsUrl)).toBe('a=1');
   });
 });
 
@@ -182,7 +182,7 @@ describe('the client', () => {
     ['by form_post', { way: 'form-post', initiator: 'app' }, 'none unset', 'none unset'],
   ])('sends to the callback, %s', async (_title, { way, initiator }, chromium, others) => {
     const origins: Record<string, string> = { app, provider, none: 'none' };
-    for (const profile of PROFILES) {
+    for (const profile of profiles) {
       const client = await planted(profile);
       const callback = await client.navigate(`/login?way=${way}`, { initiator: origins[initiator] ?? '' });
       expect(callback.url).toBe(`${app}/callback`);

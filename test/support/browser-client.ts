@@ -99,14 +99,14 @@ interface Journey {
   referrerPolicy: string;
 }
 
-const DECODERS: Readonly<Record<string, (bytes: Buffer) => Buffer>> = {
+const decoders: Readonly<Record<string, (bytes: Buffer) => Buffer>> = {
   gzip: gunzipSync,
   deflate: inflateSync,
   br: brotliDecompressSync,
   zstd: zstdDecompressSync,
 };
 
-const NAVIGATION_ACCEPT = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8';
+const navigationAccept = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8';
 
 /** What `fetch` does where a browser refuses to send or to go on. */
 export class BlockedByBrowser extends TypeError {}
@@ -244,7 +244,7 @@ export class BrowserClient {
       method: journey.method,
       body,
       headers: {
-        accept: NAVIGATION_ACCEPT,
+        accept: navigationAccept,
         'upgrade-insecure-requests': '1',
         ...(body ? { 'content-type': 'application/x-www-form-urlencoded' } : {}),
         ...(origin === undefined ? {} : { origin }),
@@ -496,7 +496,7 @@ function definedHeaders(headers: Record<string, string | null>): Record<string, 
 
 function decode(bytes: Buffer, encoding: string | undefined): Buffer {
   if (bytes.length === 0) return bytes;
-  return DECODERS[encoding ?? '']?.(bytes) ?? bytes;
+  return decoders[encoding ?? '']?.(bytes) ?? bytes;
 }
 
 function parseJson(text: string, status: number | undefined): Record<string, unknown> {

@@ -37,10 +37,10 @@ export type SiteContext =
   /** A cross-site subresource, frame or fetch. */
   | 'cross-site-subresource';
 
-const MAX_NAME_AND_VALUE_BYTES = 4096;
-const MAX_ATTRIBUTE_BYTES = 1024;
-const MAX_AGE_SECONDS = 400 * 24 * 3600;
-const LAX_POST_SECONDS = 120;
+const maximumNameAndValueBytes = 4096;
+const maximumAttributeBytes = 1024;
+const maximumAgeSeconds = 400 * 24 * 3600;
+const laxPostSeconds = 120;
 
 export class CookieJar {
   readonly profile: BrowserProfile;
@@ -135,13 +135,13 @@ export class CookieJar {
     if (context === 'cross-site-safe-navigation') return true;
     if (cookie.sameSite === 'lax') return false;
     if (this.profile !== 'chromium') return true;
-    const isFresh = Date.now() - cookie.createdAt < LAX_POST_SECONDS * 1000;
+    const isFresh = Date.now() - cookie.createdAt < laxPostSeconds * 1000;
     return context === 'cross-site-unsafe-navigation' && isFresh;
   }
 
   #isAcceptable(cookie: Cookie, url: URL, context: SiteContext, fromScript: boolean): boolean {
     if (cookie.name === '' && cookie.value === '') return false;
-    if (Buffer.byteLength(cookie.name) + Buffer.byteLength(cookie.value) > MAX_NAME_AND_VALUE_BYTES) return false;
+    if (Buffer.byteLength(cookie.name) + Buffer.byteLength(cookie.value) > maximumNameAndValueBytes) return false;
     if (fromScript && cookie.httpOnly) return false;
     if (cookie.secure && !this.#mayBeSecure(url)) return false;
     if (cookie.sameSite === 'none' && !cookie.secure && this.profile !== 'safari') return false;
@@ -218,7 +218,7 @@ function parseSetCookie(setCookie: string, url: URL): Cookie | undefined {
     const separator = attribute.indexOf('=');
     const name = (separator < 0 ? attribute : attribute.slice(0, separator)).trim().toLowerCase();
     const value = separator < 0 ? '' : attribute.slice(separator + 1).trim();
-    if (Buffer.byteLength(value) > MAX_ATTRIBUTE_BYTES) continue;
+    if (Buffer.byteLength(value) > maximumAttributeBytes) continue;
     if (name === 'domain' && !applyDomain(cookie, value, url)) return undefined;
     applyAttribute(cookie, name, value, url);
   }
@@ -238,7 +238,7 @@ function applyExpiry(cookie: Cookie, attributes: string[]): void {
   const text = attributes.join(';');
   const maxAge = /(?:^|;)\s*max-age\s*=\s*(-?\d+)\s*(?=;|$)/i.exec(text)?.[1];
   const expires = Date.parse(/(?:^|;)\s*expires\s*=([^;]*)/i.exec(text)?.[1] ?? '');
-  if (maxAge !== undefined) cookie.expiresAt = Date.now() + Math.min(Number(maxAge), MAX_AGE_SECONDS) * 1000;
+  if (maxAge !== undefined) cookie.expiresAt = Date.now() + Math.min(Number(maxAge), maximumAgeSeconds) * 1000;
   else if (!Number.isNaN(expires)) cookie.expiresAt = expires;
 }
 

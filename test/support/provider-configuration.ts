@@ -59,9 +59,9 @@ export interface ProviderParts {
   readonly clientSecret: string;
 }
 
-const AUDIENCE = 'https://api.test';
+const audience = 'https://api.test';
 
-const USERS: Readonly<Record<User, Record<string, unknown>>> = {
+const users: Readonly<Record<User, Record<string, unknown>>> = {
   alice: { name: 'Alice Adams', preferred_username: 'alice', email: 'alice@example.test', email_verified: true },
   bob: { name: 'Bob Brown', preferred_username: 'bob', email: 'bob@example.test', email_verified: true },
 };
@@ -121,7 +121,7 @@ export function createProvider(
     },
     findAccount: (_ctx, accountId) => ({
       accountId,
-      claims: () => ({ sub: accountId, ...(isUser(accountId) ? USERS[accountId] : {}), ...settings.extraClaims }),
+      claims: () => ({ sub: accountId, ...(isUser(accountId) ? users[accountId] : {}), ...settings.extraClaims }),
     }),
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     loadExistingGrant: grantEverything,
@@ -151,7 +151,7 @@ export function createProvider(
       userinfo: { enabled: true },
       resourceIndicators: {
         enabled: true,
-        defaultResource: () => (settings.accessTokens === 'jwt' ? AUDIENCE : []),
+        defaultResource: () => (settings.accessTokens === 'jwt' ? audience : []),
         useGrantedResource: () => true,
         getResourceServerInfo: (_ctx, resource) => ({
           scope: 'api openid profile email offline_access',
@@ -177,7 +177,7 @@ async function grantEverything(ctx: KoaContextWithOIDC): Promise<InstanceType<Pr
     new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
   const scope = typeof params?.['scope'] === 'string' ? params['scope'] : '';
   grant.addOIDCScope(scope);
-  grant.addResourceScope(AUDIENCE, scope);
+  grant.addResourceScope(audience, scope);
   await grant.save();
   return grant;
 }

@@ -36,7 +36,7 @@ export interface IdTokenChange {
 
 export type IdTokenMutation = (claims: JWTPayload, header: JwtHeader) => IdTokenChange;
 
-const SIGNERS: Readonly<Record<Signing, typeof signJwt>> = {
+const signers: Readonly<Record<Signing, typeof signJwt>> = {
   own: signJwt,
   foreign: async (claims, header, key) => signJwt(claims, header, await makeKey(key.kid)),
   none: async (claims, header) => `${encodeJson({ ...header, alg: 'none' })}.${encodeJson(claims)}.`,
@@ -61,7 +61,7 @@ export async function mutateIdToken(idToken: string, mutate: IdTokenMutation, ke
   const change = mutate(structuredClone(before.claims), structuredClone(before.header));
   const claims = change.claims ?? before.claims;
   const header = change.header ?? before.header;
-  return SIGNERS[change.sign ?? 'own'](claims, header, key);
+  return signers[change.sign ?? 'own'](claims, header, key);
 }
 
 /** Signs claims as the provider would (logout tokens, access tokens of its own making). */

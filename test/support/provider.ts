@@ -104,7 +104,7 @@ interface Inner {
   spentRefreshTokens: Set<string>;
 }
 
-const ENDPOINT_OF_PATH: Readonly<Record<string, Endpoint>> = {
+const endpointOfPath: Readonly<Record<string, Endpoint>> = {
   '/.well-known/openid-configuration': 'discovery',
   '/jwks': 'jwks',
   '/auth': 'authorization',
@@ -324,7 +324,7 @@ function recordRequest(request: IncomingMessage, body: Buffer): RecordedRequest 
 }
 
 function endpointsOf(path: string, grantType: string | undefined): Endpoint[] {
-  const endpoint = ENDPOINT_OF_PATH[path] ?? 'other';
+  const endpoint = endpointOfPath[path] ?? 'other';
   if (['authorization', 'endSession', 'other'].includes(endpoint)) return [endpoint];
   if (endpoint !== 'token') return [endpoint, 'backChannel'];
   if (grantType === 'refresh_token') return ['token', 'refresh', 'backChannel'];

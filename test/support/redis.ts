@@ -31,7 +31,7 @@ export interface TestRedisOptions {
   readonly settings?: readonly string[];
 }
 
-const STARTED_WITHIN_MS = 10_000;
+const startTimeoutMs = 10_000;
 
 export async function startRedis({ password, settings = [] }: TestRedisOptions = {}): Promise<TestRedis> {
   const port = await freePort();
@@ -78,7 +78,7 @@ export async function startRedis({ password, settings = [] }: TestRedisOptions =
 }
 
 async function answering(port: number): Promise<void> {
-  for (const deadline = performance.now() + STARTED_WITHIN_MS; performance.now() < deadline; await sleep(20)) {
+  for (const deadline = performance.now() + startTimeoutMs; performance.now() < deadline; await sleep(20)) {
     try {
       await talk(port, [['PING']]);
       return;

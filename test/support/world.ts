@@ -23,7 +23,7 @@ export interface WorldOptions {
   config?: ConfigOverrides;
   provider?: Partial<ProviderOptions>;
   api?: ApiOptions;
-  /** The SPA's files: path to content. Default: an index page and a script. */
+  /** The defaultSpa's files: path to content. Default: an index page and a script. */
   spa?: Record<string, string>;
   /** `true`: an answer to a refresh gets lost, so that the provider sees its refresh token again. Default: a fault. */
   repeatsRefreshTokens?: boolean;
@@ -58,12 +58,12 @@ export interface World {
   readonly stop: () => Promise<void>;
 }
 
-const SPA: Record<string, string> = {
+const defaultSpa: Record<string, string> = {
   'index.html': '<!doctype html><title>App</title><div id="app"></div><script src="/assets/app.js"></script>',
   'assets/app.js': 'document.querySelector("#app").textContent = "ready";',
 };
 
-const STOP_SECONDS = 10;
+const stopSeconds = 10;
 
 /**
  * Starts a world. Called inside a test it ends with the test, which fails if the provider was shown a refresh token twice;
@@ -83,7 +83,7 @@ export async function startWorld(
     ...options.provider,
   });
   if (options.providerUp === false) await provider.down();
-  const spaFolder = await writeSpa(options.spa ?? SPA);
+  const spaFolder = await writeSpa(options.spa ?? defaultSpa);
   let config = override(baseConfig({ origin, port, provider, api, spaFolder }), options.config);
 
   const logs: string[] = [];
@@ -102,7 +102,7 @@ export async function startWorld(
 
   async function end(instance: RunningServer): Promise<void> {
     instances.delete(instance);
-    await within(STOP_SECONDS, instance.close(), 'the server did not close');
+    await within(stopSeconds, instance.close(), 'the server did not close');
   }
 
   const world: World = {

@@ -76,7 +76,7 @@ async function crowdOut(sessions: Sessions): Promise<void> {
   for (let count = 0; count < 50; count += 1) await sessions.begin({ ...tokensOf(0), accessToken }, undefined);
 }
 
-test('a session that the cache forgets while it is refreshed is redeemed once, and ends with all its cookies', async () => {
+test('a session evicted while it is refreshed redeems its token once and ends with its cookies', async () => {
   const { provider, redeemed, open } = gatedProvider({ rotates: true });
   const { sessions, refresher } = startProcess(provider);
   const first = await sessions.begin(tokensOf(0), undefined);
@@ -105,7 +105,7 @@ test('a session that the cache forgets while it is refreshed is redeemed once, a
   expect(await states()).toEqual(cookies.map(() => 'ended'));
 });
 
-test('a refresh that another process has overtaken does not revoke the token that both were given', async () => {
+test('a refresh that another process has overtaken does not revoke the token both were given', async () => {
   const { provider, revoked, open } = gatedProvider({ rotates: false });
   const store: Store = { ...memoryStore(), shared: true };
   const [here, there] = [startProcess(provider, store), startProcess(provider, store)];
@@ -122,7 +122,7 @@ test('a refresh that another process has overtaken does not revoke the token tha
   }
 });
 
-test('a refresh that a sign-out has overtaken revokes its token, and says that the session is over', async () => {
+test("a refresh that a sign-out has overtaken revokes its token and reports the session's end", async () => {
   const { provider, redeemed, revoked, open } = gatedProvider({ rotates: true });
   const { sessions, refresher } = startProcess(provider);
   const entry = await sessions.begin(tokensOf(0), undefined);

@@ -52,7 +52,7 @@ describe('conditional requests', () => {
   });
 
   test.each(['overwritten', 'replaced'])(
-    'changes the ETag of an index.html that is %s with the same size and modification time, as by a reproducible build',
+    'changes the ETag of an index.html that is %s with the same size and time',
     async (how) => {
       const fetch = spa();
       const path = join(files.folder, 'index.html');
