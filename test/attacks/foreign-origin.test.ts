@@ -252,7 +252,7 @@ describe('a sibling subdomain, whose requests carry the Strict cookies', () => {
 
   afterAll(() => site.stop());
 
-  test('calls nothing', async () => {
+  test('calls no route of Sallyport or of an API', async () => {
     for (const [method, path] of routes.filter(([method]) => ['GET', 'HEAD', 'POST'].includes(method))) {
       const answer = await alice.fetch(path, { method, mode: 'no-cors', credentials: 'include' }, { from: sibling });
       expect(answer.requestHeaders).toMatchObject({ 'sec-fetch-site': 'same-site' });

@@ -243,7 +243,7 @@ describe('as many as are taken', () => {
     expect(finalOf(got).body.toString()).toBe('fine');
   });
 
-  test('and one more are 502', async () => {
+  test('one more than the limit is 502', async () => {
     it.behave = (socket) => void socket.write(hint.repeat(mostInterim + 1) + fine);
     const got = await call();
     expect(finalOf(got).status).toBe(502);

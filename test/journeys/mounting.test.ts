@@ -138,7 +138,7 @@ function outerOf(bff: Bff): Server {
 }
 
 describe('the app in another Hono app', () => {
-  test('works', async () => {
+  test('signs in, calls the API and signs out', async () => {
     await expectToWork(
       await mount((bff) => {
         const outer = new Hono();
@@ -239,7 +239,7 @@ function upgradeLines(origin: string, path = '/api/socket', more = ''): string {
 }
 
 describe('attached to a server of node:http', () => {
-  test('works', async () => {
+  test('signs in, calls the API and signs out without serving the app', async () => {
     await expectToWork(await mount(attached(), withoutSpa));
     expect(said).toEqual([]);
   });

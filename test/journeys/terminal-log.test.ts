@@ -156,7 +156,7 @@ describe('on a terminal', () => {
       'a callback',
       'GET /bff/callback?state=%1b[2J&code=%0a%0d&error=%1b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n',
     ],
-  ])('nor does %s', async (_, bytes) => {
+  ])('no control character of %s reaches the terminal', async (_, bytes) => {
     const { port, screen, line } = await startOnTerminal();
     const { length } = screen();
     await rawRequest(port, Buffer.from(bytes, 'latin1'));
