@@ -1,5 +1,5 @@
 /**
- * What well-known providers do differently, one difference a test. deploy/providers.md says which provider does which;
+ * What well-known providers do differently, one difference a test. docs/providers.md says which provider does which;
  * each of its sentences about a difference is proved here.
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
