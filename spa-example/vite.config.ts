@@ -6,7 +6,7 @@ export default defineConfig({
   root: fileURLToPath(new URL('.', import.meta.url)),
   plugins: [react()],
   build: {
-    // A strict content security policy forbids data: URLs, so every asset stays a file.
+    // The content security policy allows data: URLs for images and fonts only, so every asset stays a file.
     assetsInlineLimit: 0,
     rolldownOptions: {
       output: {
