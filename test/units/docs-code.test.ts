@@ -1,0 +1,112 @@
+/**
+ * The code blocks of the documentation work: TypeScript and JavaScript are compiled against the sources, shell is
+ * parsed, JSON is read and, where it is a configuration, validated. A comment `<!-- context: … -->` before a block holds
+ * what the reader has by then, such as imports of an earlier block.
+ */
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
+import { loadConfig } from '../../src/config/sources.ts';
+import { codeBlocks, documentationPages, root, type CodeBlock } from '../support/markdown.ts';
+
+const blocks = documentationPages().flatMap((page) => codeBlocks(page));
+const inLanguage = (...languages: readonly string[]) => blocks.filter(({ language }) => languages.includes(language));
+const secret = randomBytes(32).toString('base64url');
+const known = new Set(['ts', 'tsx', 'js', 'json', 'sh', 'ini', 'dockerfile', 'mermaid']);
+
+test('every block names its language, and one that this test knows', () => {
+  expect(blocks.filter(({ language }) => !known.has(language)).map(({ place }) => place)).toEqual([]);
+});
+
+test('TypeScript and JavaScript compile against the sources', { timeout: 120_000 }, () => {
+  const typed = inLanguage('json').filter(({ type }) => type !== '');
+  const all = [...inLanguage('ts', 'tsx', 'js'), ...typed];
+  expect(compile(all.filter((block) => !isForBrowsers(block)))).toEqual([]);
+  expect(compile(all.filter(isForBrowsers), browser)).toEqual([]);
+});
+
+const browser = { lib: ['es2024', 'dom', 'dom.iterable'], jsx: 'react-jsx', types: [] };
+
+function isForBrowsers({ place, language }: CodeBlock): boolean {
+  return place.startsWith('spa-example/') || language === 'js' || language === 'tsx';
+}
+
+/** What the compiler is to see of a block, a module in any case. */
+function sourceOf({ language, type, code }: CodeBlock): string {
+  if (language !== 'json') return `${code}\nexport {};\n`;
+  return `import type { ${type} } from 'sallyport'; export const value: ${type} = ${code};`;
+}
+
+/** @returns what the compiler says, with the page and line of the block */
+function compile(examples: readonly CodeBlock[], options: object = {}): string[] {
+  // Inside the repository, so that packages and relative imports resolve; a dot keeps other tools out.
+  const folder = mkdtempSync(join(root, 'test/.docs-code-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const files = examples.map((block, index) => {
+    const name = `${index}.${block.language === 'tsx' ? 'tsx' : 'ts'}`;
+    // In one line, so that the compiler's lines are the block's.
+    writeFileSync(join(folder, name), `${block.context.replaceAll('\n', ' ')}\n${sourceOf(block)}`);
+    return name;
+  });
+  const compilerOptions = {
+    paths: { sallyport: ['../../src/index.ts'] },
+    noUnusedLocals: false,
+    noUnusedParameters: false,
+    ...options,
+  };
+  const settings = { extends: '../../tsconfig.json', compilerOptions, include: [], files };
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(settings));
+  const { stdout } = spawnSync(join(root, 'node_modules/.bin/tsc'), ['-p', folder, '--pretty', 'false'], {
+    encoding: 'utf8',
+    cwd: folder,
+  });
+  return stdout
+    .split('\n')
+    .filter((line) => line.includes('error TS'))
+    .map((line) =>
+      line.replace(/^(\d+)\.tsx?\((\d+),\d+\)/, (_, index: string) => examples[Number(index)]?.place ?? ''),
+    );
+}
+
+test('a block that does not compile would be seen, and where', { timeout: 120_000 }, () => {
+  const wrong = { language: 'ts', context: '', type: '', place: 'page.md:7' };
+  const errors = compile([
+    { ...wrong, code: "import { createBff } from 'sallyport';\ncreateBff({ origin: 1 });\n" },
+    { ...wrong, code: 'export const fine = 1;\n' },
+  ]);
+  expect(errors).toHaveLength(1);
+  expect(errors[0]).toMatch(/^page\.md:7: error TS/);
+});
+
+test.each(inLanguage('sh'))('the shell block $place can be parsed', ({ code }) => {
+  const { status, stderr } = spawnSync('bash', ['-n'], { input: code, encoding: 'utf8' });
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+});
+
+test.each(inLanguage('json'))('the JSON block $place can be read, and used if it is a configuration', ({ code }) => {
+  const value = JSON.parse(code) as Partial<ConfigInput>;
+  if (!('issuer' in value)) return;
+  const client = { secret, ...value.client };
+  expect(() => resolveConfig({ secrets: [secret], ...value, client } as ConfigInput)).not.toThrow();
+});
+
+test.each(inLanguage('ini'))('the settings $place are valid', async ({ code }) => {
+  const given = Object.fromEntries(code.trim().split('\n').map(setting));
+  const { warnings } = await loadConfig(undefined, {
+    SALLYPORT_ORIGIN: 'https://app.example.com',
+    SALLYPORT_CLIENT_ID: 'my-app',
+    SALLYPORT_CLIENT_SECRET: secret,
+    SALLYPORT_SECRET: secret,
+    ...given,
+  });
+  expect(warnings).toEqual([]);
+});
+
+function setting(line: string): [name: string, value: string] {
+  const equals = line.indexOf('=');
+  expect(equals).toBeGreaterThan(0);
+  return [line.slice(0, equals), line.slice(equals + 1)];
+}
