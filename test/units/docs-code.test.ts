@@ -110,3 +110,16 @@ function setting(line: string): [name: string, value: string] {
   expect(equals).toBeGreaterThan(0);
   return [line.slice(0, equals), line.slice(equals + 1)];
 }
+
+test.each(inLanguage('dockerfile'))('the Dockerfile block $place holds instructions only', ({ code }) => {
+  const lines = code.trim().split('\n');
+  expect(lines[0]).toMatch(/^FROM \S+$/);
+  expect(lines.filter((line) => !/^(?:FROM|COPY|ENV|RUN|USER) \S/.test(line))).toEqual([]);
+});
+
+test.each(inLanguage('mermaid'))('the arrows of the diagram $place join participants', ({ code }) => {
+  const participants = new Set([...code.matchAll(/^ *participant (\w+) as /gm)].map(([, name]) => name));
+  const ends = [...code.matchAll(/^ *(\w+)--?>>(\w+): /gm)].flatMap(([, from, to]) => [from, to]);
+  expect(ends.length).toBeGreaterThan(10);
+  expect(ends.filter((name) => !participants.has(name))).toEqual([]);
+});

@@ -1,4 +1,4 @@
-/** docs/events-and-logs.md names every event and every log line, with the level that it has. */
+/** The documentation names every event and every log line, with the level that it has. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -37,6 +37,14 @@ function levelInLog(type: BffEvent['type']): string | undefined {
 test('every event, in the order of the union and with its level in the log', () => {
   expect(eventTypes().length).toBeGreaterThan(10);
   expect(rowsBelow('Events')).toEqual(eventTypes().map((type) => [type, levelInLog(type)]));
+});
+
+test('docs/sessions.md names every reason for which a session is ended', () => {
+  const [, union = ''] = /type SessionEnd = ([^;]+);/.exec(readFileSync(join(root, 'src/events.ts'), 'utf8')) ?? [];
+  const reasons = [...union.matchAll(/'(\w+)'/g)].map(([, reason = '']) => reason);
+  const documented = [...readPage('docs/sessions.md').matchAll(/`session\.ended`, reason `(\w+)`/g)];
+  expect(reasons.length).toBeGreaterThan(3);
+  expect(documented.map(([, reason]) => reason)).toEqual(reasons);
 });
 
 test('every line that is no event', () => {
