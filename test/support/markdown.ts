@@ -47,6 +47,18 @@ export function codeBlocks(page: string, text = readPage(page)): CodeBlock[] {
   });
 }
 
+/** The examples in the comments of a source file, as {@link codeBlocks} gives those of a page. */
+export function commentExamples(file: string): CodeBlock[] {
+  const text = readPage(file);
+  return [...text.matchAll(/^\/\*\*\n(?: \*.*\n)+? \*\/$/gm)].flatMap(({ 0: comment, index }) => {
+    const before = text.slice(0, index).split('\n').length - 1;
+    return codeBlocks(file, comment.replaceAll(/^ \* ?/gm, '')).map((block) => {
+      const line = Number(block.place.split(':').at(-1)) + before;
+      return Object.assign(block, { place: `${file}:${line}` });
+    });
+  });
+}
+
 /** A page without its code blocks and comments, where `#` and `](` mean something else. */
 export function prose(page: string, text = readPage(page)): string {
   return text.replaceAll(/^```[^]*?^```$/gm, '').replaceAll(/<!--[^]*?-->/g, '');

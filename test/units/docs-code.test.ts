@@ -1,18 +1,24 @@
 /**
- * The code blocks of the documentation work: TypeScript and JavaScript are compiled against the sources, shell is
- * parsed, JSON is read and, where it is a configuration, validated. A comment `<!-- context: … -->` before a block holds
- * what the reader has by then, such as imports of an earlier block.
+ * The code blocks of the documentation, and the examples in the comments of the sources, work: TypeScript and JavaScript
+ * are compiled against the sources, shell is parsed, JSON is read and, where it is a configuration, validated. A comment
+ * `<!-- context: … -->` before a block holds what the reader has by then, such as imports of an earlier block.
  */
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/sources.ts';
-import { codeBlocks, documentationPages, root, type CodeBlock } from '../support/markdown.ts';
+import { codeBlocks, commentExamples, documentationPages, root, type CodeBlock } from '../support/markdown.ts';
 
-const blocks = documentationPages().flatMap((page) => codeBlocks(page));
+const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((path) =>
+  path.endsWith('.ts'),
+);
+const blocks = [
+  ...documentationPages().flatMap((page) => codeBlocks(page)),
+  ...sources.flatMap((path) => commentExamples(`src/${path}`)),
+];
 const inLanguage = (...languages: readonly string[]) => blocks.filter(({ language }) => languages.includes(language));
 const secret = randomBytes(32).toString('base64url');
 const known = new Set(['ts', 'tsx', 'js', 'json', 'sh', 'ini', 'dockerfile', 'mermaid']);
