@@ -80,7 +80,7 @@ function compile(examples: readonly CodeBlock[], options: object = {}): string[]
 test('a block that does not compile would be seen, and where', { timeout: 120_000 }, () => {
   const wrong = { language: 'ts', context: '', type: '', place: 'page.md:7' };
   const errors = compile([
-    { ...wrong, code: "import { createBff } from 'sallyport';\ncreateBff({ origin: 1 });\n" },
+    { ...wrong, code: 'export const word = 1;\nexport const text: string = word;\n' },
     { ...wrong, code: 'export const fine = 1;\n' },
   ]);
   expect(errors).toHaveLength(1);
