@@ -16,9 +16,9 @@
  * | access token expired, no refresh token | ended  | signed out; `Max-Age` is over, too   | none                     |
  * | cookie older than the grace period     | ended  | signed out by this cookie only       | none                     |
  * | sealing secret removed, cookie cut     | absent | signed out                           | none                     |
- * | login: tokens too large for cookies    | –      | an error page; no session begins     | session.oversized        |
+ * | tokens too large at the login          | –      | an error page; no session begins     | session.oversized        |
  *
- * Where only a cookie is too old, the session goes on under its newest one, and after a login whose tokens are too large the
+ * Where only a cookie is too old, the session goes on under its newest one. If a login's tokens are too large, the
  * previous session goes on. A session that outgrows the cookies in a refresh goes on in this process's memory
  * (`session.oversized`); after that its older cookie is one that is older than the grace period.
  */
