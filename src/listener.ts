@@ -5,7 +5,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Config } from './config/config.ts';
 import { detach } from './detached.ts';
-import { attachTo, refuseAmbiguous, useOriginForm, type ServerObserver } from './http/attach.ts';
+import { attachTo, inTurn, refuseAmbiguous, useOriginForm, type ServerObserver } from './http/attach.ts';
 import type { ErrorResponder } from './http/error-responder.ts';
 import type { ApiUpstream } from './proxy/api.ts';
 import type { createUpgrade } from './proxy/websocket/upgrade.ts';
@@ -27,13 +27,17 @@ export function createNodeDoors(config: Config, deps: ListenerDeps) {
   function createListener(next?: RequestHandler, observer?: ServerObserver): RequestHandler {
     return (request, response) => {
       response.on('error', reportResponseError);
-      if (refuseAmbiguous(request)) return;
+      inTurn(request, response, handle);
+    };
+
+    function handle(request: IncomingMessage, response: ServerResponse): void {
+      if (refuseAmbiguous(request, response)) return;
       observer?.onRequest(request, response);
       const upstream = findApi(useOriginForm(request));
       if (upstream !== undefined) detach(callApi(request, response, upstream), reportDetachedError);
       else if (next === undefined || isOwn(request)) detach(throughApp(request, response), reportDetachedError);
       else next(request, response);
-    };
+    }
   }
 
   /** Puts all handlers on a server. */

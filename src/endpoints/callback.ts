@@ -189,7 +189,11 @@ async function readForm(c: BffContext): Promise<URLSearchParams> {
   if (Number(c.req.header('content-length') ?? Infinity) > maximumFormBytes) {
     throw new BffError('body_too_large', `The answer must have a length, of at most ${maximumFormBytes} bytes.`);
   }
-  return new URLSearchParams(await c.req.text());
+  try {
+    return new URLSearchParams(await c.req.text());
+  } catch (cause) {
+    throw new BffError('request_invalid', 'The form broke off.', { cause });
+  }
 }
 
 function invalid(detail: string): BffError {

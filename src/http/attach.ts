@@ -39,8 +39,13 @@ export function attachTo(server: UpgradingServer, handlers: ServerHandlers): voi
     if (leavesUpgrade(request) && server.listenerCount('upgrade') > 1) return;
     detach(upgrade(request, socket, head), () => socket.destroy());
   });
-  // A client may pipeline an upgrade behind calls without a response yet. A server may ignore it (RFC 9110 7.8).
-  server.shouldUpgradeCallback = (request) => asksForWebSocket(request) && !owesResponse(request.socket);
+  server.shouldUpgradeCallback = (request) => {
+    // A client may pipeline an upgrade behind calls without a response yet. A server may ignore it (RFC 9110 7.8).
+    if (asksForWebSocket(request) && !owesResponse(request.socket)) return true;
+    // Node then drops what came in the same packet behind this request, and would read on amid the next one.
+    endConnectionAfter(request);
+    return false;
+  };
 }
 
 /** Whether a request is for the `upgrade` event. Some clients offer other protocols with every call; those are ignored. */
@@ -57,15 +62,64 @@ function owesResponse(socket: Socket & { _httpMessage?: ServerResponse | null })
   return socket._httpMessage instanceof Object;
 }
 
+const lastRequest: unique symbol = Symbol('lastRequest');
+const waiting: unique symbol = Symbol('waiting');
+type ClientSocket = Socket & { [lastRequest]?: IncomingMessage; [waiting]?: number };
+
+/** Nothing that comes behind this request on its connection is read as a request. */
+function endConnectionAfter(request: IncomingMessage): void {
+  const socket: ClientSocket = request.socket;
+  socket[lastRequest] ??= request;
+}
+
+/** Requests on one connection that wait for the response to an earlier one; a client that sends more is cut off. */
+const maximumWaiting = 100;
+
+/**
+ * Calls `handle` when the responses to all earlier requests of the connection are complete. Pipelined calls that were
+ * made at once would hold connections and memory for a client that may have left: Node does not read, and so does not
+ * notice, while responses pile up.
+ */
+export function inTurn(
+  request: IncomingMessage,
+  response: ServerResponse,
+  handle: (request: IncomingMessage, response: ServerResponse) => void,
+): void {
+  if (response.socket !== null) {
+    handle(request, response);
+    return;
+  }
+  const socket: ClientSocket = request.socket;
+  socket[waiting] = (socket[waiting] ?? 0) + 1;
+  if (socket[waiting] > maximumWaiting) {
+    socket.destroy();
+    return;
+  }
+  response.once('socket', () => {
+    socket[waiting] = (socket[waiting] ?? 1) - 1;
+    handle(request, response);
+  });
+}
+
 /**
  * Rejects requests that Node accepts and an intermediary may read differently: with two Host headers (RFC 9112 3.2), or of
  * a version other than 1. Answers nothing more on that connection, because it may be the rest of a smuggled request.
- * @returns whether the request was rejected
+ * @returns whether the request was rejected, or comes behind one after which nothing is read
  */
-export function refuseAmbiguous({ rawHeaders, httpVersionMajor, socket }: IncomingMessage): boolean {
-  if (socket.writableEnded) return true;
+export function refuseAmbiguous(request: IncomingMessage, response?: ServerResponse): boolean {
+  const { rawHeaders, httpVersionMajor } = request;
+  const socket: ClientSocket = request.socket;
+  const last = socket[lastRequest];
+  if (socket.writableEnded || (last !== undefined && last !== request)) return true;
+  if (last === request && response !== undefined) response.shouldKeepAlive = false;
   if (httpVersionMajor === 1 && rawHeaders.findIndex(isHost) === rawHeaders.findLastIndex(isHost)) return false;
-  socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n', () => socket.destroy());
+  endConnectionAfter(request);
+  if (response === undefined) {
+    socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n', () => socket.destroy());
+  } else {
+    response.shouldKeepAlive = false;
+    response.writeHead(400, { 'content-length': 0 }).end();
+  }
   return true;
 }
 

@@ -19,7 +19,7 @@ import {
 import type { CallSlots } from './call-slots.ts';
 import { forward, type ForwardOutcome, type ResponseFilter, type UpstreamRequest } from './forward.ts';
 import { discardRest, readBody, type RequestBody } from './request-body.ts';
-import { sessionExpired } from './session-bound.ts';
+import { sessionExpired } from '../session/session.ts';
 import { stepUpParameters } from './token-challenge.ts';
 
 export type { ApiUpstream } from './authorized-call.ts';

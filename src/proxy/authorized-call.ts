@@ -14,7 +14,8 @@ import type { Refresher } from '../tokens/refresh.ts';
 import type { ForwardOutcome, ResponseFilter, Upstream } from './forward.ts';
 import { createRequestHeaders, forwardedOrigin, responseHeaders } from './headers.ts';
 import type { RequestBody } from './request-body.ts';
-import { sessionExpired, type SessionBoundList } from './session-bound.ts';
+import { sessionExpired } from '../session/session.ts';
+import type { SessionBoundList } from './session-bound.ts';
 import { createRouting } from './target.ts';
 import { challengeOf, isAboutScope, isStepUp } from './token-challenge.ts';
 

@@ -12,7 +12,8 @@ import { BffError } from '../http/errors.ts';
 import type { ConnectionPool, Lease, PendingCall } from '../upstream/connection-pool.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import { announcedTrailers, interimHeaders, trailerFields } from './headers.ts';
-import { SessionBound, sessionExpired, type SessionBoundList } from './session-bound.ts';
+import { sessionExpired } from '../session/session.ts';
+import { SessionBound, type SessionBoundList } from './session-bound.ts';
 import { deadlineError, isConnectionEnd, upstreamError, type UpstreamLimits } from './upstream-errors.ts';
 
 /** Where a request goes, and the list in which it waits for the end of its session. */

@@ -2,8 +2,8 @@
  * Calls and WebSockets in progress, which end with their session: by sign-out, a new login, a rejected refresh, the
  * session's lifetime or its idle timeout. Hides how the members of a session are found.
  */
-import { BffError } from '../http/errors.ts';
 import type { Events } from '../events.ts';
+import { sessionExpired } from '../session/session.ts';
 import type { SessionEntry, Sessions } from '../session/sessions.ts';
 import { nowSeconds } from '../clock.ts';
 
@@ -29,10 +29,6 @@ export abstract class SessionBound {
   /** Whether the idle timeout ends it too: a call that waits for its response keeps the session from being idle. */
   abstract readonly endsWhenIdle: boolean;
   abstract endWithSession(): void;
-}
-
-export function sessionExpired(): BffError {
-  return new BffError('session_expired', 'The session has ended. Sign in again.');
 }
 
 /** Work before a call is sent to its API, such as reading the rest of a small upload. */

@@ -77,7 +77,7 @@ export interface RunningServer {
  * ```
  */
 export async function startServer(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
-  const { log, flush } = createLog({
+  const { log, end: endLog } = createLog({
     level: config.logLevel,
     ...(options.logTo === undefined ? {} : { to: options.logTo }),
   });
@@ -109,7 +109,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     port,
     bff,
     log,
-    close: () => (closing ??= shutDown({ bff, server, ops, log, flush }, config.drainSeconds)),
+    close: () => (closing ??= shutDown({ bff, server, ops, log, endLog }, config.drainSeconds)),
     opsPort: (ops.address() as AddressInfo | null)?.port,
   };
 }

@@ -17,18 +17,18 @@ export interface Running {
   readonly ops: Server;
   readonly log: Log;
   /** Writes the log lines that are still held back. */
-  readonly flush: () => void;
+  readonly endLog: () => Promise<void>;
 }
 
 /** Stops accepting, finishes what runs within `drainSeconds`, closes everything. */
-export async function shutDown({ bff, server, ops, log, flush }: Running, drainSeconds: number): Promise<void> {
+export async function shutDown({ bff, server, ops, log, endLog }: Running, drainSeconds: number): Promise<void> {
   bff.drain();
   await drainConnections(server, drainSeconds);
   await bff.close();
   ops.close();
   ops.closeAllConnections();
   log.info('stopped');
-  flush();
+  await endLog();
 }
 
 const drainPollMs = 50;

@@ -2,6 +2,8 @@
  * The log: JSON lines, readable ones on a terminal, and one line for each domain event. It holds no secret: events carry
  * none, and of an error's causes only names, codes and messages are written.
  */
+import type { EventEmitter } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pino, type DestinationStream, type Logger } from 'pino';
 import type { BffEvent, Events } from '../events.ts';
 import { terminalLine } from './terminal-lines.ts';
@@ -21,31 +23,33 @@ export interface LogOptions {
 const blockBytes = 32 * 1024;
 const flushMs = 500;
 
-/** @returns the log, and a function that writes the lines that are still held back */
-export function createLog(options: LogOptions): { log: Log; flush: () => void } {
-  if (options.to !== undefined) return { log: pino(settings(options), options.to), flush() {} };
+/** @returns the log, and a function that writes the lines that are still held back and ends it */
+export function createLog(options: LogOptions): { log: Log; end: () => Promise<void> } {
+  if (options.to !== undefined) return { log: pino(settings(options), options.to), end: async () => undefined };
   if (process.stdout.isTTY) {
     // A terminal that was closed must not end the process.
     process.stdout.on('error', () => undefined);
-    return { log: pino(settings(options), { write: (line) => process.stdout.write(terminalLine(line)) }), flush() {} };
+    const terminal = { write: (line: string) => process.stdout.write(terminalLine(line)) };
+    return { log: pino(settings(options), terminal), end: async () => undefined };
   }
   const blocks = createBlocks();
   const timer = setInterval(blocks.flush, flushMs).unref();
   return {
     log: pino(settings(options), blocks),
-    flush() {
+    async end() {
       clearInterval(timer);
-      blocks.flush();
-      blocks.flushSync();
+      await blocks.end();
     },
   };
 }
 
-interface ByteDestination {
+interface ByteDestination extends EventEmitter {
   write(bytes: Buffer): boolean;
-  flushSync(): void;
-  on(event: 'error', listener: () => void): void;
+  destroy(): void;
 }
+
+/** How long the end of the process waits for its last lines to be written. */
+const endMs = 1000;
 
 /** Held in memory while the reader of the log is slow or the disk is full; lines beyond it are dropped. */
 const maximumHeldBytes = 16 * 1024 * 1024;
@@ -62,10 +66,19 @@ function createBlocks() {
   destination.on('error', () => undefined);
   let block = Buffer.allocUnsafe(blockBytes);
   let used = 0;
+  let isWritten = true;
+  let hasEnded = false;
+  destination.on('drain', () => (isWritten = true));
+
+  function send(bytes: Buffer): void {
+    if (hasEnded) return;
+    isWritten = false;
+    destination.write(bytes);
+  }
 
   function flush(): void {
     if (used === 0) return;
-    destination.write(block.subarray(0, used));
+    send(block.subarray(0, used));
     block = Buffer.allocUnsafe(blockBytes);
     used = 0;
   }
@@ -74,11 +87,20 @@ function createBlocks() {
     write(line: string): void {
       // A character takes three bytes of UTF-8 at most.
       if (used + line.length * 3 > blockBytes) flush();
-      if (line.length * 3 > blockBytes) destination.write(Buffer.from(line));
+      if (line.length * 3 > blockBytes) send(Buffer.from(line));
       else used += block.write(line, used);
     },
     flush,
-    flushSync: () => destination.flushSync(),
+    /** Not by `flushSync`, which tries for ever where the disk is full or nobody reads. */
+    async end(): Promise<void> {
+      flush();
+      if (!isWritten) {
+        const outcome = new Promise((resolve) => destination.once('drain', resolve).once('error', resolve));
+        await Promise.race([outcome, sleep(endMs, undefined, { ref: false })]);
+      }
+      hasEnded = true;
+      destination.destroy();
+    },
   };
 }
 

@@ -111,7 +111,9 @@ export function createRefresher(config: Config, { provider, sessions, events }: 
       await redeemRefreshToken(entry, key);
       failures.forget(entry);
     } catch (error) {
-      if (!(error instanceof PausedError)) failures.record(entry, error);
+      // The provider was not asked: nothing new happened.
+      if (error instanceof PausedError) throw error;
+      failures.record(entry, error);
       const reason = error instanceof BffError ? error.code : 'internal_error';
       events.emit({ type: 'token.refresh_failed', session: entry.sessionHash, reason, cause: error });
       throw error;

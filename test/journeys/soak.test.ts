@@ -1,117 +1,147 @@
 /**
- * A while of everything at once: calls, uploads, streams, WebSockets, refreshes, aborts and failing APIs. Afterwards the
- * server holds what it held before: no memory, socket, timer or listener more.
+ * A while of everything at once: calls, uploads, streams, WebSockets, pipelines, refreshes every few seconds, a fifth of the
+ * calls broken off, and an API and a provider that fail, restart and come back. Afterwards the server is the same process
+ * and holds what it held before: no memory, socket, timer or listener more.
  *
- * `SOAK_SECONDS=300 npm test -- journeys/soak` runs it for longer; by default it is short enough for every run.
+ * `SOAK_SECONDS=600 npm test -- journeys/soak` runs it for longer; by default it is short enough for every run.
  */
-import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { Agent, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
-import { join } from 'node:path';
+import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { WebSocket, WebSocketServer } from 'ws';
+import { WebSocket } from 'ws';
+import { assaultWith, commit, createRandom, type Random } from '../support/assault.ts';
 import type { BrowserClient } from '../support/browser-client.ts';
-import { freePort, startListener, type Listener } from '../support/listener.ts';
-import type { Gauges } from '../support/measured-server.ts';
-import { signIn, startWorld, within } from '../support/world.ts';
+import { rawRequest, rawStatuses } from '../support/raw.ts';
+import { startMeasured } from '../support/separate-server.ts';
+import { large, startWhimsicalApi } from '../support/whimsical-api.ts';
+import { callHead } from '../support/wire.ts';
+import { outcomeOf, signIn, startWorld, within } from '../support/world.ts';
 
 const seconds = Number(process.env['SOAK_SECONDS'] ?? 8);
 /** Long enough for code to be compiled, pools and caches to fill. */
 const warmUpSeconds = Math.min(seconds, 5);
-const workers = 16;
+const people = 4;
+const workersEach = 4;
 const mebibyte = 1024 * 1024;
+/** The access token's lifetime; a refresh is due after half of it. */
+const tokenSeconds = 4;
+/** How long a restart takes, and how often there is one: of the API and of the provider in turn. */
+const restartMs = 300;
+const restartEverySeconds = Math.max(3, Math.min(15, seconds / 4));
+/** Of a cookie of an earlier generation, kept for calls that still carry it: 64 MiB of them at most. */
+const cookieBytes = 16 * 1024;
 
 test(
-  'after a while under mixed load the server holds what it held before',
+  'after a while under mixed load the same process holds what it held before',
   async () => {
     const api = await startWhimsicalApi();
-    const world = await startWorld();
-    const port = await freePort();
-    const server = await startMeasured({
-      ...world.config,
-      listen: { port },
-      logLevel: 'info',
-      api: [{ path: '/api', target: `http://127.0.0.1:${api.port}`, timeoutSeconds: 5, maxBodyBytes: mebibyte }],
-    });
-    const browser = world.client();
-    browser.routeTo(port);
-    await signIn(browser);
+    onTestFinished(() => api.close());
+    // A restart loses answers; where tokens rotate, a lost refresh ends the session, which is no fault here.
+    const world = await startWorld({ provider: { settings: { rotateRefreshTokens: false } } });
+    await world.server.close();
+    const route = { path: '/api', target: `http://127.0.0.1:${api.port}`, timeoutSeconds: 5, maxBodyBytes: mebibyte };
+    const server = await startMeasured({ ...world.config, logLevel: 'info', api: [route] });
+    world.provider.mutate('token', (json) => ({ ...json, expires_in: tokenSeconds }));
+    world.provider.server.keepAliveTimeout = 4000;
+    const browsers = Array.from({ length: people }, () => world.client());
+    for (const browser of browsers) await signIn(browser);
+    const field: Field = { browsers, port: server.port, disturbed: false, isLost: () => server.death !== undefined };
+    const restarts = [restartOf(api.close, api.reopen), restartOf(world.provider.down, world.provider.up)];
+    const quiet = () => {
+      for (const browser of browsers) browser.close();
+      return server.gaugesWhenQuiet([api.server, world.provider.server]);
+    };
 
-    const warmUp = await load(browser, port, warmUpSeconds);
-    const before = await gaugesWhenQuiet(server, api);
-    const loaded = await load(browser, port, seconds);
-    const after = await gaugesWhenQuiet(server, api);
+    const warmUp = await load(field, warmUpSeconds);
+    const before = await quiet();
+    const refreshesBefore = world.provider.calls.refresh;
+    const [loaded, outages] = await Promise.all([load(field, seconds), disturb(field, restarts, seconds)]);
+    expect(server.death).toBeUndefined();
+    const after = await quiet();
 
     // The load was what it says, and every kind of call came to the end that it should.
     expect(Object.keys(loaded.counts).toSorted((a, b) => a.localeCompare(b))).toEqual(
       Object.keys(calls).toSorted((a, b) => a.localeCompare(b)),
     );
+    expect(loaded.aborted / loaded.total).toBeGreaterThan(0.2);
+    expect(outages).toBeGreaterThan(1);
+    const refreshes = world.provider.calls.refresh - refreshesBefore;
+    expect(refreshes).toBeGreaterThan((people * seconds) / tokenSeconds / 2);
     expect({ ...warmUp.surprises, ...loaded.surprises }).toEqual({});
 
-    expect(after.heap - before.heap).toBeLessThan(Math.max(mebibyte, 100 * loaded.total));
+    expect(after.heap - before.heap).toBeLessThan(2 * mebibyte + refreshes * cookieBytes);
     expect(after.buffers - before.buffers).toBeLessThan(mebibyte);
-    expect(after.warnings).toEqual([]);
+    expect({ warnings: after.warnings, faults: after.faults }).toEqual({ warnings: [], faults: [] });
     expect(after.resources).toEqual(before.resources);
     expect(after.descriptors).toBeLessThanOrEqual(before.descriptors);
+    expect(server.death).toBeUndefined();
   },
-  (seconds + 60) * 1000,
+  (seconds + 90) * 1000,
 );
 
-/** An API whose answers are asked for by path. */
-async function startWhimsicalApi(): Promise<Listener> {
-  const listener = await startListener((request, response) =>
-    (whims[pathOf(request)] ?? whims['/small'])?.(request, response),
-  );
-  const sockets = new WebSocketServer({ server: listener.server });
-  sockets.on('connection', (socket) => socket.on('message', (data) => socket.send(data)));
-  onTestFinished(() => listener.close());
-  return listener;
+interface Field {
+  readonly browsers: readonly BrowserClient[];
+  readonly port: number;
+  /** The API or the provider is being restarted, or was and isn't all there again. */
+  disturbed: boolean;
+  /** The process has ended: nothing more is to be learnt. */
+  readonly isLost: () => boolean;
 }
 
-function pathOf({ url = '' }: IncomingMessage): string {
-  return url.split('?')[0] ?? '';
+type Restart = () => Promise<void>;
+
+function restartOf(down: () => Promise<void>, up: () => Promise<void>): Restart {
+  return async () => {
+    await down();
+    await sleep(restartMs);
+    await up();
+  };
 }
 
-const large = Buffer.alloc(mebibyte / 4, 'large ');
-let refusals = 0;
-
-const whims: Readonly<Record<string, (request: IncomingMessage, response: ServerResponse) => void>> = {
-  '/small': (_, response) => response.end('small'),
-  '/chunks': (_, response) => {
-    response.write('some, ');
-    setImmediate(() => response.end('more'));
-  },
-  '/large': (_, response) => response.end(large),
-  '/sink': (request, response) => request.resume().once('end', () => response.end('taken')),
-  '/early': (_, response) => response.writeHead(422).end('seen enough'),
-  '/events': (_, response) => {
-    response.writeHead(200, { 'content-type': 'text/event-stream' });
-    const timer = setInterval(() => response.write('data: event\n\n'), 5);
-    response.once('close', () => clearInterval(timer));
-  },
-  '/never': () => undefined,
-  '/reset': (request) => request.socket.resetAndDestroy(),
-  '/broken': (_, response) => {
-    response.writeHead(200, { 'content-length': '1000' }).write('broken');
-    setImmediate(() => response.destroy());
-  },
-  '/refusal': (_, response) => {
-    refusals += 1;
-    if (refusals % 2 === 0) response.end('taken again');
-    else response.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"' }).end();
-  },
-};
+/** Restarts one after the other, over and over. @returns how often */
+async function disturb(field: Field, restarts: readonly Restart[], forSeconds: number): Promise<number> {
+  const endsAt = performance.now() + (forSeconds - restartEverySeconds / 2) * 1000;
+  let outages = 0;
+  for (; performance.now() < endsAt && !field.isLost(); outages += 1) {
+    await sleep(restartEverySeconds * 500);
+    field.disturbed = true;
+    await restarts[outages % restarts.length]?.();
+    // Whoever waits for a token meanwhile waits as long as Sallyport spares the provider.
+    await vi.waitFor(
+      async () => {
+        for (const browser of field.browsers) {
+          const outcome = await outcomeOf(browser.fetch('/api/small'));
+          if (outcome !== 200 && !field.isLost()) throw new Error(`not served again after a restart: ${outcome}`);
+        }
+      },
+      { timeout: 40_000, interval: 100 },
+    );
+    await sleep(restartEverySeconds * 100);
+    field.disturbed = false;
+    await sleep(restartEverySeconds * 400);
+  }
+  return outages;
+}
 
 interface Visit {
   readonly browser: BrowserClient;
   readonly port: number;
   readonly agent: Agent;
+  readonly random: Random;
+}
+
+interface Call {
+  readonly run: (visit: Visit) => Promise<string>;
+  readonly expected: readonly string[];
+  /** Leaves before it has its answer. */
+  readonly leaves?: true;
 }
 
 /** Each kind of call, and what becomes of it. */
-const calls: Readonly<Record<string, { run: (visit: Visit) => Promise<string>; expected: readonly string[] }>> = {
+const calls: Readonly<Record<string, Call>> = {
   small: { run: (visit) => send(visit, 'GET', '/api/small'), expected: ['200 small'] },
   chunks: { run: (visit) => send(visit, 'GET', '/api/chunks'), expected: ['200 some, more'] },
+  hints: { run: (visit) => send(visit, 'GET', '/api/hints'), expected: ['200 hinted'] },
   head: { run: (visit) => send(visit, 'HEAD', '/api/small'), expected: ['200 '] },
   large: { run: (visit) => send(visit, 'GET', '/api/large'), expected: [`200 ${large.length} bytes`] },
   post: { run: (visit) => send(visit, 'POST', '/api/sink', Buffer.alloc(10_000)), expected: ['200 taken'] },
@@ -120,10 +150,21 @@ const calls: Readonly<Record<string, { run: (visit: Visit) => Promise<string>; e
   early: { run: (visit) => send(visit, 'PUT', '/api/early', large), expected: ['422 seen enough'] },
   reset: { run: (visit) => send(visit, 'POST', '/api/reset', Buffer.alloc(10)), expected: ['502 problem'] },
   broken: { run: (visit) => send(visit, 'GET', '/api/broken'), expected: ['aborted'] },
-  abandoned: { run: (visit) => abandon(visit, 'GET', '/api/never'), expected: ['abandoned'] },
-  leftStream: { run: (visit) => abandon(visit, 'GET', '/api/events'), expected: ['abandoned'] },
-  leftUpload: { run: (visit) => abandon(visit, 'PUT', '/api/sink', large), expected: ['abandoned'] },
+  abandoned: { run: (visit) => abandon(visit, 'GET', '/api/never'), expected: ['left'], leaves: true },
+  leftStream: { run: (visit) => abandon(visit, 'GET', '/api/events'), expected: ['left'], leaves: true },
+  leftUpload: { run: (visit) => abandon(visit, 'PUT', '/api/sink', large), expected: ['left'], leaves: true },
+  brokenCall: { run: (visit) => breakOff(visit, headOf(visit, 'GET', '/api/large')), expected: ['left'], leaves: true },
+  brokenUpload: { run: (visit) => breakOff(visit, uploadOf(visit)), expected: ['left'], leaves: true },
+  brokenUpgrade: { run: (visit) => breakOff(visit, upgradeOf(visit)), expected: ['left'], leaves: true },
+  brokenPipeline: { run: (visit) => breakOff(visit, pipelineOf(visit)), expected: ['left'], leaves: true },
+  brokenRefusal: { run: (visit) => breakOff(visit, ambiguousOf(visit)), expected: ['left'], leaves: true },
   webSocket: { run: echo, expected: ['echo'] },
+  pipeline: { run: (visit) => statusesOf(visit, pipelineOf(visit)), expected: ['200, 200, 200'] },
+  pipelinedUpgrade: {
+    run: (visit) => statusesOf(visit, headOf(visit, 'GET', '/api/small') + upgradeOf(visit)),
+    expected: ['200, 200'],
+  },
+  ambiguous: { run: (visit) => statusesOf(visit, ambiguousOf(visit)), expected: ['400'] },
   refused: { run: (visit) => send(visit, 'GET', '/api/../x'), expected: ['400 problem'] },
   forged: { run: (visit) => send(visit, 'GET', '/api/small', undefined, 'cross-site'), expected: ['403 problem'] },
   session: { run: async ({ browser }) => String((await browser.fetch('/bff/session')).status), expected: ['200'] },
@@ -135,30 +176,43 @@ const calls: Readonly<Record<string, { run: (visit: Visit) => Promise<string>; e
   },
 };
 
-async function load(browser: BrowserClient, port: number, forSeconds: number) {
+/** What becomes of some calls while an API or the provider is away. */
+const unavailable = /^(?:50[234](?: problem)?|(?:20[01]|50[234])(?:, (?:200|50[234]))*|aborted|failed)$/;
+
+async function load(field: Field, forSeconds: number) {
   const agent = new Agent({ keepAlive: true });
   const kinds = Object.entries(calls);
   const counts: Record<string, number> = {};
   const surprises: Record<string, string> = {};
   const endsAt = performance.now() + forSeconds * 1000;
-  let total = 0;
+  let [total, aborted] = [0, 0];
   await Promise.all(
-    Array.from({ length: workers }, async () => {
-      while (performance.now() < endsAt) {
-        const [kind, { run, expected }] = kinds[total++ % kinds.length] ?? ['none', { run: never, expected: [] }];
-        const outcome = await within(20, run({ browser, port, agent }), `${kind} hangs`);
+    Array.from({ length: people * workersEach }, async (_, index) => {
+      const random = createRandom(index);
+      const browser = field.browsers[index % people] as BrowserClient;
+      while (performance.now() < endsAt && !field.isLost()) {
+        const [kind, { run, expected, leaves }] = kinds[total++ % kinds.length] ?? nothing;
+        const { disturbed } = field;
+        const outcome = await within(
+          20,
+          run({ browser, port: field.port, agent, random }).catch(failed),
+          `${kind} hangs`,
+        );
         counts[kind] = (counts[kind] ?? 0) + 1;
-        if (!expected.includes(outcome)) surprises[kind] = outcome;
+        if (leaves === true) aborted += 1;
+        const isExcused = (disturbed || field.disturbed) && unavailable.test(outcome);
+        if (!expected.includes(outcome) && !isExcused) surprises[kind] = outcome;
       }
     }),
   );
   agent.destroy();
-  browser.close();
-  return { counts, surprises, total };
+  return { counts, surprises, total, aborted };
 }
 
-function never(): Promise<string> {
-  return Promise.reject(new Error('no such call'));
+const nothing: [string, Call] = ['none', { run: () => Promise.reject(new Error('no such call')), expected: [] }];
+
+function failed(): string {
+  return 'failed';
 }
 
 function start({ browser, port, agent }: Visit, method: string, path: string, site = 'same-origin') {
@@ -191,7 +245,7 @@ function abandon(visit: Visit, method: string, path: string, body?: Buffer): Pro
     const request = start(visit, method, path);
     const leave = () => {
       request.destroy();
-      resolve('abandoned');
+      resolve('left');
     };
     request.once('error', leave);
     request.once('response', (response) => response.on('error', leave).once('data', leave));
@@ -201,49 +255,52 @@ function abandon(visit: Visit, method: string, path: string, body?: Buffer): Pro
   });
 }
 
-async function echo({ browser, port }: Visit): Promise<string> {
+/** Leaves anywhere, in any way. */
+async function breakOff({ port, random }: Visit, request: string): Promise<string> {
+  await commit(port, assaultWith(random, Buffer.from(request, 'latin1')));
+  return 'left';
+}
+
+async function statusesOf({ port }: Visit, request: string): Promise<string> {
+  return rawStatuses(await rawRequest(port, request, 5000)).join(', ');
+}
+
+function headOf({ browser }: Visit, method: string, path: string, lines = ''): string {
+  return `${callHead(browser, method, path)}${lines}\r\n`;
+}
+
+function uploadOf(visit: Visit): string {
+  return headOf(visit, 'POST', '/api/sink', 'Content-Length: 100000\r\n') + 'x'.repeat(100_000);
+}
+
+/** The last word is the client's, so that behind other calls, where it is none, it is answered like them. */
+function upgradeOf(visit: Visit): string {
+  const upgrading = 'Upgrade: websocket\r\nConnection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n';
+  const lines = `Origin: ${visit.browser.origin}\r\n${upgrading}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n`;
+  return headOf(visit, 'GET', '/api/small', lines);
+}
+
+function ambiguousOf(visit: Visit): string {
+  return upgradeOf(visit).replace('Host: ', 'Host: elsewhere\r\nHost: ');
+}
+
+function pipelineOf(visit: Visit): string {
+  const closing = 'Connection: close\r\nContent-Length: 5\r\n';
+  const first = headOf(visit, 'GET', '/api/small') + headOf(visit, 'GET', '/api/chunks');
+  return `${first}${headOf(visit, 'POST', '/api/sink', closing)}hello`;
+}
+
+function echo({ browser, port }: Visit): Promise<string> {
   const headers = { cookie: browser.cookieHeader() ?? '', host: new URL(browser.origin).host };
   const socket = new WebSocket(`ws://127.0.0.1:${port}/api/socket`, { origin: browser.origin, headers });
-  await once(socket, 'open');
-  socket.send('echo');
-  const [data] = (await once(socket, 'message')) as [Buffer];
-  socket.close();
-  await once(socket, 'close');
-  return data.toString();
-}
-
-async function startMeasured(config: unknown): Promise<ChildProcess> {
-  const child = fork(join(import.meta.dirname, '../support/measured-server.ts'), { execArgv: ['--expose-gc'] });
-  onTestFinished(() => void child.kill());
-  child.send(config as object);
-  await within(20, once(child, 'message'), 'the server did not start');
-  return child;
-}
-
-async function gaugesOf(server: ChildProcess): Promise<Gauges> {
-  server.send('gauges');
-  const [gauges] = (await within(10, once(server, 'message'), 'no gauges')) as [Gauges];
-  return gauges;
-}
-
-/** What the server holds when its clients have gone and the connections that it kept for the next call have ended. */
-async function gaugesWhenQuiet(server: ChildProcess, api: Listener): Promise<Gauges> {
-  await vi.waitFor(
-    async () => {
-      const { resources } = await gaugesOf(server);
-      const open = [resources['TCPSocketWrap'] ?? 0, await connectionsOf(api)];
-      if (open.some((count) => count > 0)) throw new Error(`connections of clients and to the API: ${open.join(', ')}`);
-    },
-    { timeout: 15_000, interval: 250 },
-  );
-  // One look may catch what the next collection frees: the least of several is what is held.
-  const looks: Gauges[] = [];
-  while (looks.length < 4) looks.push(await gaugesOf(server));
-  return looks.reduce((least, look) => (look.heap < least.heap ? look : least));
-}
-
-function connectionsOf({ server }: Listener): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.getConnections((error, count) => (error === null ? resolve(count) : reject(error)));
+  let outcome = 'failed';
+  socket.on('open', () => socket.send('echo'));
+  socket.on('message', (data: Buffer) => {
+    outcome = data.toString();
+    socket.close();
+  });
+  socket.on('error', () => socket.terminate());
+  return new Promise((resolve) => {
+    socket.once('close', () => resolve(outcome));
   });
 }

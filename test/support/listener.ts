@@ -56,7 +56,8 @@ export async function listen(server: TcpServer, port: number): Promise<number> {
 function bind(server: TcpServer, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, '127.0.0.1', () => {
+    // Room for the connections of a storm while this process is busy: beyond it the system drops them for a second.
+    server.listen({ port, host: '127.0.0.1', backlog: 4096 }, () => {
       server.off('error', reject);
       resolve(port);
     });

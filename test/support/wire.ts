@@ -202,6 +202,7 @@ function readChunks(bytes: Buffer): { read: ReadBody; length: number } {
     const lineEnd = bytes.indexOf('\r\n', at);
     if (lineEnd === -1) return cutOff();
     const size = Number.parseInt(bytes.toString('latin1', at, lineEnd), 16);
+    if (Number.isNaN(size)) return cutOff();
     if (size === 0) break;
     parts.push(bytes.subarray(lineEnd + 2, lineEnd + 2 + size));
     at = lineEnd + 2 + size + 2;

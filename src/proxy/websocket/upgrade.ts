@@ -25,7 +25,7 @@ import { createRequestHeaders, forwardedOrigin, responseHeaders } from '../heade
 import type { OpenSockets } from './open-sockets.ts';
 import { takeOverSocket, type UpgradeRequest } from './raw-response.ts';
 import { hasBody, noBody } from '../request-body.ts';
-import { sessionExpired } from '../session-bound.ts';
+import { sessionExpired } from '../../session/session.ts';
 import type { UpstreamLimits } from '../upstream-errors.ts';
 import { withoutTokenProtocol, withTokenProtocol } from './token-protocol.ts';
 
@@ -109,10 +109,10 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     const { request, response } = client;
     const path = calls.upstreamTarget(request.url ?? '/', upstream.route);
     const opened = requireSession(await sessions.open(request.headers.cookie));
-    await refresher.refreshIfDue(opened.entry);
-    await sessions.touch(opened.entry);
     const call = { client, request, response, upstream, opened, path, body: noBody };
     try {
+      await refresher.refreshIfDue(opened.entry);
+      await sessions.touch(opened.entry);
       return await send(call);
     } catch (error) {
       calls.addNewCookies(call);

@@ -1,0 +1,76 @@
+/** The command line as it is run in production: a process of its own, its output, its end. */
+import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { onTestFinished, vi } from 'vitest';
+import type { ConfigInput } from '../../src/config/config.ts';
+
+export interface Command {
+  readonly process: ChildProcess;
+  /** Every whole line of its log, parsed, where standard output is a pipe. */
+  readonly lines: () => readonly Readonly<Record<string, unknown>>[];
+  /** What stands on standard error. */
+  readonly errors: () => string;
+  /** Resolves with the exit code, or the name of the signal. */
+  readonly ended: Promise<number | string>;
+  /** Status of a path of the operations listener. */
+  readonly statusOf: (path: string) => Promise<number>;
+}
+
+export interface CommandOptions {
+  /** TypeScript that stands in the configuration file, before the configuration. */
+  readonly code?: string;
+  /** Where standard output and standard error go. Default: to the test. */
+  readonly output?: readonly ['pipe' | number, 'pipe' | number];
+  /** Shell words before the command, for `ulimit` and the like. */
+  readonly before?: string;
+}
+
+/**
+ * Runs `sallyport start --config FILE` and waits until it listens. `config.listen.opsPort` must be set. Messages of
+ * `process.send` reach the code of the configuration file.
+ */
+export async function startCommand(config: ConfigInput, options: CommandOptions = {}): Promise<Command> {
+  const { code = '', output = ['pipe', 'pipe'], before = '' } = options;
+  const folder = await mkdtemp(join(tmpdir(), 'sallyport-command-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const file = join(folder, 'sallyport.config.ts');
+  await writeFile(file, `${code}\nexport default ${JSON.stringify(config)};\n`);
+
+  const stdio: StdioOptions = ['ignore', ...output, 'ipc'];
+  const words = [process.execPath, join(import.meta.dirname, '../../src/cli/main.ts'), 'start', '--config', file];
+  const child = spawn('sh', ['-c', `${before}exec "$0" "$@"`, ...words], {
+    stdio,
+    env: { PATH: process.env['PATH'] },
+    cwd: folder,
+  });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  let log = '';
+  let errors = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => void (log += text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => void (errors += text));
+  const ended = new Promise<number | string>((resolve) => {
+    child.once('close', (exitCode, signal) => resolve(signal ?? exitCode ?? -1));
+  });
+
+  const statusOf = async (path: string) => (await fetch(`http://127.0.0.1:${config.listen?.opsPort}${path}`)).status;
+  await vi.waitFor(
+    async () => {
+      if (child.exitCode !== null) throw new Error(`ended with ${child.exitCode}: ${errors}`);
+      if ((await statusOf('/readyz')) !== 200) throw new Error(`not ready: ${log}`);
+    },
+    { timeout: 15_000, interval: 100 },
+  );
+  return {
+    process: child,
+    lines: () =>
+      log
+        .split('\n')
+        .slice(0, -1)
+        .map((line) => JSON.parse(line) as Record<string, unknown>),
+    errors: () => errors,
+    ended,
+    statusOf,
+  };
+}
