@@ -1,6 +1,7 @@
 /**
- * What a failed call to the provider means. Two answers are final: `invalid_grant`, and a token response that breaks the
- * rules (OpenID Connect Core 3.1.3.7). Every other error may pass, and becomes `provider_unavailable`. Hides the error
+ * What a failed call to the provider means. Two answers are final: a rejected grant (`token-response.ts`), and a token
+ * response that breaks the rules (OpenID Connect Core 3.1.3.7). Every other error may pass, and becomes
+ * `provider_unavailable`. Hides the error
  * classes and codes of openid-client.
  */
 import * as client from 'openid-client';
@@ -24,11 +25,6 @@ export function isInvalidTokenResponse(error: unknown): boolean {
   return error instanceof InvalidTokenResponse || invalidResponseCodes.has(codeOf(error));
 }
 
-/** Whether the provider rejected the code or the refresh token (RFC 6749 5.2). */
-export function isInvalidGrant(error: unknown): boolean {
-  return error instanceof client.ResponseBodyError && error.error === 'invalid_grant';
-}
-
 /** Whether the key set holds no key for the ID token's signature. */
 export function isUnknownKey(error: unknown): boolean {
   return codeOf(error) === 'OAUTH_KEY_SELECTION_FAILED';
@@ -39,7 +35,9 @@ export function providerUnavailable(error: unknown): BffError {
   if (error instanceof BffError) return error;
   const detail = isClientRejected(error)
     ? "The identity provider refuses Sallyport's own credentials. The operator must check the client id, the client secret and the authentication method."
-    : 'The identity provider cannot be reached or answers with an error. Try again in a moment.';
+    : isInvalidTokenResponse(error)
+      ? "The identity provider's answer is no token response: it lacks what each must have. The log has the cause."
+      : 'The identity provider cannot be reached or answers with an error. Try again in a moment.';
   return new BffError('provider_unavailable', detail, {
     cause: error,
     headers: retryAfter(Math.ceil(retryAfterMs(error) / 1000) || defaultRetrySeconds),

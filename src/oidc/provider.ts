@@ -13,8 +13,14 @@ import { createProviderAddresses } from './addresses.ts';
 import { createCircuitBreaker } from './circuit-breaker.ts';
 import { callTimeoutSeconds, createClient } from './client.ts';
 import { createDiscovery } from './discovery.ts';
-import { isInvalidGrant, isInvalidTokenResponse, providerUnavailable, retryAfterMs } from './provider-errors.ts';
-import { isTokenResponse, replayableTokenFetch, tokensOf, type TokenResponse } from './token-response.ts';
+import { isInvalidTokenResponse, providerUnavailable, retryAfterMs } from './provider-errors.ts';
+import {
+  isGrantRejected,
+  isTokenResponse,
+  replayableTokenFetch,
+  tokensOf,
+  type TokenResponse,
+} from './token-response.ts';
 
 /**
  * Providers, and servers in front of them, answer longer addresses with an error page, which leaves the person signed in
@@ -107,7 +113,9 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
       );
       return await grantOf(response, undefined);
     } catch (error) {
-      if (isInvalidGrant(error) || (isInvalidTokenResponse(error) && (await isTokenResponse(recorder.response())))) {
+      const response = recorder.response();
+      const isInvalid = isInvalidTokenResponse(error) && (await isTokenResponse(response));
+      if (isInvalid || (await isGrantRejected(response))) {
         throw new BffError('authorization_failed', 'The identity provider did not confirm the sign-in.', {
           cause: error,
         });
@@ -137,8 +145,8 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
       unverifiedResponses.delete(key);
       return { granted: true, grant: await grantOf(response, previous) };
     } catch (error) {
-      if (isInvalidGrant(error)) return { granted: false, reason: 'refresh_rejected', cause: error };
       const response = recorder.response();
+      if (await isGrantRejected(response)) return { granted: false, reason: 'refresh_rejected', cause: error };
       const complete = await isTokenResponse(response);
       if (isInvalidTokenResponse(error) && complete) {
         unverifiedResponses.delete(key);

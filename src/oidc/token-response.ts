@@ -25,10 +25,47 @@ export function replayableTokenFetch(fetch: OidcFetch, recorded?: Response): Rep
     response: () => recorded,
     fetch: async (url, options) => {
       if (options.method !== 'POST') return fetch(url, options);
-      recorded ??= await fetch(url, options);
+      recorded ??= await withoutOddMembers(await fetch(url, options));
       return recorded.clone();
     },
   };
+}
+
+/** Optional members, and what each must be to count (RFC 6749 5.1; OpenID Connect Core 3.1.3.3). */
+const optionalMembers: Readonly<Record<string, (value: unknown) => boolean>> = {
+  refresh_token: isText,
+  id_token: isText,
+  scope: isText,
+  // Some providers write the number as a text.
+  expires_in: (value) => typeof value === 'number' || (isText(value) && !Number.isNaN(Number(value))),
+};
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
+}
+
+/** An optional member that is null, empty or of an odd type is an absent one; openid-client would reject the response. */
+async function withoutOddMembers(response: Response): Promise<Response> {
+  if (!response.ok) return response;
+  const body = await bodyOf(response);
+  const odd = Object.entries(body).filter(([name, value]) => optionalMembers[name]?.(value) === false);
+  if (odd.length === 0) return response;
+  const { status, statusText, headers } = response;
+  const kept = Object.entries(body).filter(([name]) => !odd.some(([other]) => other === name));
+  return new Response(JSON.stringify(Object.fromEntries(kept)), {
+    status,
+    statusText,
+    headers: { 'content-type': headers.get('content-type') ?? 'application/json' },
+  });
+}
+
+/** The members of a JSON object; none for whatever else the body is. The response can still be read. */
+async function bodyOf(response: Response): Promise<Record<string, unknown>> {
+  const body: unknown = await response
+    .clone()
+    .json()
+    .catch(() => undefined);
+  return body instanceof Object && !Array.isArray(body) ? Object.fromEntries(Object.entries(body)) : {};
 }
 
 /**
@@ -37,12 +74,34 @@ export function replayableTokenFetch(fetch: OidcFetch, recorded?: Response): Rep
  */
 export async function isTokenResponse(response: Response | undefined): Promise<boolean> {
   if (response?.ok !== true) return false;
-  const body: unknown = await response
-    .clone()
-    .json()
-    .catch(() => undefined);
-  const members = new Map(Object.entries(body instanceof Object ? body : {}));
-  return typeof members.get('access_token') === 'string' && typeof members.get('token_type') === 'string';
+  const { access_token: accessToken, token_type: tokenType } = await bodyOf(response);
+  return typeof accessToken === 'string' && typeof tokenType === 'string';
+}
+
+/** Error codes about the client or the moment; with them the code or refresh token is as good as before. */
+const errorsThatMayPass = new Set([
+  'invalid_client',
+  'unauthorized_client',
+  'temporarily_unavailable',
+  'server_error',
+  'slow_down',
+]);
+const statusesThatMayPass = new Set([408, 425, 429]);
+
+/**
+ * Whether the provider rejected the code or the refresh token for good: by an OAuth error code in the body (RFC 6749
+ * 5.2), whatever headers come with it. Dex rejects a used token with `invalid_request`, and Doorkeeper sends a
+ * `WWW-Authenticate` beside `invalid_grant`. A gateway's own JSON, such as `{"error":"Not Found"}`, is no such code.
+ */
+export async function isGrantRejected(response: Response | undefined): Promise<boolean> {
+  if (response === undefined || response.status < 400 || response.status >= 500) return false;
+  if (statusesThatMayPass.has(response.status)) return false;
+  const { error } = await bodyOf(response);
+  if (error === 'invalid_grant') return true;
+  const isGatewaysOwn = ![400, 401, 403].includes(response.status);
+  return (
+    !isGatewaysOwn && typeof error === 'string' && /^[a-z][a-z0-9_]*$/.test(error) && !errorsThatMayPass.has(error)
+  );
 }
 
 /**

@@ -46,7 +46,12 @@ describe('no answer that is not definitive ends the session:', () => {
     ['429 slow_down', { status: 429, body: { error: 'slow_down' } }],
     ['a redirect', { status: 302, headers: { location: '/elsewhere' }, body: '' }],
     ['400 temporarily_unavailable', { status: 400, body: { error: 'temporarily_unavailable' } }],
-    ['400 invalid_request', { status: 400, body: { error: 'invalid_request' } }],
+    ["a gateway's 404 in JSON", { status: 404, body: { error: 'Not Found' } }],
+    ["a gateway's 404 with a code", { status: 404, body: { error: 'not_found' } }],
+    ["a gateway's 403 in JSON", { status: 403, body: { error: 'Forbidden' } }],
+    ['a 400 without an error code', { status: 400, body: { message: 'invalid_grant' } }],
+    ['408 with invalid_grant', { status: 408, body: { error: 'invalid_grant' } }],
+    ['500 with invalid_grant', { status: 500, body: { error: 'invalid_grant' } }],
     [
       '401 invalid_client',
       { status: 401, body: { error: 'invalid_client' }, headers: { 'www-authenticate': 'Basic realm="p"' } },
@@ -220,6 +225,24 @@ describe('a definitive answer ends the session:', () => {
     expect(provider.calls.refresh).toBe(1);
   });
 
+  const challenge = { 'www-authenticate': 'Bearer realm="p", error="invalid_grant"' };
+  test.each<[refusal: string, failure: Failure]>([
+    ['400 invalid_grant beside a challenge, as Doorkeeper sends it', { status: 400, headers: challenge }],
+    ['401 invalid_grant beside a challenge', { status: 401, headers: challenge }],
+    ['403 invalid_grant', { status: 403 }],
+    ['400 invalid_request, as Dex says of a used token', { status: 400, body: { error: 'invalid_request' } }],
+    ['400 invalid_scope', { status: 400, body: { error: 'invalid_scope' } }],
+    ['403 access_denied', { status: 403, body: { error: 'access_denied' } }],
+  ])('%s, and the provider is asked once', async (_title, failure) => {
+    const { browser, provider, api } = await startSignedIn();
+    expireAccessToken();
+    provider.fail('refresh', { body: { error: 'invalid_grant' }, ...failure });
+    const answer = await browser.fetch('/api/1');
+    expect([answer.status, answer.at('code'), answer.at('loginUrl')]).toEqual([401, 'session_expired', '/bff/login']);
+    expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(false);
+    expect([provider.calls.refresh, api.requests]).toEqual([1, []]);
+  });
+
   const faults: Array<[string, IdTokenMutation]> = [
     ['another subject', (claims) => ({ claims: { ...claims, sub: 'bob' } })],
     ['an empty subject', (claims) => ({ claims: { ...claims, sub: '' } })],
@@ -241,6 +264,26 @@ describe('a definitive answer ends the session:', () => {
     expect(answer.json()).toMatchObject({ code: 'session_expired' });
     expect(api.requests).toEqual([]);
     expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(false);
+  });
+
+  test.each<[member: string, value: unknown]>([
+    ['refresh_token', null],
+    ['refresh_token', ''],
+    ['refresh_token', 5],
+    ['id_token', null],
+    ['id_token', {}],
+    ['scope', null],
+    ['scope', ['openid']],
+    ['expires_in', null],
+    ['expires_in', 'soon'],
+  ])('but no optional member of an odd type: %s of %j counts as absent', async (member, value) => {
+    const { browser, provider, api } = await startSignedIn();
+    const undo = provider.mutate('refresh', (json) => ({ ...json, [member]: value }));
+    expireAccessToken();
+    expect((await browser.fetch('/api/1')).status).toBe(200);
+    expect((await browser.fetch('/bff/session')).at('accessToken.refreshable')).toBe(true);
+    expect([provider.calls.refresh, api.requests.length]).toEqual([1, 1]);
+    undo();
   });
 
   test('but neither a missing ID token nor a missing nonce', async () => {
