@@ -63,9 +63,18 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   const { events } = deps;
   const redirectUri = `${config.origin}${config.basePath}/callback`;
   const addresses = createProviderAddresses(config);
-  const fetch = addresses.guard(deps.fetch);
-  const discovery = createDiscovery(config, { fetch, addresses, events, timeoutSeconds: callTimeoutSeconds });
-  const { fetchOnce, configure, retryWithFreshKeys } = createClient(config, { fetch, addresses, discovery });
+  const providerFetch = addresses.guard(deps.fetch);
+  const discovery = createDiscovery(config, {
+    fetch: providerFetch,
+    addresses,
+    events,
+    timeoutSeconds: callTimeoutSeconds,
+  });
+  const { fetchOnce, configure, retryWithFreshKeys } = createClient(config, {
+    fetch: providerFetch,
+    addresses,
+    discovery,
+  });
   const unverifiedResponses = new LRUCache<string, Response>({ max: 1000, ttl: unverifiedResponseMs });
   const breaker = createCircuitBreaker(retryAfterMs);
 
