@@ -3,8 +3,9 @@
  * process that it was.
  */
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConfigInput } from '../../src/config/config.ts';
-import { commit, createRandom, type Assault, type Leaving, type Random } from './assault.ts';
+import { below, commit, createRandom, type Assault, type Leaving, type Random } from './assault.ts';
 import type { BrowserClient, Exchange } from './browser-client.ts';
 import type { Listener } from './listener.ts';
 import type { Gauges } from './measured-server.ts';
@@ -19,6 +20,8 @@ export const chaosSeconds = Number(process.env['CHAOS_SECONDS'] ?? 5);
 export const chaosSeed = Number(process.env['CHAOS_SEED'] ?? 20_260_730);
 
 const assailants = 16;
+/** The pause of an assailant between two assaults, on average. */
+const paceMs = 15;
 /** The provider's answers to a refresh take so long, so that many calls come meanwhile. */
 const refreshMs = 150;
 
@@ -53,7 +56,7 @@ export async function startSiege(overrides: SiegeConfig = () => ({})): Promise<S
   const base: ConfigInput = {
     ...world.config,
     logLevel: 'info',
-    api: [{ path: '/api', target: `http://127.0.0.1:${api.port}`, timeoutSeconds: 5, maxBodyBytes: 1024 * 1024 }],
+    api: [{ path: '/api', target: `http://127.0.0.1:${api.port}`, timeoutSeconds: 10, maxBodyBytes: 1024 * 1024 }],
   };
   const server = await startMeasured({ ...base, ...overrides(base) }, {}, { scope: 'manual' });
   // Due again all the time, and slow.
@@ -86,7 +89,11 @@ export async function startSiege(overrides: SiegeConfig = () => ({})): Promise<S
     const isOver = () => performance.now() > endsAt || server.death !== undefined;
     const assail = async (index: number) => {
       const random = createRandom(chaosSeed + index);
-      while (!isOver()) await within(20, commit(server.port, assaultOf(random)), 'an assault hangs');
+      while (!isOver()) {
+        await within(20, commit(server.port, assaultOf(random)), 'an assault hangs');
+        // The provider and the API live in this process, and must keep up for those who work.
+        await sleep(below(random, 2 * paceMs));
+      }
     };
     const workOn = async (browser: BrowserClient) => {
       while (!isOver()) await work(browser);
