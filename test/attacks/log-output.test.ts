@@ -5,8 +5,13 @@
  *
  * Must hold: a log that can't be written costs its lines, never a call, never the process, and not its end either.
  */
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { openSync, closeSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { startCommand, type Command } from '../support/command-line.ts';
@@ -54,6 +59,23 @@ function fullDisk(): number {
   return descriptor;
 }
 
+/** A pipe as a shell makes it, which holds 64 KiB and which nobody reads. */
+async function unreadPipe(): Promise<number> {
+  const folder = await mkdtemp(join(tmpdir(), 'sallyport-pipe-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const path = join(folder, 'pipe');
+  await promisify(execFile)('mkfifo', [path]);
+  // Open for both, for otherwise it would wait for a reader.
+  const descriptor = openSync(path, 'r+');
+  onTestFinished(() => closeSync(descriptor));
+  return descriptor;
+}
+
+const unread: [kind: string, output: () => Promise<'pipe' | number>][] = [
+  ['a socket', () => Promise.resolve('pipe')],
+  ['a pipe', unreadPipe],
+];
+
 describe('calls are served', () => {
   test('where the disk of the log is full', async () => {
     const { command, browser } = await start([fullDisk(), 'pipe']);
@@ -77,15 +99,19 @@ describe('calls are served', () => {
     expect(await within(5, command.ended, 'the process goes on')).toBe(0);
   });
 
-  test('where nobody reads the log, and the process can still be stopped', async () => {
-    const { command, browser } = await start(['pipe', 'pipe']);
-    command.process.stdout?.pause();
-    expect(await call(browser, 500)).toEqual(new Set([200]));
-    const exited = once(command.process, 'exit');
-    command.process.kill('SIGTERM');
-    await within(10, exited, 'the process goes on');
-    expect(command.process.exitCode).toBe(0);
-  }, 60_000);
+  test.each(unread)(
+    'where nobody reads the log (%s), and the process can still be stopped',
+    async (_, output) => {
+      const { command, browser } = await start([await output(), 'pipe']);
+      command.process.stdout?.pause();
+      expect(await call(browser, 500)).toEqual(new Set([200]));
+      const exited = once(command.process, 'exit');
+      command.process.kill('SIGTERM');
+      await within(10, exited, 'the process goes on');
+      expect(command.process.exitCode).toBe(0);
+    },
+    60_000,
+  );
 });
 
 describe('an error that nothing caught ends the process with 1', () => {
@@ -109,15 +135,19 @@ describe('an error that nothing caught ends the process with 1', () => {
     expect(await within(10, command.ended, 'the process goes on')).toBe(1);
   });
 
-  test('where nobody reads the log', async () => {
-    const { command, browser } = await start(['pipe', 'pipe']);
-    command.process.stdout?.pause();
-    expect(await call(browser, 500)).toEqual(new Set([200]));
-    const exited = once(command.process, 'exit');
-    command.process.send('throw');
-    await within(10, exited, 'the process goes on');
-    expect(command.process.exitCode).toBe(1);
-  }, 60_000);
+  test.each(unread)(
+    'where nobody reads the log (%s)',
+    async (_, output) => {
+      const { command, browser } = await start([await output(), 'pipe']);
+      command.process.stdout?.pause();
+      expect(await call(browser, 500)).toEqual(new Set([200]));
+      const exited = once(command.process, 'exit');
+      command.process.send('throw');
+      await within(10, exited, 'the process goes on');
+      expect(command.process.exitCode).toBe(1);
+    },
+    60_000,
+  );
 });
 
 test('what nobody reads of the log is held up to a bound', async () => {

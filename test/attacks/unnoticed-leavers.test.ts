@@ -48,6 +48,33 @@ test.each<[first: string, leaving: 'resets' | 'closes']>([
   expect(paths).not.toContain('/large');
 });
 
+test.each([
+  ['with a length', `Content-Length: 200000\r\n\r\n${'x'.repeat(150_000)}`],
+  ['in chunks', `Transfer-Encoding: chunked\r\n\r\n30000\r\n${'x'.repeat(0x20000)}`],
+])('a client that sends an upload (%s) behind a stream and leaves holds no place for long', async (_, upload) => {
+  const api = await startWhimsicalApi();
+  onTestFinished(() => api.close());
+  const arrived = new Promise((resolve) => api.server.once('request', resolve));
+  const route = { path: '/api', target: `http://127.0.0.1:${api.port}`, maxConcurrent: 1 };
+  const world = await startWorld({ config: { api: [route] } });
+  const [vandal, other] = [world.client(), world.client()];
+  await signIn(vandal);
+  await signIn(other, 'bob');
+
+  const { socket } = new Wire(world.server.port);
+  socket.write(`${callHead(vandal, 'GET', '/api/silent')}\r\n`);
+  await within(5, arrived, 'the call did not arrive');
+  socket.write(`${callHead(vandal, 'POST', '/api/sink')}${upload}`);
+  await other.fetch('/bff/session');
+  const closed = once(socket, 'close');
+  socket.resetAndDestroy();
+  await within(5, closed, 'the connection stays');
+  await vi.waitFor(async () => expect(await outcomeOf(other.fetch('/api/small'))).toBe(200), {
+    timeout: 8000,
+    interval: 200,
+  });
+});
+
 test.each<[story: string, lines: string]>([
   ['send nothing of it', 'Content-Length: 10\r\n'],
   ['ask whether they may', 'Content-Length: 10\r\nExpect: 100-continue\r\n'],
