@@ -72,7 +72,7 @@ function endConnectionAfter(request: IncomingMessage): void {
   socket[lastRequest] ??= request;
 }
 
-/** Requests on one connection that wait for the response to an earlier one; a client that sends more is cut off. */
+/** Requests on one connection that wait for the response to an earlier one. A client that sends more is cut off. */
 const maximumWaiting = 100;
 
 /**
@@ -91,7 +91,7 @@ export function inTurn(
   }
   const socket: ClientSocket = request.socket;
   socket[waiting] = (socket[waiting] ?? 0) + 1;
-  if (socket[waiting] > maximumWaiting) {
+  if (socket[waiting] > maximumWaiting || fillsBuffer(request)) {
     socket.destroy();
     return;
   }
@@ -99,6 +99,11 @@ export function inTurn(
     socket[waiting] = (socket[waiting] ?? 1) - 1;
     handle(request, response);
   });
+}
+
+/** Whether a body that waits to be read would stop Node from reading the connection. No browser pipelines uploads. */
+function fillsBuffer({ headers, readableHighWaterMark }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) >= readableHighWaterMark;
 }
 
 /**
