@@ -12,6 +12,7 @@ import { join, resolve } from 'node:path';
 import { resolveConfig } from '../src/config/config.ts';
 import type { ConfigInput } from '../src/config/config.ts';
 import { startServer } from '../src/server/server.ts';
+import { createMemoryStore } from '../src/store/memory.ts';
 import { startDemoApi } from './demo/api.ts';
 import { closeServer, isPortBusy, listen } from './demo/listen.ts';
 import { accessTokenSeconds, startDemoProvider } from './demo/provider.ts';
@@ -93,7 +94,8 @@ export async function startDemo(options: DemoOptions = {}): Promise<Demo> {
       logLevel: 'warn',
       ...options.overrides,
     });
-    running.push(await startServer(config));
+    // All of the demo is gone when it ends: memory is the store that it wants.
+    running.push(await startServer(config, { store: createMemoryStore() }));
     return { origin, close };
   } catch (error) {
     await close();

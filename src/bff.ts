@@ -119,7 +119,7 @@ export function createBff(input: ConfigInput, options: BffOptions = {}): Bff {
 
 /** What Sallyport's own server needs as well. */
 export interface AssembledBff extends Bff {
-  /** Whether sign-outs and refresh results are in this process's memory only. */
+  /** Whether sign-outs and refresh results are in this process's memory only, without the program having chosen so. */
   readonly forgetsAtRestart: boolean;
   readonly attach: (server: Server, next?: RequestHandler, observer?: ServerObserver) => void;
 }
@@ -183,7 +183,7 @@ export function assembleBff(
     upgrade,
     events,
     requestIdOf,
-    forgetsAtRestart: !store.shared,
+    forgetsAtRestart: options.store === undefined && !store.shared,
     ready: provider.ready,
     drain: openSockets.drain,
     async close() {
