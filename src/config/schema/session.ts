@@ -1,0 +1,50 @@
+/** The keys of sessions: their lifetime, their refreshes, and the calls that may use them. */
+import { z } from 'zod';
+import { flag, seconds } from '../kinds.ts';
+
+/** Browsers keep no cookie for longer (RFC 6265bis 5.5). */
+const maximumLifetimeSeconds = 400 * 24 * 3600;
+
+export const session = z
+  .strictObject({
+    mode: z.enum(['cookie', 'store'], 'must be "cookie" or "store"').default('cookie').meta({
+      description:
+        '`cookie`: the tokens travel in the sealed cookie. `store`, where they stay in the store, is not available yet.',
+    }),
+    lifetimeSeconds: seconds(1, maximumLifetimeSeconds).default(28_800).meta({
+      description: 'Seconds from the login to the end of the session. A stolen cookie works until then at the latest.',
+    }),
+    idleSeconds: seconds(0, maximumLifetimeSeconds)
+      .default(0)
+      .meta({
+        description:
+          'Seconds without an API call to the end of the session. 0: no such limit; an abandoned browser then stays ' +
+          'signed in for the whole lifetime.',
+      }),
+  })
+  .prefault({});
+
+export const refresh = z
+  .strictObject({
+    beforeSeconds: seconds(0, 3600).default(30).meta({
+      description: 'Seconds before its expiry at which a token is refreshed; never more than half its lifetime.',
+    }),
+    graceSeconds: seconds(0, 600)
+      .default(60)
+      .meta({
+        description:
+          'Seconds for which calls with the cookie from before a refresh get its result, counted from the first call ' +
+          'with the new cookie. A copied old cookie works that long as well.',
+      }),
+  })
+  .prefault({});
+
+export const csrf = z
+  .strictObject({
+    requireHeader: flag.default(false).meta({
+      description:
+        'Requires the header `X-CSRF: 1` on every call besides the origin check: a second defence, which plain links ' +
+        'and forms cannot pass.',
+    }),
+  })
+  .prefault({});

@@ -1,0 +1,58 @@
+/** The keys of signing in and out at the provider: the client, the login, the logout. */
+import { z } from 'zod';
+import { flag, parameterName, text } from '../kinds.ts';
+
+export const client = z.strictObject({
+  id: text.meta({ description: 'The client id, as registered with the provider.' }),
+  secret: text.meta({
+    description:
+      'The client secret. Whoever has it can redeem codes in the name of the app: keep it in a secret store.',
+  }),
+  authMethod: z
+    .enum(['client_secret_basic', 'client_secret_post'], 'must be "client_secret_basic" or "client_secret_post"')
+    .default('client_secret_basic')
+    .meta({ description: 'How the client authenticates at the token endpoint. The secret is sent either way.' }),
+  responseMode: z
+    .enum(['query', 'form_post'], 'must be "query" or "form_post"')
+    .default('query')
+    .meta({
+      description:
+        'How the provider answers the login. `form_post` keeps the code out of URLs, and so out of access logs; the ' +
+        'callback then takes one more page load.',
+    }),
+});
+
+export const login = z
+  .strictObject({
+    allowParams: z
+      .array(parameterName())
+      .default([])
+      .meta({
+        description:
+          'Further authorization parameters that the SPA may pass to the login, e.g. `kc_idp_hint`. Every site can set ' +
+          'them by a link.',
+      }),
+    params: z.record(parameterName(), z.string()).default({}).meta({
+      description:
+        'Authorization parameters sent with every login, e.g. `audience`. The SPA can replace those that it may pass.',
+    }),
+    userInfo: flag.default(false).meta({
+      description:
+        "Adds the UserInfo endpoint's claims to the ID token's. They count against the size of the cookie, and each " +
+        'login waits for one more call.',
+    }),
+  })
+  .prefault({});
+
+export const logout = z
+  .strictObject({
+    returnTo: text
+      .regex(/^\/(?![/\\])[^\\\s]*$/, 'must be a path on the own origin, e.g. "/"')
+      .default('/')
+      .meta({
+        description:
+          'The page to which the provider sends the browser after sign-out. Register origin + path with the provider as ' +
+          'a post-logout redirect URI.',
+      }),
+  })
+  .prefault({});
