@@ -34,6 +34,14 @@ const systemNeeds = [
     packages: ['redis-server', 'valkey-server'],
     remedy: 'install redis-server or valkey-server (for example `brew install valkey`), or set REDIS_SERVER_PATH',
   },
+  {
+    name: 'nginx',
+    variable: 'NGINX_PATH',
+    anyOf: ['nginx'],
+    paths: ['/usr/sbin/nginx', '/opt/homebrew/bin/nginx'],
+    packages: ['nginx-light', 'nginx'],
+    remedy: 'install nginx, or set NGINX_PATH to its executable',
+  },
 ];
 
 /** What `npm run test:keycloak` needs in addition. */

@@ -6,7 +6,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
-import { Hono } from 'hono';
+import { Hono, type Next } from 'hono';
 import type { Config } from './config/config.ts';
 import type { BffContext, BffEnv, EndpointDeps } from './endpoints/endpoint.ts';
 import { createLoginGate } from './endpoints/login-gate.ts';
@@ -14,6 +14,7 @@ import type { Endpoint } from './endpoints/table.ts';
 import { useOriginForm } from './http/attach.ts';
 import type { ErrorResponder } from './http/error-responder.ts';
 import { BffError } from './http/errors.ts';
+import { isWithin } from './http/paths.ts';
 import type { ApiUpstream } from './proxy/api.ts';
 import { createDevServerProxy } from './spa/dev-server.ts';
 import { createSpaFolder, type SpaFolder } from './spa/folder.ts';
@@ -34,10 +35,10 @@ export function createSpa(
   endpointDeps: EndpointDeps,
   deps: Parameters<typeof createDevServerProxy>[2],
 ): SpaParts {
-  const { spa, origin } = config;
+  const { spa, origin, path } = config;
   return {
     gate: spa?.requireLogin === true ? createLoginGate(endpointDeps) : undefined,
-    folder: spa?.folder === undefined ? undefined : createSpaFolder({ ...spa, folder: spa.folder, origin }),
+    folder: spa?.folder === undefined ? undefined : createSpaFolder({ ...spa, folder: spa.folder, origin, path }),
     devServer: spa?.devServer === undefined ? undefined : createDevServerProxy(config, new URL(spa.devServer), deps),
   };
 }
@@ -95,6 +96,7 @@ export function createApp(config: Config, deps: AppDeps) {
 
   function mountSpa(): void {
     const { gate, folder, devServer } = spa;
+    if (config.path !== '') app.all('*', requireWithinPath);
     if (folder === undefined && devServer === undefined) return;
     app.all('*', async (c) => {
       const gated = await gate?.(c);
@@ -102,6 +104,11 @@ export function createApp(config: Config, deps: AppDeps) {
       if (folder !== undefined) return folder.fetch(c.req.raw);
       return withRawResponse(c, async (request, response) => devServer?.handle(request, response));
     });
+  }
+
+  async function requireWithinPath(c: BffContext, next: Next): Promise<void> {
+    if (!isWithin(c.req.path, config.path)) throw outsidePath(config.path);
+    await next();
   }
 
   return {
@@ -117,6 +124,14 @@ function dispatch({ methods }: Endpoint, c: BffContext): Promise<Response> {
   if (handler !== undefined) return handler(c);
   const allow = Object.keys(methods).join(', ');
   throw new BffError('method_not_allowed', `This endpoint takes ${allow}.`, { headers: { allow } });
+}
+
+/** Mostly a proxy in front has cut the path off, so the detail says what that proxy must do. */
+function outsidePath(path: string): BffError {
+  return new BffError(
+    'route_not_found',
+    `This app lives below ${path}/. A proxy in front must pass that part of the path on (nginx: a proxy_pass without a path).`,
+  );
 }
 
 /** Lets `handle` write the raw response. */

@@ -6,6 +6,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Config } from './config/config.ts';
 import { detach } from './detached.ts';
 import { attachTo, inTurn, refuseAmbiguous, useOriginForm, type ServerObserver } from './http/attach.ts';
+import { isWithin } from './http/paths.ts';
 import type { ErrorResponder } from './http/error-responder.ts';
 import type { ApiUpstream } from './proxy/api.ts';
 import type { createUpgrade } from './proxy/websocket/upgrade.ts';
@@ -65,7 +66,8 @@ export function createNodeDoors(config: Config, deps: ListenerDeps) {
 
   /** Whether a path that is no API's is answered here. */
   function isOwn({ url = '/' }: IncomingMessage): boolean {
-    return config.spa !== undefined || url.startsWith(`${config.basePath}/`);
+    const own = config.spa === undefined ? config.basePath : config.path;
+    return own === '' || isWithin(url, own);
   }
 
   /** For example a write after the end. Without a listener the error would end the process. */

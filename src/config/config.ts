@@ -21,8 +21,12 @@ export interface ApiRoute extends Required<Omit<ParsedRoute, 'target' | 'methods
   readonly methods: ReadonlySet<string>;
 }
 
-/** A validated configuration. Everything in it may be trusted. */
+/** A validated configuration. Everything in it may be trusted. Its paths are whole ones, from the origin's root on. */
 export interface Config extends Omit<ParsedConfig, 'api' | 'listen' | 'discoveryUrl' | 'spa'> {
+  /** The path below which everything lives, without a slash at its end: `/shop`, or '' for the whole origin. */
+  readonly path: string;
+  /** The app's first page: `/shop/`, or `/`. */
+  readonly home: string;
   /** Longest path first. */
   readonly api: readonly ApiRoute[];
   readonly listen: { readonly host: string; readonly port: number; readonly opsPort: number | undefined };
@@ -80,8 +84,13 @@ function complete(parsed: ParsedConfig): Config {
   const origin = new URL(parsed.origin);
   const loopback = isLoopback(origin.hostname);
   const originPort = Number(origin.port || (origin.protocol === 'https:' ? 443 : 80));
+  const path = parsed.path === '/' ? '' : parsed.path;
   return {
     ...parsed,
+    path,
+    home: `${path}/`,
+    basePath: path + parsed.basePath,
+    logout: { ...parsed.logout, returnTo: path + parsed.logout.returnTo },
     discoveryUrl: parsed.discoveryUrl === undefined ? undefined : new URL(parsed.discoveryUrl),
     listen: {
       host: parsed.listen.host ?? (loopback ? '127.0.0.1' : '0.0.0.0'),
@@ -89,7 +98,7 @@ function complete(parsed: ParsedConfig): Config {
       opsPort: parsed.listen.opsPort,
     },
     api: parsed.api
-      .map((route) => completeRoute(route, parsed.upstream))
+      .map((route) => completeRoute({ ...route, path: path + route.path }, parsed.upstream))
       .toSorted((a, b) => b.path.length - a.path.length),
     spa: parsed.spa,
     secure: origin.protocol === 'https:',

@@ -39,9 +39,11 @@ export function originText() {
     if (url === undefined || !['http:', 'https:'].includes(url.protocol)) {
       context.addIssue({ code: 'custom', message: 'must be an origin such as "https://app.example.com"' });
     } else if (url.origin !== value) {
+      const path = url.pathname.replace(/\/$/, '');
+      const remedy = path === '' ? '' : `; the path of the app is a setting of its own, SALLYPORT_PATH=${path}`;
       context.addIssue({
         code: 'custom',
-        message: `must be a bare origin: write "${url.origin}", without path, query or "/" at its end`,
+        message: `must be a bare origin: write "${url.origin}", without path, query or "/" at its end${remedy}`,
       });
     }
   });
@@ -75,6 +77,11 @@ export function sealingSecret() {
       (secret) => !placeholder.test(secret) && new Set(secret).size > 4,
       'looks like a placeholder; make a real one with `sallyport keygen`',
     );
+}
+
+/** For a path whose characters are checked already. */
+export function hasNoDotSegment(path: string): boolean {
+  return !path.split('/').some((segment) => segment === '.' || segment === '..');
 }
 
 /** An IP address, or a network in CIDR notation (RFC 4632 3.1). */

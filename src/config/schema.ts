@@ -5,7 +5,7 @@
  * `rules.ts`.
  */
 import { z } from 'zod';
-import { httpUrl, network, originText, sealingSecret, seconds, text } from './kinds.ts';
+import { hasNoDotSegment, httpUrl, network, originText, sealingSecret, seconds, text } from './kinds.ts';
 import { listen } from './schema/listener.ts';
 import { route, upstream } from './schema/route.ts';
 import { csrf, refresh, session } from './schema/session.ts';
@@ -90,6 +90,16 @@ export const schema = z.strictObject({
       description:
         'Addresses or networks of the proxies whose forwarded headers count. A client inside one can give any address ' +
         'as its own.',
+    }),
+  path: text
+    .regex(/^\/$|^(?:\/[A-Za-z0-9._~-]+)+$/, 'must be a path such as "/shop", without "/" at its end')
+    .refine(hasNoDotSegment, 'must not hold "." or ".." segments')
+    .default('/')
+    .meta({
+      description:
+        'The path below which everything lives, e.g. `/shop` for an app at `https://www.example.com/shop/`: the SPA, the ' +
+        'prefixes of the routes, `basePath` and `logout.returnTo`. Cookies are sent to the whole origin all the same, so ' +
+        'that every app on it can use the session.',
     }),
   basePath: text
     .regex(/^(?:\/[A-Za-z0-9_-]+)+$/, 'must be a path such as "/bff", without "/" at its end')

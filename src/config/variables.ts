@@ -77,6 +77,7 @@ export const variables: readonly Variable[] = [
   variable('REPLAY_LIMIT', 'upstream.replayBytes', number),
   variable('REDIS_URL', 'redisUrl', text, true),
   variable('TRUSTED_PROXIES', 'trustedProxies', list),
+  variable('PATH', 'path'),
   variable('BASE_PATH', 'basePath'),
   variable('DRAIN', 'drainSeconds', number),
   variable('LOG', 'logLevel'),

@@ -142,7 +142,7 @@ export function createCallback({ config, events, provider, sessions, transaction
 
   function redirectToApp(c: BffContext, requested: string): Response {
     // Checked again, because a deployment may have made the path an API route since the sign-in began.
-    const returnTo = isAppPath(requested, config) ? requested : '/';
+    const returnTo = isAppPath(requested, config) ? requested : config.home;
     // The navigation that follows a redirect is still cross-site and comes without the Strict cookie. The SPA's
     // document doesn't need it; a page that requires a login does, and is reached by a navigation from here.
     return config.spa?.requireLogin === true

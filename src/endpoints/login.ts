@@ -46,7 +46,7 @@ export function createLogin({ config, events, provider, sessions, transactions }
 
   function readReturnTo(parameters: URLSearchParams): string {
     const given = single(parameters, 'returnTo');
-    const returnTo = given === undefined ? '/' : given === null ? undefined : parseReturnTo(given, config);
+    const returnTo = given === undefined ? config.home : given === null ? undefined : parseReturnTo(given, config);
     if (returnTo !== undefined) return returnTo;
     throw new BffError('return_to_invalid', 'returnTo must be one path on this origin, such as "/orders?page=2".');
   }

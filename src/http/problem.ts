@@ -25,7 +25,7 @@ export interface RequestFacts {
 export function renderError(error: BffError, request: RequestFacts, config: Config): RenderedProblem {
   const signInUrl = String(error.extensions['loginUrl'] ?? loginUrl(config));
   const { body, headers } = isNavigation(request.headers)
-    ? problemPage(error, request.id, signInUrl)
+    ? problemPage(error, request.id, { signInUrl, home: config.home })
     : problemBody(error, request.id, error.status === 401 ? { loginUrl: signInUrl } : {});
   return {
     status: error.status,
@@ -64,9 +64,13 @@ const signInHelps: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'authorization_failed',
 ]);
 
-function problemPage({ title, message, code }: BffError, requestId: string, signInUrl: string): ProblemContent {
-  const home: PageLink = { href: '/', text: 'Go to the app' };
-  const links = signInHelps.has(code) ? [{ href: signInUrl, text: 'Sign in' }, home] : [home];
+function problemPage(
+  { title, message, code }: BffError,
+  requestId: string,
+  { signInUrl, home }: { readonly signInUrl: string; readonly home: string },
+): ProblemContent {
+  const toApp: PageLink = { href: home, text: 'Go to the app' };
+  const links = signInHelps.has(code) ? [{ href: signInUrl, text: 'Sign in' }, toApp] : [toApp];
   const page = errorPage({ title, detail: message, code, requestId, links });
   return { headers: page.headers, body: page.html };
 }

@@ -10,7 +10,10 @@ const maximumEncodedLength = 3072;
  * Parses `returnTo` to a path, query and fragment on this origin, as the URL parser writes it; undefined for anything that
  * a browser could resolve to another origin. Callers must use the returned text: it is the text that was checked.
  */
-export function parseReturnTo(value: string, config: Pick<Config, 'origin' | 'basePath' | 'api'>): string | undefined {
+export function parseReturnTo(
+  value: string,
+  config: Pick<Config, 'origin' | 'path' | 'basePath' | 'api'>,
+): string | undefined {
   if (value.length > maximumReturnToLength || !value.startsWith('/')) return undefined;
   // Browsers strip tabs and line ends and read "\" as "/". No path of the app holds any of them.
   if (/[^\x21-\x7e\u00a1-\uffff]|\\/.test(value) || /^\/(?:\/|%2f|%5c)/i.test(value)) return undefined;
@@ -24,10 +27,11 @@ export function parseReturnTo(value: string, config: Pick<Config, 'origin' | 'ba
 }
 
 /**
- * Whether a path is the app's, and not an API's or Sallyport's own. A redirect from Sallyport starts on this site and so
+ * Whether a path is the app's, and not an API's, Sallyport's own or another app's on the same origin. A redirect from Sallyport starts on this site and so
  * carries the session: into an API it would be a call that another site caused (CSRF), into the endpoints a loop.
  */
-export function isAppPath(path: string, { basePath, api }: Pick<Config, 'basePath' | 'api'>): boolean {
-  const decoded = path.replace(/[?#].*$/s, '').replace(/%[0-7][0-9a-f]/gi, (escape) => decodeURIComponent(escape));
-  return ![basePath, ...api.map((route) => route.path)].some((prefix) => isWithin(decoded, prefix));
+export function isAppPath(target: string, { path, basePath, api }: Pick<Config, 'path' | 'basePath' | 'api'>): boolean {
+  const decoded = target.replace(/[?#].*$/s, '').replace(/%[0-7][0-9a-f]/gi, (escape) => decodeURIComponent(escape));
+  const reserved = [basePath, ...api.map((route) => route.path)];
+  return isWithin(decoded, path) && !reserved.some((prefix) => isWithin(decoded, prefix));
 }

@@ -36,6 +36,8 @@ export interface SpaFolderOptions {
   readonly folder: string;
   /** The app's public origin; `https:` brings HSTS. */
   readonly origin: string;
+  /** The path that the folder stands for, without a slash at its end; '' (the default) for the whole origin. Requests are below it. */
+  readonly path?: string | undefined;
   /** Replaces (string), adds (string) or removes (`false`) response headers, the security headers among them. */
   readonly headers?: HeaderOverrides | undefined;
   /** Serve `*.map` files. Default `false`: a source map contains the app's source code. */
@@ -59,6 +61,7 @@ export interface SpaFolder {
 /** Serves one folder of built files. Throws at once, with reason and remedy, if the folder or its index.html is missing. */
 export function createSpaFolder(options: SpaFolderOptions): SpaFolder {
   const folder = resolve(options.folder);
+  const { path = '' } = options;
   const visibility: Visibility = { sourceMaps: options.sourceMaps ?? false, symlinks: options.symlinks ?? false };
   requireFolder(folder, visibility);
   const assetHeaders = securityHeaders(options);
@@ -100,7 +103,9 @@ export function createSpaFolder(options: SpaFolderOptions): SpaFolder {
       });
     }
     const { pathname, search } = new URL(request.url);
-    const segments = decodePath(pathname);
+    const below = pathname.slice(path.length);
+    if (below === '') return redirectIntoFolder(pathname, search, assetHeaders);
+    const segments = decodePath(below);
     const visible = { ...visibility, root: await realpath(folder) };
 
     const file = await openFile(visible, segments);

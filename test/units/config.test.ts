@@ -114,7 +114,7 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
   [
     'an origin with a path',
     { origin: 'https://app.example.com/shop' },
-    /^origin: must be a bare origin: write "https:\/\/app\.example\.com"/,
+    /^origin: must be a bare origin: write "https:\/\/app\.example\.com".*SALLYPORT_PATH=\/shop$/,
   ],
   ['an origin with a slash', { origin: 'https://app.example.com/' }, /^origin: must be a bare origin/],
   ['an origin with its default port', { origin: 'https://app.example.com:443' }, /^origin: must be a bare origin/],
@@ -231,6 +231,8 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
     /^trustedProxies\.0: must be an IP address or a network/,
   ],
   ['a Redis of another scheme', { redisUrl: 'http://localhost:6379' }, /^redisUrl: must be a URL such as "redis:/],
+  ['a path that ends with a slash', { path: '/shop/' }, /^path: must be a path such as "\/shop"/],
+  ['a path that climbs', { path: '/shop/..' }, /^path: must not hold "\." or "\.\." segments/],
   ['a base path without a slash', { basePath: 'bff' }, /^basePath: must be a path such as "\/bff"/],
   [
     'a sign-out that leads elsewhere',
@@ -369,7 +371,10 @@ describe('is accepted:', () => {
       refresh: { beforeSeconds: 30, graceSeconds: 60 },
       upstream: { timeoutSeconds: 60, maxBodyBytes: 0, replayBytes: 65_536 },
       csrf: { requireHeader: false },
+      path: '',
+      home: '/',
       basePath: '/bff',
+      logout: { returnTo: '/' },
       drainSeconds: 25,
       logLevel: 'info',
       trustedProxies: [],

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/sources.ts';
+import { nginxFaults } from '../support/nginx.ts';
 import { codeBlocks, commentExamples, documentationPages, root, type CodeBlock } from '../support/markdown.ts';
 
 const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((path) =>
@@ -21,7 +22,7 @@ const blocks = [
 ];
 const inLanguage = (...languages: readonly string[]) => blocks.filter(({ language }) => languages.includes(language));
 const secret = randomBytes(32).toString('base64url');
-const known = new Set(['ts', 'tsx', 'js', 'json', 'sh', 'ini', 'dockerfile', 'mermaid']);
+const known = new Set(['ts', 'tsx', 'js', 'json', 'sh', 'ini', 'dockerfile', 'mermaid', 'nginx']);
 
 test('every block names its language, and one that this test knows', () => {
   expect(blocks.filter(({ language }) => !known.has(language)).map(({ place }) => place)).toEqual([]);
@@ -121,6 +122,11 @@ test.each(inLanguage('dockerfile'))('the Dockerfile block $place holds instructi
   const lines = code.trim().split('\n');
   expect(lines[0]).toMatch(/^FROM \S+$/);
   expect(lines.filter((line) => !/^(?:FROM|COPY|ENV|RUN|USER) \S/.test(line))).toEqual([]);
+});
+
+test.each(inLanguage('nginx'))('nginx takes the block $place', ({ code }) => {
+  expect(nginxFaults(code)).toBe('');
+  expect(nginxFaults(`${code} proxy_pas x;`)).toContain('unknown directive "proxy_pas"');
 });
 
 test.each(inLanguage('mermaid'))('the arrows of the diagram $place join participants', ({ code }) => {

@@ -107,6 +107,7 @@ test('the members of the exported types', () => {
     | 'logLevel'
     | 'logout'
     | 'origin'
+    | 'path'
     | 'redisUrl'
     | 'refresh'
     | 'scope'

@@ -1,14 +1,11 @@
 /** The keys of an API route, and the defaults that routes take from `upstream`. */
 import { z } from 'zod';
-import { bytes, flag, httpUrl, seconds, text } from '../kinds.ts';
+import { bytes, flag, hasNoDotSegment, httpUrl, seconds, text } from '../kinds.ts';
 
 export const route = z.strictObject({
   path: text
     .regex(/^(?:\/[A-Za-z0-9._~-]+)+$/, 'must be a path such as "/api": letters, digits, "-._~", no "/" at its end')
-    .refine(
-      (path) => !path.split('/').some((segment) => segment === '.' || segment === '..'),
-      'must not hold "." or ".." segments',
-    )
+    .refine(hasNoDotSegment, 'must not hold "." or ".." segments')
     .meta({ description: 'The prefix, on whole path segments; the longest prefix that matches wins.' }),
   target: httpUrl('the address of the API, e.g. "http://127.0.0.1:9100/v1"').meta({
     description:

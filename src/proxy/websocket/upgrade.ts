@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream';
 import { refuseAmbiguous, useOriginForm } from '../../http/attach.ts';
 import type { Config } from '../../config/config.ts';
 import { BffError } from '../../http/errors.ts';
+import { isAppPath } from '../../http/return-to.ts';
 import type { RenderedProblem } from '../../http/problem.ts';
 import type { ConnectionPool } from '../../upstream/connection-pool.ts';
 import { cookieNames } from '../../session/cookies.ts';
@@ -155,8 +156,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
   }
 
   async function connectToDevServer(client: UpgradeRequest, url: string): Promise<ForwardOutcome> {
-    const own = url === config.basePath || url.startsWith(`${config.basePath}/`);
-    if (devServer === undefined || own || !url.startsWith('/')) {
+    if (devServer === undefined || !url.startsWith('/') || !isAppPath(url, config)) {
       throw new BffError('route_not_found', 'There is no WebSocket here.');
     }
     const { rawHeaders, headers, socket } = client.request;
