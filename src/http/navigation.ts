@@ -6,13 +6,28 @@ export function isPrefetch(headers: IncomingHttpHeaders): boolean {
   return headers['sec-purpose'] !== undefined || headers['purpose'] === 'prefetch';
 }
 
-/** Whether a person navigates a tab or window to this address: no fetch, prefetch, image or frame. */
+/**
+ * Whether a service worker passed a navigation on, by `respondWith(fetch(event.request))`. It arrives without its
+ * destination. In Chromium the mode stays `navigate`, for which no script can ask. In Firefox it becomes `same-origin`,
+ * for which only scripts of this origin can ask; they rarely do, and more rarely ask for HTML then.
+ */
+export function isPassedOnNavigation(headers: IncomingHttpHeaders): boolean {
+  if (headers['sec-fetch-dest'] !== 'empty') return false;
+  const mode = headers['sec-fetch-mode'];
+  return mode === 'navigate' || (mode === 'same-origin' && acceptsHtml(headers));
+}
+
+/**
+ * Whether a person navigates a tab or window to this address: no fetch, prefetch, image or frame. A frame whose
+ * navigation a service worker passed on can't be told from a tab.
+ */
 export function isNavigation(headers: IncomingHttpHeaders): boolean {
   if (isPrefetch(headers)) return false;
   const mode = headers['sec-fetch-mode'];
-  if (mode === undefined) return headers.accept?.includes('text/html') === true;
+  if (mode === undefined) return acceptsHtml(headers);
   const destination = headers['sec-fetch-dest'];
-  return mode === 'navigate' && (destination === undefined || destination === 'document');
+  if (mode === 'navigate' && (destination === undefined || destination === 'document')) return true;
+  return isPassedOnNavigation(headers);
 }
 
 /**
@@ -21,4 +36,8 @@ export function isNavigation(headers: IncomingHttpHeaders): boolean {
  */
 export function isPrefetchOrSubresource(headers: IncomingHttpHeaders): boolean {
   return isPrefetch(headers) || (headers['sec-fetch-mode'] !== undefined && !isNavigation(headers));
+}
+
+function acceptsHtml({ accept }: IncomingHttpHeaders): boolean {
+  return accept?.includes('text/html') === true;
 }

@@ -13,6 +13,7 @@ import { COMPRESSIBLE_CONTENT_TYPE_REGEX } from 'hono/utils/compress';
 import { getMimeType } from 'hono/utils/mime';
 import { LRUCache } from 'lru-cache';
 import { BffError } from '../http/errors.ts';
+import { isPassedOnNavigation } from '../http/navigation.ts';
 import {
   nameOf,
   openFile,
@@ -116,7 +117,7 @@ export function createSpaFolder(options: SpaFolderOptions): SpaFolder {
       await nested.handle.close();
       return redirectIntoFolder(pathname, search, assetHeaders);
     }
-    if (!acceptsDocument(request.headers) || !mayBeRoute(segments)) {
+    if (!acceptsDocument(request.headers) || !mayBeRoute(segments, request.headers)) {
       throw new BffError('route_not_found', 'There is no such file.');
     }
     const index = await openFile(visible, [indexName]);
@@ -178,12 +179,21 @@ function decodeSegment(raw: string): string {
 }
 
 /**
- * Whether index.html is the response for a path that names no file. Not if its extension is an asset's: a script that
- * gets HTML fails with errors that are hard to understand. Not below `/.well-known/`, where a 404 is information.
+ * Whether index.html is the response for a path that names no file. A route may end like an asset (`/src/main.ts`,
+ * `/report.pdf`), but only a tab gets it then: a frame or `<embed>` that gets HTML in place of its file fails in ways that
+ * are hard to understand. Not below `/.well-known/`, where a 404 is information.
  */
-function mayBeRoute(segments: readonly string[]): boolean {
+function mayBeRoute(segments: readonly string[], headers: Headers): boolean {
+  if (segments.some((segment) => segment.startsWith('.'))) return false;
   const name = nameOf(segments);
-  return !segments.some((segment) => segment.startsWith('.')) && (isDocument(name) || getMimeType(name) === undefined);
+  if (isDocument(name) || getMimeType(name) === undefined) return true;
+  const destination = headers.get('sec-fetch-dest');
+  return destination === null ? headers.get('sec-fetch-mode') === null : isTab(destination);
+}
+
+/** A navigation that a service worker passes on has the destination `empty`. */
+function isTab(destination: string): boolean {
+  return destination === 'document' || destination === 'empty';
 }
 
 /**
@@ -193,7 +203,7 @@ function mayBeRoute(segments: readonly string[]): boolean {
  */
 function acceptsDocument(headers: Headers): boolean {
   const mode = headers.get('sec-fetch-mode');
-  if (mode !== null) return mode === 'navigate';
+  if (mode !== null) return mode === 'navigate' || isPassedOnNavigation(Object.fromEntries(headers));
   return parseAccept(headers.get('accept') ?? '').some(({ type, q }) => type.toLowerCase() === 'text/html' && q > 0);
 }
 

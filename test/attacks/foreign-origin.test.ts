@@ -23,6 +23,29 @@ const routes: ReadonlyArray<readonly [method: string, path: string]> = [
 
 type Headers = Record<string, string | null>;
 
+const withoutMetadata: Headers = { 'sec-fetch-site': null, 'sec-fetch-mode': null, 'sec-fetch-dest': null };
+
+/** What browsers say of a navigation that a service worker of the app has passed on. */
+const passedOn = {
+  chromium: { 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'empty' },
+  firefox: {
+    'sec-fetch-site': 'same-origin',
+    'sec-fetch-mode': 'same-origin',
+    'sec-fetch-dest': 'empty',
+    accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8',
+  },
+};
+
+const foreignReferers: ReadonlyArray<readonly [story: string, referer: string | null]> = [
+  ['nothing', null],
+  ['an empty text', ''],
+  ['another site', `${evil}/`],
+  ['another port', 'http://localhost:1/'],
+  ['a name that begins alike', 'http://localhost.evil.test/'],
+  ['the own origin in a query', `${evil}/?http://localhost/`],
+  ['no address', 'localhost'],
+];
+
 /** What a call of the own origin sends, but for these headers; `null` takes one away. */
 const forgeries: ReadonlyArray<readonly [story: string, headers: Headers]> = [
   ['no proof at all', { 'sec-fetch-site': null, origin: null }],
@@ -30,7 +53,10 @@ const forgeries: ReadonlyArray<readonly [story: string, headers: Headers]> = [
   ['a foreign Origin', { origin: evil }],
   ['a foreign Origin and X-CSRF', { origin: evil, 'x-csrf': '1' }],
   ['a foreign Origin and X-CSRF, without metadata', { origin: evil, 'x-csrf': '1', 'sec-fetch-site': null }],
-  ['Origin: null, from a sandboxed frame', { origin: 'null' }],
+  ['Origin: null, from a sandboxed frame', { origin: 'null', 'sec-fetch-site': 'cross-site' }],
+  ['Origin: null, from a sibling', { origin: 'null', 'sec-fetch-site': 'same-site' }],
+  ['Origin: null of what nobody caused', { origin: 'null', 'sec-fetch-site': 'none' }],
+  ['Origin: null in capitals', { origin: 'NULL' }],
   ['Origin: null and X-CSRF, without metadata', { origin: 'null', 'x-csrf': '1', 'sec-fetch-site': null }],
   ['an empty Origin', { origin: '' }],
   ['the own host on another port', { origin: 'http://localhost:1' }],
@@ -52,6 +78,16 @@ const forgeries: ReadonlyArray<readonly [story: string, headers: Headers]> = [
   ['an empty X-CSRF', { 'sec-fetch-site': null, 'x-csrf': '' }],
   ['two values of X-CSRF', { 'sec-fetch-site': null, 'x-csrf': '1, 1' }],
   ['X_CSRF', { 'sec-fetch-site': null, x_csrf: '1' }],
+  ['the own Referer beside a part of the metadata', { 'sec-fetch-site': null, 'sec-fetch-dest': null, origin: null }],
+  ['the own Referer and Origin: null, without metadata', { ...withoutMetadata, origin: 'null' }],
+  ...foreignReferers.map(([story, referer]) => {
+    return [`${story} as Referer, without metadata`, { ...withoutMetadata, origin: null, referer }] as const;
+  }),
+  // What a service worker of the app passes on is said to come from the app: by Chromium what a sibling has loaded ahead …
+  ['a sibling’s Referer, passed on by a worker', { ...passedOn.chromium, referer: 'https://evil.example.test/' }],
+  // … and by Firefox every navigation.
+  ['a foreign Referer, passed on by a worker', { ...passedOn.firefox, referer: `${evil}/` }],
+  ['no Referer, passed on by a worker', { ...passedOn.firefox, referer: null }],
 ];
 
 let world: World;
@@ -197,12 +233,51 @@ describe('what comes from the own origin', () => {
     ['a browser’s metadata', {}],
     ['X-CSRF, where there is no metadata', { 'sec-fetch-site': null, 'x-csrf': '1' }],
     ['metadata without Origin', { origin: null }],
+    ['metadata beside Origin: null, from a page under Referrer-Policy: no-referrer', { origin: 'null', referer: null }],
+    ['its Referer, where a worker passed a navigation on', passedOn.chromium],
+    ['its Referer, where a worker passed a navigation on in Firefox', passedOn.firefox],
+    ['X-CSRF beside whatever mode', { ...passedOn.firefox, 'x-csrf': '1', referer: null }],
   ])('is believed by %s', async (_story, headers: Headers) => {
     for (const method of ['GET', 'POST', 'PUT', 'DELETE']) {
       expect((await alice.fetch('/api/me', { method, headers })).status).toBe(200);
     }
     expect((await alice.fetch('/bff/session', { headers })).at('authenticated')).toBe(true);
     expect((await alice.fetch('/bff/refresh', { method: 'POST', headers })).status).toBe(200);
+  });
+
+  test('is believed by its Referer alone where there is no metadata, and only where the call reads', async () => {
+    const headers = { ...withoutMetadata, origin: null };
+    for (const referer of [`${own.origin}/`, `${own.origin}/orders?page=2`]) {
+      for (const method of ['GET', 'HEAD']) {
+        expect((await alice.fetch('/api/report.pdf', { method, headers: { ...headers, referer } })).status).toBe(200);
+      }
+      expect((await alice.fetch('/bff/session', { headers: { ...headers, referer } })).at('authenticated')).toBe(true);
+      for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'QUERY']) {
+        expect((await alice.fetch('/api/me', { method, headers: { ...headers, referer } })).status).toBe(403);
+      }
+    }
+    for (const referer of [own.origin, `${own.origin}1/`, `${own.origin}.evil.test/`, `${own.origin}@evil.test/`]) {
+      expect((await alice.fetch('/api/me', { headers: { ...headers, referer } })).status).toBe(403);
+    }
+  });
+
+  test('is not proved by a typed address that a worker passed on, except to /bff/session', async () => {
+    const typed = { ...passedOn.chromium, origin: null, referer: null };
+    for (const method of ['GET', 'HEAD'])
+      expect((await alice.fetch('/api/me', { method, headers: typed })).status).toBe(403);
+    expect((await alice.fetch('/bff/session', { headers: typed })).status).toBe(200);
+    const ahead = { ...typed, 'sec-purpose': 'prefetch' };
+    expect((await alice.fetch('/bff/session', { headers: ahead })).status).toBe(403);
+  });
+
+  test('is believed of a form that a worker passed on, whose page tells no Referer', async () => {
+    const headers = { ...passedOn.chromium, origin: 'null', referer: null };
+    expect((await alice.fetch('/api/orders', { method: 'POST', headers })).status).toBe(200);
+  });
+
+  test('is told to whoever comes from elsewhere', async () => {
+    const answer = await alice.fetch('/api/me', { headers: { 'sec-fetch-site': 'cross-site' } });
+    expect(answer.at('detail')).toContain(own.origin);
   });
 
   test('is not proved by a typed address, except to /bff/session: another site can redirect to one', async () => {
@@ -223,6 +298,8 @@ describe('what comes from the own origin', () => {
     await browser.navigate('/bff/login');
     for (const [method, path] of routes) {
       expect(refusalOf(await browser.fetch(path, { method }))).toEqual(refused);
+      expect(refusalOf(await browser.fetch(path, { method, headers: withoutMetadata }))).toEqual(refused);
+      expect(refusalOf(await browser.fetch(path, { method, headers: passedOn.chromium }))).toEqual(refused);
       const crossSite = { 'sec-fetch-site': 'cross-site', 'x-csrf': '1' };
       expect(refusalOf(await browser.fetch(path, { method, headers: crossSite }))).toEqual(refused);
     }

@@ -80,6 +80,19 @@ describe('a page of another origin', () => {
     expect(world.sockets.requests).toEqual([]);
   });
 
+  test('opens none by its Sec-Fetch-Site, even beside the right origin', async () => {
+    const world = await startSocketWorld();
+    for (const site of ['cross-site', 'same-site', 'none', '', 'SAME-ORIGIN', 'same-origin, cross-site']) {
+      const refusal = await refusalOf(beginSocket(world, world.browser, { headers: { 'sec-fetch-site': site } }));
+      expect([site, refusal.status]).toEqual([site, 403]);
+      expect(refusal.body).toContain('request_forbidden');
+      expect(refusal.body).toContain(world.origin);
+    }
+    expect(world.sockets.requests).toEqual([]);
+    const { socket } = await openSocket(world, world.browser, { headers: { 'sec-fetch-site': 'same-origin' } });
+    socket.terminate();
+  });
+
   test('opens none without any origin, or with two', async () => {
     const world = await startSocketWorld();
     const bytes = upgradeBytes(world, world.browser);

@@ -80,8 +80,9 @@ describe('/bff/session', () => {
     const typed = await browser.navigate('/bff/session');
     expect(typed.status).toBe(200);
     const noMetadata = client({ fetchMetadata: false });
-    expect((await noMetadata.fetch('/bff/session')).status).toBe(403);
-    expect((await noMetadata.fetch('/bff/session', { headers: { 'x-csrf': '1' } })).status).toBe(200);
+    expect((await noMetadata.fetch('/bff/session')).status).toBe(200);
+    expect((await noMetadata.fetch('/bff/session', { headers: { referer: null } })).status).toBe(403);
+    expect((await noMetadata.fetch('/bff/session', { headers: { referer: null, 'x-csrf': '1' } })).status).toBe(200);
   });
 
   test('needs the header as well where the config says so', async () => {

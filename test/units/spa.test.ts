@@ -174,12 +174,33 @@ describe('history fallback', () => {
     await expect(spa()('/orders', { headers: headers as Record<string, string> })).rejects.toMatchObject(notFound);
   });
 
-  test.each(['/assets/index-00000000.js', '/logo.png', '/data.json', '/app.js.map'])(
-    'answers the missing asset %s with 404, also when it is navigated to',
-    async (path) => {
-      await expect(spa()(path, navigate)).rejects.toMatchObject(notFound);
-    },
-  );
+  const likeAssets = ['/assets/index-00000000.js', '/src/main.ts', '/reports/2026.pdf', '/data.json', '/app.js.map'];
+
+  test.each(likeAssets)('answers %s, which is no file, with index.html in a tab', async (path) => {
+    for (const headers of [
+      { 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' },
+      // Passed on by a service worker: in Chromium, in Firefox.
+      { 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'empty' },
+      { 'Sec-Fetch-Mode': 'same-origin', 'Sec-Fetch-Dest': 'empty', Accept: 'text/html,*/*;q=0.8' },
+      { Accept: 'text/html,application/xhtml+xml' },
+    ]) {
+      expect(await (await spa()(path, { headers })).text()).toBe(indexHtml);
+    }
+  });
+
+  test.each(likeAssets)('answers %s, which is no file, with 404 where it is no tab’s', async (path) => {
+    for (const headers of [
+      { 'Sec-Fetch-Mode': 'navigate' },
+      { 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'iframe' },
+      { 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'embed' },
+      { 'Sec-Fetch-Mode': 'no-cors', 'Sec-Fetch-Dest': 'image' },
+      { 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Dest': 'script' },
+      { 'Sec-Fetch-Mode': 'same-origin', 'Sec-Fetch-Dest': 'empty', Accept: '*/*' },
+      { Accept: '*/*' },
+    ]) {
+      await expect(spa()(path, { headers })).rejects.toMatchObject(notFound);
+    }
+  });
 
   test('answers a missing /.well-known/ address with 404, which is what its readers look for', async () => {
     await expect(spa()('/.well-known/change-password', navigate)).rejects.toMatchObject(notFound);

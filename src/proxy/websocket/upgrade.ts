@@ -94,8 +94,13 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
 
   async function connect(client: UpgradeRequest): Promise<ForwardOutcome> {
     const { url = '/', method, headers } = client.request;
-    if (headers.origin !== config.origin) {
-      throw new BffError('request_forbidden', 'WebSockets are opened from the own origin only.');
+    // Two independent headers say where an upgrade comes from. Clients that are no browser send only `Origin`.
+    const site = headers['sec-fetch-site'] ?? 'same-origin';
+    if (headers.origin !== config.origin || site !== 'same-origin') {
+      throw new BffError(
+        'request_forbidden',
+        `WebSockets are opened from this app's own pages only, at ${config.origin}.`,
+      );
     }
     if (!isWebSocket(headers) || method !== 'GET' || hasBody(client.request)) {
       throw new BffError('request_invalid', 'The only upgrade is a GET to WebSocket, without a body.');
