@@ -63,19 +63,30 @@ export function createLoginTransactions(
     const state = isLong ? `${id}.${await sealReturnTo(id, request.returnTo)}` : id;
     const content = writeContent(seed, isLong ? { ...request, returnTo: '' } : request);
     const sealed = await sealer.seal(content);
+    const present = namesIn(header);
     return {
       transaction: { ...request, ...secrets, state },
       cookies: [
-        loginCookie(nameOf(state), sealed, lifetimeSeconds, names),
-        ...evict(namesIn(header), maximumTransactions - 1),
+        loginCookie(nameOf(state, present), sealed, lifetimeSeconds, names),
+        ...evict(present, maximumTransactions - 1),
       ],
     };
   }
 
-  /** The cookie's name starts with its time in milliseconds, so that the oldest are known without unsealing any. */
-  function nameOf(state: string): string {
+  /**
+   * The cookie's name starts with its time in milliseconds, so that the oldest are known without unsealing any. It comes
+   * after those that are present, because another instance, whose clock may be ahead, may have named them.
+   */
+  function nameOf(state: string, present: readonly string[]): string {
     latestName = Math.max(latestName + 1, Date.now());
-    return `${names.loginPrefix}${latestName.toString(36).padStart(8, '0')}-${stateHash(state)}`;
+    const time = Math.max(latestName, ...present.map((name) => timeIn(name) + 1));
+    return `${names.loginPrefix}${time.toString(36).padStart(8, '0')}-${stateHash(state)}`;
+  }
+
+  /** When the login of a cookie began. 0 for a time that no instance writes: a planted name must not evict real ones. */
+  function timeIn(name: string): number {
+    const time = Number.parseInt(name.slice(names.loginPrefix.length), 36);
+    return time > Date.now() + lifetimeSeconds * 1000 ? 0 : time;
   }
 
   function sealReturnTo(id: string, returnTo: string): Promise<string> {
@@ -90,7 +101,7 @@ export function createLoginTransactions(
 
   function evict(present: readonly string[], kept: number): string[] {
     return present
-      .toSorted()
+      .toSorted((one, other) => timeIn(one) - timeIn(other))
       .slice(0, Math.max(0, present.length - kept))
       .map((name) => loginCookie(name, '', 0, names));
   }
