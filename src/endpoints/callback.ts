@@ -4,14 +4,16 @@
  * be known of the previous session, and left-over cookies are deleted without having been seen.
  */
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Config } from '../config/config.ts';
 import { asBffError, BffError, retryAfter } from '../http/errors.ts';
-import { isAppPath } from '../http/return-to.ts';
+import { loginUrl } from '../http/login-url.ts';
+import { isAppPath, parseReturnTo } from '../http/return-to.ts';
 import { isPrefetchOrSubresource } from '../http/navigation.ts';
 import { repostPage, sameSiteRedirectPage } from '../http/pages.ts';
 import type { Grant } from '../oidc/provider.ts';
 import { revokeRefreshToken } from '../oidc/revocation.ts';
 import type { SessionEntry } from '../session/sessions.ts';
-import type { LoginTransaction } from '../session/transactions.ts';
+import type { FoundLogin, LoginIntent, LoginTransaction } from '../session/transactions.ts';
 import { appendCookies, headersOf, sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
 
 const responseParameters = [
@@ -56,29 +58,29 @@ export function createCallback({ config, events, provider, sessions, transaction
   }
 
   async function completeLogin(c: BffContext, parameters: URLSearchParams): Promise<Response> {
+    const headers = headersOf(c);
     // A prefetch or a frame must not use up the transaction.
-    if (isPrefetchOrSubresource(headersOf(c))) {
+    if (isPrefetchOrSubresource(headers)) {
       throw new BffError('request_invalid', 'The end of a sign-in is a navigation of the browser.');
     }
-    const transaction = await takeTransaction(c, parameters);
-    return transaction === 'comes again'
-      ? continueFromOwnPage(c, parameters)
-      : redeemAndStartSession(c, parameters, transaction);
-  }
-
-  /** Finds the login transaction, marks it as used and deletes its cookie; or leaves it for the callback's second request. */
-  async function takeTransaction(
-    c: BffContext,
-    parameters: URLSearchParams,
-  ): Promise<LoginTransaction | 'comes again'> {
-    const headers = headersOf(c);
     const state = single(parameters, 'state');
     if (typeof state !== 'string') throw invalid('The answer carries no state, or more than one.');
-    const { transaction, cookies } = await transactions.find(state, headers.cookie);
+    const found = await transactions.find(state, headers.cookie);
+    const { transaction } = found;
     if (transaction !== undefined && mayHideSession(headers, transaction) && !parameters.has(continuedParameter)) {
-      return 'comes again';
+      return continueFromOwnPage(c, parameters);
     }
-    appendCookies(c, [...cookies, ...transactions.evictSurplus(headers.cookie)]);
+    try {
+      return await redeemAndStartSession(c, parameters, await useTransaction(c, state, found));
+    } catch (error) {
+      throw found.intent === undefined ? error : withLoginUrl(asBffError(error), loginUrlFor(found.intent, config));
+    }
+  }
+
+  /** Marks a login transaction as used and deletes its cookie. */
+  async function useTransaction(c: BffContext, state: string, found: FoundLogin): Promise<LoginTransaction> {
+    const { transaction, cookies } = found;
+    appendCookies(c, [...cookies, ...transactions.evictSurplus(headersOf(c).cookie)]);
     if (transaction !== undefined && (await transactions.markStateUsed(state))) return transaction;
     throw invalid('It was completed already, took too long, or was begun in another browser.');
   }
@@ -172,6 +174,20 @@ function authorizationError(code: string): BffError {
         headers: retryAfter(),
       })
     : new BffError('authorization_failed', `The identity provider did not sign you in (${code}).`);
+}
+
+/** The way to sign in again, after an error: to the page that the person wanted, and as the app asked. */
+function loginUrlFor({ returnTo, parameters = {} }: LoginIntent, config: Config): string {
+  const query = new URLSearchParams(parameters);
+  // A person who clicks wants to be asked.
+  if (query.get('prompt') === 'none') query.delete('prompt');
+  // A deployment may have made the path an API route since the sign-in began.
+  if (returnTo !== '/' && parseReturnTo(returnTo, config) !== undefined) query.set('returnTo', returnTo);
+  return loginUrl(config, query.toString());
+}
+
+function withLoginUrl({ code, message, cause, headers, extensions }: BffError, url: string): BffError {
+  return new BffError(code, message, { cause, headers, extensions: { ...extensions, loginUrl: url } });
 }
 
 /**

@@ -64,9 +64,11 @@ const signInHelps: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'authorization_failed',
 ]);
 
-function problemPage({ title, message, code }: BffError, requestId: string, signInUrl: string): ProblemContent {
+function problemPage(error: BffError, requestId: string, signInUrl: string): ProblemContent {
+  const { title, message, code, extensions } = error;
   const home: PageLink = { href: '/', text: 'Go to the app' };
-  const links = signInHelps.has(code) ? [{ href: signInUrl, text: 'Sign in' }, home] : [home];
+  const links =
+    signInHelps.has(code) || 'loginUrl' in extensions ? [{ href: signInUrl, text: 'Sign in' }, home] : [home];
   const page = errorPage({ title, detail: message, code, requestId, links });
   return { headers: page.headers, body: page.html };
 }
