@@ -11,6 +11,7 @@ import { isAppPath, parseReturnTo } from '../http/return-to.ts';
 import { isPrefetchOrSubresource } from '../http/navigation.ts';
 import { repostPage, sameSiteRedirectPage } from '../http/pages.ts';
 import type { Grant } from '../oidc/provider.ts';
+import { authorizationRefusal, type ProviderRefusal } from '../oidc/refusal.ts';
 import { revokeRefreshToken } from '../oidc/revocation.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import type { FoundLogin, LoginIntent, LoginTransaction } from '../session/transactions.ts';
@@ -100,8 +101,7 @@ export function createCallback({ config, events, provider, sessions, transaction
       throw invalid('The answer holds a parameter twice.');
     }
     if (!(await provider.hasExpectedIssuer(parameters))) throw invalid('The answer comes from another provider.');
-    const error = parameters.get('error');
-    if (error !== null) return answerAuthorizationError(c, error, transaction);
+    if (parameters.has('error')) return answerAuthorizationError(c, parameters, transaction);
     if (!parameters.get('code')) throw invalid('The answer carries no code.');
     const grant = await redeemCode(parameters, transaction);
     const { entry, cookies } = await beginSession(grant);
@@ -153,27 +153,34 @@ export function createCallback({ config, events, provider, sessions, transaction
   }
 
   /** An error response of the provider (RFC 6749 4.1.2.1). For a silent login it may be the expected outcome. */
-  function answerAuthorizationError(c: BffContext, error: string, { silent, returnTo }: LoginTransaction): Response {
+  function answerAuthorizationError(
+    c: BffContext,
+    parameters: URLSearchParams,
+    { silent, returnTo }: LoginTransaction,
+  ): Response {
+    const error = parameters.get('error') ?? '';
     if (silent && needsInteraction.has(error)) {
       const url = new URL(returnTo, config.origin);
       url.searchParams.set('login', 'required');
       return redirectToApp(c, `${url.pathname}${url.search}${url.hash}`);
     }
-    // A text from the URL is shown only if it looks like an error code (RFC 6749 4.1.2.1), its description never.
+    // A text from the URL is shown only if it looks like an error code, its description never.
     const code = /^[a-z_]{1,40}$/.test(error) ? error : 'unknown error';
-    events.emit({ type: 'login.failed', reason: code });
-    throw authorizationError(code);
+    const cause = authorizationRefusal(parameters);
+    events.emit({ type: 'login.failed', reason: code, cause });
+    throw authorizationError(code, cause);
   }
 
   return { get, post };
 }
 
-function authorizationError(code: string): BffError {
+function authorizationError(code: string, cause: ProviderRefusal): BffError {
   return code === 'server_error' || code === 'temporarily_unavailable'
     ? new BffError('provider_unavailable', `The identity provider could not sign you in now (${code}).`, {
+        cause,
         headers: retryAfter(),
       })
-    : new BffError('authorization_failed', `The identity provider did not sign you in (${code}).`);
+    : new BffError('authorization_failed', `The identity provider did not sign you in (${code}).`, { cause });
 }
 
 /** The way to sign in again, after an error: to the page that the person wanted, and as the app asked. */
