@@ -70,6 +70,7 @@ export const variables: readonly Variable[] = [
   variable('LOGIN_ALLOW_PARAMS', 'login.allowParams', list),
   variable('LOGIN_PARAMS', 'login.params', query),
   variable('LOGIN_USERINFO', 'login.userInfo', boolean),
+  variable('LOGIN_LIFETIME', 'login.lifetimeSeconds', number),
   variable('LOGOUT_RETURN_TO', 'logout.returnTo'),
   variable('CSRF_REQUIRE_HEADER', 'csrf.requireHeader', boolean),
   variable('UPSTREAM_TIMEOUT', 'upstream.timeoutSeconds', number),

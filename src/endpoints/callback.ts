@@ -4,14 +4,17 @@
  * be known of the previous session, and left-over cookies are deleted without having been seen.
  */
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Config } from '../config/config.ts';
 import { asBffError, BffError, retryAfter } from '../http/errors.ts';
-import { isAppPath } from '../http/return-to.ts';
+import { loginUrl } from '../http/login-url.ts';
+import { isAppPath, parseReturnTo } from '../http/return-to.ts';
 import { isPrefetchOrSubresource } from '../http/navigation.ts';
 import { repostPage, sameSiteRedirectPage } from '../http/pages.ts';
 import type { Grant } from '../oidc/provider.ts';
+import { authorizationRefusal, type ProviderRefusal } from '../oidc/refusal.ts';
 import { revokeRefreshToken } from '../oidc/revocation.ts';
 import type { SessionEntry } from '../session/sessions.ts';
-import type { LoginTransaction } from '../session/transactions.ts';
+import type { FoundLogin, LoginIntent, LoginTransaction } from '../session/transactions.ts';
 import { appendCookies, headersOf, sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
 
 const responseParameters = [
@@ -56,29 +59,29 @@ export function createCallback({ config, events, provider, sessions, transaction
   }
 
   async function completeLogin(c: BffContext, parameters: URLSearchParams): Promise<Response> {
+    const headers = headersOf(c);
     // A prefetch or a frame must not use up the transaction.
-    if (isPrefetchOrSubresource(headersOf(c))) {
+    if (isPrefetchOrSubresource(headers)) {
       throw new BffError('request_invalid', 'The end of a sign-in is a navigation of the browser.');
     }
-    const transaction = await takeTransaction(c, parameters);
-    return transaction === 'comes again'
-      ? continueFromOwnPage(c, parameters)
-      : redeemAndStartSession(c, parameters, transaction);
-  }
-
-  /** Finds the login transaction, marks it as used and deletes its cookie; or leaves it for the callback's second request. */
-  async function takeTransaction(
-    c: BffContext,
-    parameters: URLSearchParams,
-  ): Promise<LoginTransaction | 'comes again'> {
-    const headers = headersOf(c);
     const state = single(parameters, 'state');
     if (typeof state !== 'string') throw invalid('The answer carries no state, or more than one.');
-    const { transaction, cookies } = await transactions.find(state, headers.cookie);
+    const found = await transactions.find(state, headers.cookie);
+    const { transaction } = found;
     if (transaction !== undefined && mayHideSession(headers, transaction) && !parameters.has(continuedParameter)) {
-      return 'comes again';
+      return continueFromOwnPage(c, parameters);
     }
-    appendCookies(c, [...cookies, ...transactions.evictSurplus(headers.cookie)]);
+    try {
+      return await redeemAndStartSession(c, parameters, await useTransaction(c, state, found));
+    } catch (error) {
+      throw found.intent === undefined ? error : withLoginUrl(asBffError(error), loginUrlFor(found.intent, config));
+    }
+  }
+
+  /** Marks a login transaction as used and deletes its cookie. */
+  async function useTransaction(c: BffContext, state: string, found: FoundLogin): Promise<LoginTransaction> {
+    const { transaction, cookies } = found;
+    appendCookies(c, [...cookies, ...transactions.evictSurplus(headersOf(c).cookie)]);
     if (transaction !== undefined && (await transactions.markStateUsed(state))) return transaction;
     throw invalid('It was completed already, took too long, or was begun in another browser.');
   }
@@ -98,8 +101,7 @@ export function createCallback({ config, events, provider, sessions, transaction
       throw invalid('The answer holds a parameter twice.');
     }
     if (!(await provider.hasExpectedIssuer(parameters))) throw invalid('The answer comes from another provider.');
-    const error = parameters.get('error');
-    if (error !== null) return answerAuthorizationError(c, error, transaction);
+    if (parameters.has('error')) return answerAuthorizationError(c, parameters, transaction);
     if (!parameters.get('code')) throw invalid('The answer carries no code.');
     const grant = await redeemCode(parameters, transaction);
     const { entry, cookies } = await beginSession(grant);
@@ -151,27 +153,48 @@ export function createCallback({ config, events, provider, sessions, transaction
   }
 
   /** An error response of the provider (RFC 6749 4.1.2.1). For a silent login it may be the expected outcome. */
-  function answerAuthorizationError(c: BffContext, error: string, { silent, returnTo }: LoginTransaction): Response {
+  function answerAuthorizationError(
+    c: BffContext,
+    parameters: URLSearchParams,
+    { silent, returnTo }: LoginTransaction,
+  ): Response {
+    const error = parameters.get('error') ?? '';
     if (silent && needsInteraction.has(error)) {
       const url = new URL(returnTo, config.origin);
       url.searchParams.set('login', 'required');
       return redirectToApp(c, `${url.pathname}${url.search}${url.hash}`);
     }
-    // A text from the URL is shown only if it looks like an error code (RFC 6749 4.1.2.1), its description never.
+    // A text from the URL is shown only if it looks like an error code, its description never.
     const code = /^[a-z_]{1,40}$/.test(error) ? error : 'unknown error';
-    events.emit({ type: 'login.failed', reason: code });
-    throw authorizationError(code);
+    const cause = authorizationRefusal(parameters);
+    events.emit({ type: 'login.failed', reason: code, cause });
+    throw authorizationError(code, cause);
   }
 
   return { get, post };
 }
 
-function authorizationError(code: string): BffError {
+function authorizationError(code: string, cause: ProviderRefusal): BffError {
   return code === 'server_error' || code === 'temporarily_unavailable'
     ? new BffError('provider_unavailable', `The identity provider could not sign you in now (${code}).`, {
+        cause,
         headers: retryAfter(),
       })
-    : new BffError('authorization_failed', `The identity provider did not sign you in (${code}).`);
+    : new BffError('authorization_failed', `The identity provider did not sign you in (${code}).`, { cause });
+}
+
+/** The way to sign in again, after an error: to the page that the person wanted, and as the app asked. */
+function loginUrlFor({ returnTo, parameters = {} }: LoginIntent, config: Config): string {
+  const query = new URLSearchParams(parameters);
+  // A person who clicks wants to be asked.
+  if (query.get('prompt') === 'none') query.delete('prompt');
+  // A deployment may have made the path an API route since the sign-in began.
+  if (returnTo !== '/' && parseReturnTo(returnTo, config) !== undefined) query.set('returnTo', returnTo);
+  return loginUrl(config, query.toString());
+}
+
+function withLoginUrl({ code, message, cause, headers, extensions }: BffError, url: string): BffError {
+  return new BffError(code, message, { cause, headers, extensions: { ...extensions, loginUrl: url } });
 }
 
 /**

@@ -3,12 +3,15 @@ import { BffError } from '../http/errors.ts';
 import { loginUrl } from '../http/login-url.ts';
 import { parseReturnTo } from '../http/return-to.ts';
 import { isNavigation } from '../http/navigation.ts';
-import { appendCookies, headersOf, single, type BffContext, type EndpointDeps } from './endpoint.ts';
+import { headersOf, single, type BffContext, type EndpointDeps } from './endpoint.ts';
+import { createLoginStart } from './start-login.ts';
 
 /** Parameters that a SPA may always send to the provider: none of them widens the grant. */
 const forwardedParameters = ['prompt', 'login_hint', 'max_age', 'acr_values', 'ui_locales'];
 
-export function createLogin({ config, events, provider, sessions, transactions }: EndpointDeps) {
+export function createLogin(deps: EndpointDeps) {
+  const { config, events } = deps;
+  const startLogin = createLoginStart(deps);
   const allowed = [...forwardedParameters, ...config.login.allowParams];
 
   return async function login(c: BffContext): Promise<Response> {
@@ -16,25 +19,9 @@ export function createLogin({ config, events, provider, sessions, transactions }
     const parameters = new URL(c.req.url).searchParams;
     if (!isNavigation(headers)) throw navigationRequired(parameters);
     const returnTo = readReturnTo(parameters);
-    const extra = { ...config.login.params, ...readForwardedParameters(parameters) };
-    const opened = await sessions.open(headers.cookie);
-    const { transaction, cookies } = await transactions.begin(
-      {
-        returnTo,
-        maxAge: extra['max_age'] === undefined ? undefined : Number(extra['max_age']),
-        silent: extra['prompt'] === 'none',
-        previousSession:
-          opened.state === 'absent'
-            ? undefined
-            : { id: opened.entry.session.id, expiresAt: sessions.endsAt(opened.entry) },
-        showedSession: opened.state !== 'absent' || headers['sec-fetch-site'] !== 'cross-site',
-      },
-      headers.cookie,
-    );
-    const url = await provider.authorizationUrl(extra, transaction);
-    appendCookies(c, cookies);
+    const url = await startLogin(c, { returnTo, parameters: readForwardedParameters(parameters), restarted: false });
     events.emit({ type: 'login.started' });
-    return c.redirect(url.href, 302);
+    return c.redirect(url, 302);
   };
 
   /** A fetch can't follow to the provider, and its transactions would pile up: no cookie is set. */

@@ -65,12 +65,13 @@ const signInHelps: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ]);
 
 function problemPage(
-  { title, message, code }: BffError,
+  { title, message, code, extensions }: BffError,
   requestId: string,
   { signInUrl, home }: { readonly signInUrl: string; readonly home: string },
 ): ProblemContent {
   const toApp: PageLink = { href: home, text: 'Go to the app' };
-  const links = signInHelps.has(code) ? [{ href: signInUrl, text: 'Sign in' }, toApp] : [toApp];
+  const maySignIn = signInHelps.has(code) || 'loginUrl' in extensions;
+  const links = maySignIn ? [{ href: signInUrl, text: 'Sign in' }, toApp] : [toApp];
   const page = errorPage({ title, detail: message, code, requestId, links });
   return { headers: page.headers, body: page.html };
 }

@@ -9,6 +9,7 @@ import type { ProviderAddresses } from './addresses.ts';
 import type { Discovery } from './discovery.ts';
 import { clockToleranceSeconds } from './id-token.ts';
 import { isUnknownKey } from './provider-errors.ts';
+import { withoutQuotedSecrets } from './refusal.ts';
 import { createSigningKeys } from './signing-keys.ts';
 import type { OidcFetch } from './token-response.ts';
 
@@ -28,7 +29,7 @@ export function createClient(config: Config, { fetch, addresses, discovery }: Cl
       ? client.ClientSecretPost(config.client.secret)
       : client.ClientSecretBasic(config.client.secret);
 
-  const fetchOnce: OidcFetch = (url, options) => fetch(url, options as RequestInit);
+  const fetchOnce: OidcFetch = withoutQuotedSecrets((url, options) => fetch(url, options as RequestInit));
 
   /** A configuration for one operation, because fetch and keys are fixed in it. */
   async function configure(operationFetch = fetchOnce, timeoutSeconds = callTimeoutSeconds) {

@@ -6,6 +6,7 @@
  */
 import * as client from 'openid-client';
 import { BffError, codeOf, defaultRetrySeconds, retryAfter } from '../http/errors.ts';
+import { responseOf } from './refusal.ts';
 
 /** Thrown for a token response that was received and breaks a rule which openid-client doesn't check. */
 export class InvalidTokenResponse extends Error {}
@@ -30,8 +31,11 @@ export function isUnknownKey(error: unknown): boolean {
   return codeOf(error) === 'OAUTH_KEY_SELECTION_FAILED';
 }
 
-/** The error of a call to the provider as `provider_unavailable`: it may pass, so the session stays. */
-export function providerUnavailable(error: unknown): BffError {
+/**
+ * The error of a call to the provider as `provider_unavailable`: it may pass, so the session stays.
+ * @param cause the same error, with the provider's own words
+ */
+export function providerUnavailable(error: unknown, cause: unknown = error): BffError {
   if (error instanceof BffError) return error;
   const detail = isClientRejected(error)
     ? "The identity provider refuses Sallyport's own credentials. The operator must check the client id, the client secret and the authentication method."
@@ -39,7 +43,7 @@ export function providerUnavailable(error: unknown): BffError {
       ? "The identity provider's answer is no token response: it lacks what each must have. The log has the cause."
       : 'The identity provider cannot be reached or answers with an error. Try again in a moment.';
   return new BffError('provider_unavailable', detail, {
-    cause: error,
+    cause,
     headers: retryAfter(Math.ceil(retryAfterMs(error) / 1000) || defaultRetrySeconds),
   });
 }
@@ -54,11 +58,7 @@ const maximumRetryAfterSeconds = 300;
 
 /** The provider's own `Retry-After` (RFC 9110 10.2.3: seconds or a date) behind an error, in milliseconds; 0 if none. */
 export function retryAfterMs(error: unknown): number {
-  const cause = error instanceof BffError ? error.cause : error;
-  const response =
-    cause instanceof client.ResponseBodyError ? cause.response : cause instanceof Error ? cause.cause : undefined;
-  // Not `instanceof Response`: undici's responses are of a class of its own.
-  const headers = response instanceof Object && 'headers' in response ? (response.headers as Headers) : undefined;
+  const headers = responseOf(error instanceof BffError ? error.cause : error)?.headers;
   const value = headers?.get('retry-after') ?? '';
   const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1000;
   return seconds > 0 ? Math.min(seconds, maximumRetryAfterSeconds) * 1000 : 0;

@@ -14,6 +14,7 @@ import { createCircuitBreaker } from './circuit-breaker.ts';
 import { callTimeoutSeconds, createClient } from './client.ts';
 import { createDiscovery } from './discovery.ts';
 import { isInvalidTokenResponse, providerUnavailable, retryAfterMs } from './provider-errors.ts';
+import { withProvidersWords } from './refusal.ts';
 import {
   isGrantRejected,
   isTokenResponse,
@@ -123,13 +124,12 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
       return await grantOf(response, undefined);
     } catch (error) {
       const response = recorder.response();
+      const cause = await withProvidersWords(error);
       const isInvalid = isInvalidTokenResponse(error) && (await isTokenResponse(response));
       if (isInvalid || (await isGrantRejected(response))) {
-        throw new BffError('authorization_failed', 'The identity provider did not confirm the sign-in.', {
-          cause: error,
-        });
+        throw new BffError('authorization_failed', 'The identity provider did not confirm the sign-in.', { cause });
       }
-      throw providerUnavailable(error);
+      throw providerUnavailable(error, cause);
     }
   }
 
@@ -155,14 +155,15 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
       return { granted: true, grant: await grantOf(response, previous) };
     } catch (error) {
       const response = recorder.response();
-      if (await isGrantRejected(response)) return { granted: false, reason: 'refresh_rejected', cause: error };
+      const cause = await withProvidersWords(error);
+      if (await isGrantRejected(response)) return { granted: false, reason: 'refresh_rejected', cause };
       const complete = await isTokenResponse(response);
       if (isInvalidTokenResponse(error) && complete) {
         unverifiedResponses.delete(key);
-        return { granted: false, reason: 'refresh_id_token_invalid', cause: error };
+        return { granted: false, reason: 'refresh_id_token_invalid', cause };
       }
       if (complete && response !== undefined) unverifiedResponses.set(key, response);
-      throw providerUnavailable(error);
+      throw providerUnavailable(error, cause);
     }
   }
 
@@ -198,8 +199,8 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   async function fetchUserInfo(accessToken: string, subject: string): Promise<Claims | undefined> {
     try {
       return { ...(await client.fetchUserInfo(await configure(), accessToken, subject)) };
-    } catch (cause) {
-      events.emit({ type: 'userinfo.failed', cause });
+    } catch (error) {
+      events.emit({ type: 'userinfo.failed', cause: await withProvidersWords(error) });
       return undefined;
     }
   }

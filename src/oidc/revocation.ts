@@ -4,6 +4,7 @@
  */
 import type { Events } from '../events.ts';
 import type { Provider } from './provider.ts';
+import { withProvidersWords } from './refusal.ts';
 
 export interface RevocationDeps {
   readonly provider: Pick<Provider, 'revoke'>;
@@ -39,7 +40,7 @@ async function revokeOrReport(
 ): Promise<void> {
   try {
     await provider.revoke(token, kind);
-  } catch (cause) {
-    events.emit({ type: 'logout.revocation_failed', session, cause });
+  } catch (error) {
+    events.emit({ type: 'logout.revocation_failed', session, cause: await withProvidersWords(error) });
   }
 }

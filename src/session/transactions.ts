@@ -4,8 +4,8 @@
  * provider's redirect back is cross-site (RFC 6265bis 5.6.7).
  *
  * Any site can make a browser begin logins, by a link, and abandoned ones must not fill its Cookie header until servers
- * reject it. So a transaction is small: `state`, `nonce` and the PKCE verifier are derived from one secret, and a long
- * `returnTo` travels in the `state`, sealed. Five are kept, the newest.
+ * reject it. So a transaction is small: `state`, `nonce` and the PKCE verifier are derived from one secret, and what the
+ * app asked for travels in the `state` (`login-state.ts`). Five are kept, the newest.
  */
 import { createHash, hkdfSync, randomBytes } from 'node:crypto';
 import type { Config } from '../config/config.ts';
@@ -13,18 +13,16 @@ import type { Events } from '../events.ts';
 import type { Store } from '../store/store.ts';
 import { nowSeconds } from '../clock.ts';
 import { cookieNames, cookiePairs, isLoginCookie, loginCookie } from './cookies.ts';
-import { pack, unpack } from './packing.ts';
+import { readState, writeState, type LoginIntent } from './login-state.ts';
 import { createSealer } from './seal.ts';
 import type { ReplacedSession } from './sessions.ts';
 
-const lifetimeSeconds = 600;
+export type { LoginIntent } from './login-state.ts';
+
 const maximumTransactions = 5;
-/** A longer `returnTo` travels in the `state`. */
-const maximumInlineLength = 100;
 
 /** What the app asks of a login, and what the request showed. */
-export interface LoginRequest {
-  readonly returnTo: string;
+export interface LoginRequest extends LoginIntent {
   readonly maxAge: number | undefined;
   /** Whether the login is `prompt=none`, whose failure is a result for the app rather than an error. */
   readonly silent: boolean;
@@ -41,6 +39,16 @@ export interface LoginTransaction extends LoginRequest {
   readonly verifier: string;
 }
 
+/** What an authorization response belongs to. */
+export interface FoundLogin {
+  /** Undefined if this browser has none for it, or one that is too old. */
+  readonly transaction: LoginTransaction | undefined;
+  /** What the app asked for, whether or not there is a transaction; undefined for a state that is not ours. */
+  readonly intent: LoginIntent | undefined;
+  /** The `Set-Cookie` lines that delete the transaction. */
+  readonly cookies: readonly string[];
+}
+
 export type LoginTransactions = ReturnType<typeof createLoginTransactions>;
 
 export function createLoginTransactions(
@@ -49,6 +57,8 @@ export function createLoginTransactions(
 ) {
   const names = cookieNames(config.secure);
   const sealer = createSealer(config.secrets, 'login transaction');
+  const stateSealer = createSealer(config.secrets, 'login state');
+  const { lifetimeSeconds } = config.login;
   /** No two cookies have the same time in their names, though logins may begin within one millisecond. */
   let latestName = 0;
 
@@ -59,27 +69,32 @@ export function createLoginTransactions(
   ): Promise<{ transaction: LoginTransaction; cookies: string[] }> {
     const seed = randomBytes(16);
     const { state: id, ...secrets } = secretsOf(seed);
-    const isLong = request.returnTo.length > maximumInlineLength;
-    const state = isLong ? `${id}.${await sealReturnTo(id, request.returnTo)}` : id;
-    const content = writeContent(seed, isLong ? { ...request, returnTo: '' } : request);
-    const sealed = await sealer.seal(content);
+    const state = await writeState(id, request, stateSealer);
+    const sealed = await sealer.seal(writeContent(seed, request));
+    const present = namesIn(header);
     return {
       transaction: { ...request, ...secrets, state },
       cookies: [
-        loginCookie(nameOf(state), sealed, lifetimeSeconds, names),
-        ...evict(namesIn(header), maximumTransactions - 1),
+        loginCookie(nameOf(state, present), sealed, Math.ceil(lifetimeSeconds), names),
+        ...evict(present, maximumTransactions - 1),
       ],
     };
   }
 
-  /** The cookie's name starts with its time in milliseconds, so that the oldest are known without unsealing any. */
-  function nameOf(state: string): string {
+  /**
+   * The cookie's name starts with its time in milliseconds, so that the oldest are known without unsealing any. It comes
+   * after those that are present, because another instance, whose clock may be ahead, may have named them.
+   */
+  function nameOf(state: string, present: readonly string[]): string {
     latestName = Math.max(latestName + 1, Date.now());
-    return `${names.loginPrefix}${latestName.toString(36).padStart(8, '0')}-${stateHash(state)}`;
+    const time = Math.max(latestName, ...present.map((name) => timeIn(name) + 1));
+    return `${names.loginPrefix}${time.toString(36).padStart(8, '0')}-${stateHash(state)}`;
   }
 
-  function sealReturnTo(id: string, returnTo: string): Promise<string> {
-    return sealer.seal(pack({ fields: [id, returnTo], tokens: [] }));
+  /** When the login of a cookie began. 0 for a time that no instance writes: a planted name must not evict real ones. */
+  function timeIn(name: string): number {
+    const time = Number.parseInt(name.slice(names.loginPrefix.length), 36);
+    return time > Date.now() + lifetimeSeconds * 1000 ? 0 : time;
   }
 
   function namesIn(header: string | undefined): string[] {
@@ -90,47 +105,36 @@ export function createLoginTransactions(
 
   function evict(present: readonly string[], kept: number): string[] {
     return present
-      .toSorted()
+      .toSorted((one, other) => timeIn(one) - timeIn(other))
       .slice(0, Math.max(0, present.length - kept))
       .map((name) => loginCookie(name, '', 0, names));
   }
 
-  /**
-   * Finds the transaction that `state` belongs to.
-   * @returns undefined if there is none or it is too old; and the `Set-Cookie` lines that delete it
-   */
-  async function find(
-    state: string,
-    header: string | undefined,
-  ): Promise<{ transaction: LoginTransaction | undefined; cookies: string[] }> {
+  /** Finds the transaction that `state` belongs to. */
+  async function find(state: string, header: string | undefined): Promise<FoundLogin> {
     const suffix = `-${stateHash(state)}`;
+    const read = await readState(state, stateSealer);
     let transaction: LoginTransaction | undefined;
     const cookies = new Set<string>();
     for (const [name, value] of cookiePairs(header ?? '')) {
       if (!isLoginCookie(name, names) || !name.endsWith(suffix)) continue;
       cookies.add(loginCookie(name, '', 0, names));
-      transaction = (await open(value, state)) ?? transaction;
+      const opened = read === undefined ? undefined : await open(value, read.id);
+      if (read !== undefined && opened !== undefined) transaction = { ...opened, ...read.intent, state };
     }
-    return { transaction, cookies: [...cookies] };
+    return { transaction, intent: read?.intent, cookies: [...cookies] };
   }
 
-  async function open(value: string, state: string): Promise<LoginTransaction | undefined> {
+  async function open(
+    value: string,
+    id: string,
+  ): Promise<Omit<LoginTransaction, 'state' | keyof LoginIntent> | undefined> {
     const content = await sealer.unseal(value);
     const opened = content === undefined ? undefined : readContent(content);
     // The age decides, not the cookie's own expiry: a browser or a thief may keep the cookie.
     if (opened === undefined || nowSeconds() >= opened.startedAt + lifetimeSeconds) return undefined;
-    const { state: id, ...secrets } = secretsOf(opened.seed);
-    const [givenId, sealedReturnTo] = splitState(state);
-    if (givenId !== id) return undefined;
-    const returnTo = sealedReturnTo === undefined ? opened.returnTo : await openReturnTo(id, sealedReturnTo);
-    return returnTo === undefined ? undefined : { ...opened, ...secrets, state, returnTo };
-  }
-
-  async function openReturnTo(id: string, sealed: string): Promise<string | undefined> {
-    const text = await sealer.unseal(sealed);
-    const fields = text === undefined ? undefined : unpack(text)?.fields;
-    // Of this login: the sealed returnTo of another one must not be accepted.
-    return Array.isArray(fields) && fields[0] === id && typeof fields[1] === 'string' ? fields[1] : undefined;
+    const { state: ownId, ...secrets } = secretsOf(opened.seed);
+    return ownId === id ? { ...opened, ...secrets } : undefined;
   }
 
   /**
@@ -140,7 +144,7 @@ export function createLoginTransactions(
    */
   async function markStateUsed(state: string): Promise<boolean> {
     try {
-      return await store.compareAndSet(`login:${stateHash(state)}`, undefined, 'used', lifetimeSeconds);
+      return await store.compareAndSet(`login:${stateHash(state)}`, undefined, 'used', Math.ceil(lifetimeSeconds));
     } catch (cause) {
       events.emit({ type: 'store.failed', cause });
       return true;
@@ -166,26 +170,17 @@ function secretsOf(seed: Uint8Array): { state: string; nonce: string; verifier: 
   return { state: derive('state'), nonce: derive('nonce'), verifier: derive('verifier') };
 }
 
-function splitState(state: string): [id: string, sealedReturnTo: string | undefined] {
-  const dot = state.indexOf('.');
-  return dot === -1 ? [state, undefined] : [state.slice(0, dot), state.slice(dot + 1)];
-}
-
-function writeContent(
-  seed: Buffer,
-  { returnTo, maxAge, silent, previousSession, showedSession }: LoginRequest,
-): string {
+function writeContent(seed: Buffer, { maxAge, silent, previousSession, showedSession }: LoginRequest): string {
   return JSON.stringify([
     seed.toString('base64url'),
     nowSeconds(),
-    returnTo,
     maxAge ?? null,
     (silent ? 1 : 0) + (showedSession ? 2 : 0),
     ...(previousSession === undefined ? [] : [previousSession.id, previousSession.expiresAt]),
   ]);
 }
 
-type Content = LoginRequest & { readonly seed: Buffer; readonly startedAt: number };
+type Content = Omit<LoginRequest, keyof LoginIntent> & { readonly seed: Buffer; readonly startedAt: number };
 
 /** Undefined for what another version wrote. */
 function readContent(text: string): Content | undefined {
@@ -196,15 +191,14 @@ function readContent(text: string): Content | undefined {
     return undefined;
   }
   if (!Array.isArray(fields)) return undefined;
-  const [seed, startedAt, returnTo, maxAge, flags, id, expiresAt] = fields as readonly unknown[];
-  if (typeof seed !== 'string' || typeof startedAt !== 'number' || typeof returnTo !== 'string') return undefined;
+  const [seed, startedAt, maxAge, flags, id, expiresAt] = fields as readonly unknown[];
+  if (typeof seed !== 'string' || typeof startedAt !== 'number' || typeof flags !== 'number') return undefined;
   return {
     seed: Buffer.from(seed, 'base64url'),
     startedAt,
-    returnTo,
     maxAge: typeof maxAge === 'number' ? maxAge : undefined,
-    silent: (Number(flags) & 1) !== 0,
-    showedSession: (Number(flags) & 2) !== 0,
+    silent: (flags & 1) !== 0,
+    showedSession: (flags & 2) !== 0,
     previousSession: typeof id === 'string' ? { id, expiresAt: Number(expiresAt) } : undefined,
   };
 }

@@ -138,12 +138,14 @@ interface DescribedCause {
   readonly message: string;
   readonly code?: string;
   readonly error?: string;
+  readonly description?: string;
+  readonly uri?: string;
   readonly cause?: DescribedCause;
 }
 
 const maximumCauses = 5;
 
-/** An error's chain of causes by name, code and message: other properties may hold responses, and with them tokens. */
+/** An error's chain of causes by name, message and a few texts: other properties may hold responses, and with them tokens. */
 export function describeCause(error: unknown, depth = 0): DescribedCause | undefined {
   if (!(error instanceof Error)) return undefined;
   const cause = depth < maximumCauses ? describeCause(error.cause, depth + 1) : undefined;
@@ -151,9 +153,17 @@ export function describeCause(error: unknown, depth = 0): DescribedCause | undef
     name: error.name,
     // JSON.parse quotes what it could not read, which may be a token.
     message: error instanceof SyntaxError ? 'not readable' : error.message,
-    ...('code' in error && typeof error.code === 'string' ? { code: error.code } : {}),
-    // The OAuth error code of a token endpoint (RFC 6749 5.2).
-    ...('error' in error && typeof error.error === 'string' ? { error: error.error } : {}),
+    ...textsOf(error),
     ...(cause === undefined ? {} : { cause }),
   };
+}
+
+/** What an error may tell beside its message: its code, and a provider's words (`oidc/refusal.ts`). */
+const loggedTexts = ['code', 'error', 'description', 'uri'] as const;
+
+function textsOf(error: Error): Partial<Record<(typeof loggedTexts)[number], string>> {
+  const values = error as Partial<Record<string, unknown>> & Error;
+  return Object.fromEntries(
+    loggedTexts.flatMap((name) => (typeof values[name] === 'string' ? [[name, values[name]]] : [])),
+  );
 }

@@ -182,7 +182,7 @@ describe('a flood of sign-ins that nobody completes', () => {
   });
 });
 
-/** Completes them in that order; those of `withinOneSecond` by their numbers. */
+/** Completes them in that order, by their numbers. */
 async function complete(callbacks: readonly URL[], browser: BrowserClient, order: readonly number[]) {
   const statuses: Record<number, number> = {};
   for (const number of order) {
@@ -222,6 +222,40 @@ describe('of six sign-ins, the last five can be completed', () => {
       vi.advanceTimersByTime(3000);
     }
     expect(await complete(callbacks, browser, [0, 1, 2, 3, 4, 5])).toEqual(lastFive);
+  });
+
+  test.each([
+    ['three seconds behind', -3000],
+    ['three seconds ahead', 3000],
+    ['half a minute behind', -30_000],
+  ])('begun at two instances of which one has a clock %s', async (_, differenceMs) => {
+    fakeDate();
+    const own = await startWorld();
+    const browser = own.client();
+    const other = await own.addInstance();
+    const callbacks: URL[] = [];
+    for (let begun = 0; begun < 8; begun += 1) {
+      const [port, jumpMs] = begun % 2 === 0 ? [own.server.port, 0] : [other.port, differenceMs];
+      browser.routeTo(port);
+      vi.setSystemTime(Date.now() + jumpMs);
+      callbacks.push(await leadToCallback(browser, loginPath()));
+      vi.setSystemTime(Date.now() - jumpMs);
+    }
+    browser.routeTo(own.server.port);
+    expect(loginCookies(browser)).toHaveLength(5);
+    const statuses = await complete(callbacks.slice(3), browser, [4, 3, 2, 1, 0]);
+    expect(statuses).toEqual({ 0: 302, 1: 302, 2: 302, 3: 302, 4: 302 });
+  });
+
+  test('begun after five cookies were planted whose names lie in the far future', async () => {
+    const browser = world.client();
+    for (let planted = 0; planted < 5; planted += 1) {
+      browser.cookies.put({ name: `login-zzzzzzz${planted}-abcdefghij`, value: 'x', domain: 'localhost' });
+    }
+    const callbacks: URL[] = [];
+    for (let begun = 0; begun < 5; begun += 1) callbacks.push(await leadToCallback(browser, loginPath()));
+    const statuses = await complete(callbacks, browser, [4, 3, 2, 1, 0]);
+    expect(statuses).toEqual({ 0: 302, 1: 302, 2: 302, 3: 302, 4: 302 });
   });
 
   test('begun before the server was started anew', async () => {

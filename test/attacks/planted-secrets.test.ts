@@ -18,7 +18,7 @@ import { promisify } from 'node:util';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
-import type { Endpoint, Failure } from '../support/provider-faults.ts';
+import type { Endpoint, Failure, QuotableRequest } from '../support/provider-faults.ts';
 import { startRawServer } from '../support/raw.ts';
 import { secretsIn } from '../support/secrets.ts';
 import { leadToCallback, startWorld, type World, type WorldOptions } from '../support/world.ts';
@@ -130,13 +130,29 @@ function withConfig(client: Record<string, string>): WorldOptions {
 const tokens =
   '"access_token":"cnry42-access-token","refresh_token":"cnry42-refresh-token","id_token":"cnry42-id-token"';
 
+/** The words that an operator needs, and in them all that was sent. */
+function quoting(error: string): (request: QuotableRequest) => Record<string, string> {
+  return ({ form, headers: { authorization = '' } }) => ({
+    error,
+    error_description: `PRVD1234: cannot take ${JSON.stringify(form)} by ${authorization}`,
+    error_uri: `https://provider.test/PRVD1234?${new URLSearchParams(form).toString()}`,
+  });
+}
+
+function quotingChallenge({ form, headers: { authorization = '' } }: QuotableRequest): string {
+  const quoted = `PRVD1234: ${authorization} ${Object.values(form).join(' ')}`;
+  return `Bearer error="invalid_token", error_description="${quoted}"`;
+}
+
 /** What providers, and the proxies before them, answer when something is wrong: some quote what they were sent. */
 const failures: ReadonlyArray<readonly [story: string, failure: Failure]> = [
   ['500', { status: 500 }],
   ['503 with Retry-After', { status: 503, headers: { 'retry-after': '1' } }],
-  ['400 invalid_grant', { status: 400, body: { error: 'invalid_grant', error_description: 'cnry42' } }],
-  ['400 invalid_request', { status: 400, body: { error: 'invalid_request', error_description: 'cnry42' } }],
-  ['401 invalid_client', { status: 401, body: { error: 'invalid_client', error_description: 'cnry42' } }],
+  ['400 invalid_grant', { status: 400, body: quoting('invalid_grant') }],
+  ['400 invalid_request', { status: 400, body: quoting('invalid_request') }],
+  ['401 invalid_client', { status: 401, body: quoting('invalid_client') }],
+  ['401 with a challenge that quotes', { status: 401, challenge: quotingChallenge, body: '' }],
+  ['503 that quotes', { status: 503, body: quoting('server_error') }],
   ['401 with a challenge', { status: 401, headers: { 'www-authenticate': 'Basic realm="cnry42"' }, body: '' }],
   ['HTML that quotes the request', { status: 200, body: `<p>cnry42 {${tokens}}</p>` }],
   [
@@ -192,11 +208,13 @@ describe('nothing secret is told when', () => {
     expect(world.logs.some((line) => line.includes('refresh_id_token_invalid'))).toBe(true);
   });
 
-  test('the provider refuses the sign-in', async () => {
-    const world = await searchAfter(options, ({ provider }) => {
-      provider.refuseNext('access_denied', 'the code was cnry42');
+  test('the provider refuses the sign-in, and quotes a token', async () => {
+    const world = await searchAfter(options, async ({ provider }) => {
+      const token = await provider.sign({ sub: 'cnry42' });
+      provider.refuseNext('access_denied', `PRVD1234: not with ${token}`);
     });
     expect(world.provider.calls.code).toBe(0);
+    expect(world.logs.filter((line) => line.includes('PRVD1234: not with [token]'))).not.toEqual([]);
   });
 
   test.each([

@@ -2,6 +2,7 @@
  * What can go wrong between Sallyport and a provider, as rules that a test sets per endpoint. The rules that match a
  * request are applied in the order in which they were set.
  */
+import type { IncomingHttpHeaders } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
@@ -24,12 +25,20 @@ export type Endpoint =
   /** Whatever Sallyport itself asks the provider, as against what the browser does. */
   | 'backChannel';
 
+/** What a provider that fails may quote of the request. */
+export interface QuotableRequest {
+  readonly form: Readonly<Record<string, string>>;
+  readonly headers: IncomingHttpHeaders;
+}
+
 export interface Failure {
   /** Default 500. */
   status?: number;
-  /** Objects are sent as JSON. Default: a small JSON error. */
-  body?: string | Record<string, unknown>;
+  /** Objects are sent as JSON; a function may quote the request. Default: a small JSON error. */
+  body?: string | Record<string, unknown> | ((request: QuotableRequest) => Record<string, unknown>);
   headers?: Record<string, string>;
+  /** A `WWW-Authenticate` header that quotes the request. */
+  challenge?: (request: QuotableRequest) => string;
   /** Default: `application/json` for objects, `text/html` for strings. */
   contentType?: string;
   /** How often; default: until it is undone. */

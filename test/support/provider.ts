@@ -143,7 +143,7 @@ export async function startProvider(options: ProviderOptions): Promise<TestProvi
       return;
     }
     if (verdict.kind === 'fail') {
-      send(response, failureAnswer(verdict.failure));
+      send(response, failureAnswer(verdict.failure, recorded));
       return;
     }
     const refreshToken = recorded.endpoints.includes('refresh') ? recorded.form['refresh_token'] : undefined;
@@ -352,14 +352,18 @@ function noteSecretsOfAnswer(inner: Inner, json: Record<string, unknown>): void 
   for (const [value, kind] of given) if (typeof value === 'string') inner.secrets.set(value, kind);
 }
 
-function failureAnswer(failure: Failure): Answer {
-  const body = failure.body ?? { error: 'server_error', error_description: 'scripted failure' };
+function failureAnswer(failure: Failure, request: RecordedRequest): Answer {
+  const given = failure.body ?? { error: 'server_error', error_description: 'scripted failure' };
+  const body = typeof given === 'function' ? given(request) : given;
   const isText = typeof body === 'string';
   return {
     status: failure.status ?? 500,
     headers: [
       ['content-type', failure.contentType ?? (isText ? 'text/html; charset=utf-8' : 'application/json')],
       ...Object.entries(failure.headers ?? {}),
+      ...(failure.challenge === undefined
+        ? []
+        : [['www-authenticate', failure.challenge(request)] as [string, string]]),
     ],
     body: Buffer.from(isText ? body : JSON.stringify(body)),
   };

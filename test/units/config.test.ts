@@ -369,6 +369,7 @@ describe('is accepted:', () => {
       scope: 'openid profile email offline_access',
       session: { mode: 'cookie', lifetimeSeconds: 28_800, idleSeconds: 0 },
       refresh: { beforeSeconds: 30, graceSeconds: 60 },
+      login: { lifetimeSeconds: 600 },
       upstream: { timeoutSeconds: 60, maxBodyBytes: 0, replayBytes: 65_536 },
       csrf: { requireHeader: false },
       path: '',

@@ -1,6 +1,6 @@
 /** The keys of signing in and out at the provider: the client, the login, the logout. */
 import { z } from 'zod';
-import { flag, parameterName, text } from '../kinds.ts';
+import { flag, parameterName, seconds, text } from '../kinds.ts';
 
 export const client = z.strictObject({
   id: text.meta({ description: 'The client id, as registered with the provider.' }),
@@ -41,6 +41,13 @@ export const login = z
         "Adds the UserInfo endpoint's claims to the ID token's. They count against the size of the cookie, and each " +
         'login waits for one more call.',
     }),
+    lifetimeSeconds: seconds(1, 86_400)
+      .default(600)
+      .meta({
+        description:
+          'Seconds that a person may take to sign in at the provider. Whoever copies the cookie of a login that was begun ' +
+          'can complete it for that long.',
+      }),
   })
   .prefault({});
 

@@ -1,0 +1,45 @@
+/**
+ * The `state` of a login (RFC 6749 4.1.1): its id, and sealed behind it what the app asked for. So an answer that comes
+ * when the transaction's cookie is gone still tells where the person was going, and a request of any length leaves no
+ * large cookie.
+ */
+import { pack, unpack } from './packing.ts';
+import type { Sealer } from './seal.ts';
+
+/** What the app asked of a login. */
+export interface LoginIntent {
+  readonly returnTo: string;
+  /** The authorization parameters that the app passed; undefined if they are too long to travel. */
+  readonly parameters: Readonly<Record<string, string>> | undefined;
+  /** Whether an earlier login of the same intent had expired on the provider's side. */
+  readonly restarted: boolean;
+}
+
+/** Providers, and servers on both ways, refuse addresses of more than some 8,000 characters. */
+const maximumSealedLength = 4096;
+
+export async function writeState(id: string, intent: LoginIntent, sealer: Sealer): Promise<string> {
+  const sealed = await seal(id, intent, sealer);
+  const fits = sealed.length <= maximumSealedLength;
+  return `${id}.${fits ? sealed : await seal(id, { ...intent, parameters: undefined }, sealer)}`;
+}
+
+function seal(id: string, { returnTo, parameters, restarted }: LoginIntent, sealer: Sealer): Promise<string> {
+  return sealer.seal(pack({ fields: [id, returnTo, parameters ?? null, restarted], tokens: [] }));
+}
+
+/** The id of a state, and its intent; undefined for whatever {@link writeState} did not write. */
+export async function readState(
+  state: string,
+  sealer: Sealer,
+): Promise<{ readonly id: string; readonly intent: LoginIntent } | undefined> {
+  const dot = state.indexOf('.');
+  if (dot === -1) return undefined;
+  const id = state.slice(0, dot);
+  const text = await sealer.unseal(state.slice(dot + 1));
+  const fields = text === undefined ? undefined : unpack(text)?.fields;
+  // Of this login: the sealed intent of another one must not be accepted.
+  if (!Array.isArray(fields) || fields[0] !== id || typeof fields[1] !== 'string') return undefined;
+  const [, returnTo, parameters, restarted] = fields as [string, string, LoginIntent['parameters'] | null, unknown];
+  return { id, intent: { returnTo, parameters: parameters ?? undefined, restarted: restarted === true } };
+}
