@@ -134,7 +134,7 @@ export function assembleBff(
   const events = createEvents();
   const store = options.store ?? createConfiguredStore(config, events);
   const pools = createConnectionPools();
-  const providerFetch = createProviderFetch();
+  const providerFetch = createProviderFetch(config.provider);
   const provider = createProvider(config, { fetch: providerFetch.fetch, events });
   const sessions = createSessions(config, { store, events });
   const transactions = createLoginTransactions(config, { store, events });

@@ -35,6 +35,7 @@ export type BffEvent =
   | { readonly type: 'logout.revocation_failed'; readonly session: string; readonly cause: unknown }
   | { readonly type: 'provider.discovered' }
   | { readonly type: 'provider.discovery_failed'; readonly cause: unknown }
+  | { readonly type: 'provider.keys_failed'; readonly cause: unknown }
   | { readonly type: 'userinfo.failed'; readonly cause: unknown }
   | { readonly type: 'store.failed'; readonly cause: unknown }
   /** A listening socket failed after it had been opened: the server goes on. */

@@ -8,7 +8,7 @@ export async function check(file: string | undefined): Promise<void> {
   const { config, warnings } = await loadConfig(file, process.env);
   for (const warning of warnings) console.log(`warning: ${warning}`);
   console.log('ok: the configuration is valid');
-  const providerFetch = createProviderFetch();
+  const providerFetch = createProviderFetch(config.provider);
   const provider = createProvider(config, { fetch: providerFetch.fetch, events: createEvents() });
   try {
     await provider.discover();

@@ -18,16 +18,17 @@ export const port = z.int('must be a port number').min(0, 'must be 0 to 65535').
 export const text = z.string('must be a text').min(1, 'must not be empty');
 export const flag = z.boolean('must be true or false');
 
-/** An http or https URL that holds no credentials, query or fragment. */
-export function httpUrl(what: string) {
+/** An http or https URL that holds no credentials or fragment, and a query only where it may. */
+export function httpUrl(what: string, query: 'with a query' | 'without query' = 'without query') {
   return z.string(`must be ${what}`).superRefine((value, context) => {
     const url = URL.canParse(value) ? new URL(value) : undefined;
     if (url === undefined || !['http:', 'https:'].includes(url.protocol)) {
       context.addIssue({ code: 'custom', message: `must be ${what}` });
     } else if (url.username !== '' || url.password !== '') {
       context.addIssue({ code: 'custom', message: 'must not hold a user name or password' });
-    } else if (url.search !== '' || url.hash !== '') {
-      context.addIssue({ code: 'custom', message: 'must not hold a query or fragment' });
+    } else if (url.hash !== '' || (url.search !== '' && query === 'without query')) {
+      const parts = query === 'without query' ? 'a query or fragment' : 'a fragment';
+      context.addIssue({ code: 'custom', message: `must not hold ${parts}` });
     }
   });
 }

@@ -7,9 +7,10 @@ import { defaultBasePath, type ParsedConfig } from './schema.ts';
 
 /** @param parsed the keys that are valid in themselves; a rule about an absent one is skipped */
 export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: boolean): ConfigFault[] {
-  const { api, basePath, login, logout, session, spa } = parsed;
+  const { api, basePath, login, logout, provider, session, spa } = parsed;
   return [
     ...addressFaults(parsed, httpIssuerAllowed),
+    ...(provider?.caFile === undefined ? [] : missingFile(provider.caFile, 'provider.caFile')),
     ...(spa === undefined ? [] : spaFaults(spa)),
     ...(session === undefined ? [] : sessionFaults(session)),
     ...(api === undefined ? [] : routeFaults(api, basePath)),
@@ -85,7 +86,11 @@ function routeFaults(routes: ParsedConfig['api'], basePath = defaultBasePath): C
 function caFaults({ caFile, target }: ParsedConfig['api'][number], path: string): ConfigFault[] {
   if (caFile === undefined) return [];
   if (isPlainHttp(target)) return [{ path, reason: 'is for an https: target; remove it, or correct the target' }];
-  return existsSync(caFile) ? [] : [{ path, reason: `the file "${caFile}" does not exist; correct the path` }];
+  return missingFile(caFile, path);
+}
+
+function missingFile(file: string, path: string): ConfigFault[] {
+  return existsSync(file) ? [] : [{ path, reason: `the file "${file}" does not exist; correct the path` }];
 }
 
 /** Parameters that would make every login fail. */

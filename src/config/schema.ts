@@ -7,6 +7,7 @@
 import { z } from 'zod';
 import { hasNoDotSegment, httpUrl, network, originText, sealingSecret, seconds, text } from './kinds.ts';
 import { listen } from './schema/listener.ts';
+import { provider } from './schema/provider.ts';
 import { route, upstream } from './schema/route.ts';
 import { csrf, refresh, session } from './schema/session.ts';
 import { client, login, logout } from './schema/sign-in.ts';
@@ -40,13 +41,14 @@ export const schema = z.strictObject({
       'The issuer, exactly as the provider writes it. `http:` only on loopback, because everyone on the way could ' +
       'sign people in as anyone.',
   }),
-  discoveryUrl: httpUrl('the address of the provider’s metadata document')
+  discoveryUrl: httpUrl('the address of the provider’s metadata document', 'with a query')
     .optional()
     .meta({
       description:
         "Where to fetch the provider's metadata when the server cannot reach the issuer's own address. It names the keys " +
         'that ID tokens are checked with: over `http:`, only on a network of your own.',
     }),
+  provider,
   client,
   scope: text
     .refine((scope) => scope.split(' ').includes('openid'), 'must contain "openid"')

@@ -1,38 +1,49 @@
 /**
  * openid-client, configured for one operation: its fetch, its timeout, the metadata and signing keys of the moment. Also
- * hides how Sallyport authenticates itself (OpenID Connect Core 9), and the second validation of a response whose key
+ * hides how Sallyport authenticates itself (OpenID Connect Core 9), and the further validations of a response whose key
  * was unknown.
  */
 import * as client from 'openid-client';
+import { nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
+import type { Events } from '../events.ts';
 import type { ProviderAddresses } from './addresses.ts';
+import { clientAuthentication } from './client-authentication.ts';
 import type { Discovery } from './discovery.ts';
-import { clockToleranceSeconds } from './id-token.ts';
-import { isUnknownKey } from './provider-errors.ts';
+import { isKeyFault } from './provider-errors.ts';
 import { withoutQuotedSecrets } from './refusal.ts';
-import { createSigningKeys } from './signing-keys.ts';
-import type { OidcFetch } from './token-response.ts';
-
-/** The time limit of a call to the provider. */
-export const callTimeoutSeconds = 10;
+import { createSigningKeys, type Keys } from './signing-keys.ts';
+import { idTokenHeader, type OidcFetch, type ReplayableFetch } from './token-response.ts';
 
 interface ClientDeps {
   readonly fetch: typeof fetch;
   readonly addresses: ProviderAddresses;
   readonly discovery: Discovery;
+  readonly events: Events;
 }
 
-export function createClient(config: Config, { fetch, addresses, discovery }: ClientDeps) {
-  const signingKeys = createSigningKeys({ fetch, discovery, timeoutSeconds: callTimeoutSeconds });
-  const authentication =
-    config.client.authMethod === 'client_secret_post'
-      ? client.ClientSecretPost(config.client.secret)
-      : client.ClientSecretBasic(config.client.secret);
+/** How one operation differs from the others. */
+interface Operation {
+  readonly fetch?: OidcFetch;
+  readonly timeoutSeconds?: number;
+  readonly keys?: Keys | undefined;
+}
+
+type Grant<T> = (configuration: client.Configuration) => Promise<T>;
+
+/** More keys than a provider publishes; each costs a validation. */
+const maximumKeysTried = 20;
+
+export function createClient(config: Config, { fetch, addresses, discovery, events }: ClientDeps) {
+  const { timeoutSeconds: callTimeoutSeconds, clockToleranceSeconds } = config.provider;
+  const signingKeys = createSigningKeys({ fetch, discovery, timeoutSeconds: callTimeoutSeconds, events });
+  const authentication = clientAuthentication(config.client);
 
   const fetchOnce: OidcFetch = withoutQuotedSecrets((url, options) => fetch(url, options as RequestInit));
 
   /** A configuration for one operation, because fetch and keys are fixed in it. */
-  async function configure(operationFetch = fetchOnce, timeoutSeconds = callTimeoutSeconds) {
+  async function configure(operation: Operation = {}): Promise<client.Configuration> {
+    const { keys = signingKeys.current() } = operation;
     const metadata = await discovery.fetchMetadata();
     const configuration = new client.Configuration(
       metadata,
@@ -40,35 +51,60 @@ export function createClient(config: Config, { fetch, addresses, discovery }: Cl
       { [client.clockTolerance]: clockToleranceSeconds },
       authentication,
     );
-    configuration[client.customFetch] = operationFetch;
-    configuration.timeout = timeoutSeconds;
+    configuration[client.customFetch] = operation.fetch ?? fetchOnce;
+    configuration.timeout = operation.timeoutSeconds ?? callTimeoutSeconds;
     if (addresses.plainHttp) client.allowInsecureRequests(configuration);
     client.enableNonRepudiationChecks(configuration);
-    const keys = signingKeys.current();
-    if (keys !== undefined) client.setJwksCache(configuration, keys);
+    // As of now, because openid-client would fetch older keys itself.
+    if (keys !== undefined) client.setJwksCache(configuration, { jwks: keys, uat: nowSeconds() });
     return configuration;
   }
 
   /**
-   * Runs a grant. If the ID token's key is unknown, fetches the JWKS and validates the same token response again, because
+   * Runs a grant. If no key verifies the ID token, fetches the JWKS and validates the same token response again, because
    * the code or refresh token cannot be used twice.
-   * @param tokenFetch a replayable fetch: it answers the second attempt with the first response
+   * @param recorder a replayable fetch: it answers the further attempts with the first response
    */
-  async function retryWithFreshKeys<T>(
-    tokenFetch: OidcFetch,
+  async function verifyWithFreshKeys<T>(
+    recorder: ReplayableFetch,
     timeoutSeconds: number,
-    grant: (configuration: client.Configuration) => Promise<T>,
+    grant: Grant<T>,
   ): Promise<T> {
-    await signingKeys.refreshIfStale();
+    const attempt = async (keys: Keys | undefined) =>
+      grant(await configure({ fetch: recorder.fetch, timeoutSeconds, keys }));
+    await signingKeys.requireUsable();
     const tried = signingKeys.current();
     try {
-      return await grant(await configure(tokenFetch, timeoutSeconds));
+      return await attempt(tried);
     } catch (error) {
-      if (!isUnknownKey(error)) throw error;
+      if (!isKeyFault(error)) throw error;
       await signingKeys.refreshForUnknownKey(tried);
-      return await grant(await configure(tokenFetch, timeoutSeconds));
+      return await attemptWithEachKey(await idTokenHeader(recorder.response()), attempt);
     }
   }
 
-  return { fetchOnce, configure, retryWithFreshKeys };
+  /**
+   * Tries the fresh keys as they are, and then each of them whatever its id: the `kid` of a token is a hint (RFC 7515
+   * 4.1.4), and some providers write an old one over a new key's signature. openid-client picks a key by its id alone.
+   */
+  async function attemptWithEachKey<T>(
+    { kid }: { readonly kid?: unknown },
+    attempt: (keys: Keys | undefined) => Promise<T>,
+  ): Promise<T> {
+    const fresh = signingKeys.current();
+    const keys = fresh?.keys.slice(0, maximumKeysTried) ?? [];
+    const relabelled = keys.map((key) => ({ keys: [typeof kid === 'string' ? { ...key, kid } : key] }));
+    let keyFault: unknown;
+    for (const candidate of [fresh, ...relabelled]) {
+      try {
+        return await attempt(candidate);
+      } catch (error) {
+        if (!isKeyFault(error)) throw error;
+        keyFault ??= error;
+      }
+    }
+    throw keyFault;
+  }
+
+  return { fetchOnce, configure, verifyWithFreshKeys, close: signingKeys.close };
 }

@@ -6,17 +6,19 @@ import { nowSeconds } from '../clock.ts';
 import { idTokenClaims, type Claims, type TokenSet } from '../token-set.ts';
 import { InvalidTokenResponse } from './provider-errors.ts';
 
-/** How far the provider's clock may differ from this machine's. */
-export const clockToleranceSeconds = 30;
-
 /** The claims that a refresh must not change. */
 const identityClaims = ['iss', 'sub', 'aud', 'azp'] as const;
 
-/**
- * @param previous the tokens that a refresh started from; undefined at login
- * @throws {InvalidTokenResponse}
- */
-export function checkIdTokenClaims(claims: Claims, previous: TokenSet | undefined): void {
+/** What the claims of an ID token are checked against. */
+export interface IdTokenExpectations {
+  /** How far the provider's clock may differ from this machine's. */
+  readonly clockToleranceSeconds: number;
+  /** The tokens that a refresh started from; undefined at login. */
+  readonly previous: TokenSet | undefined;
+}
+
+/** @throws {InvalidTokenResponse} */
+export function checkIdTokenClaims(claims: Claims, { clockToleranceSeconds, previous }: IdTokenExpectations): void {
   if (typeof claims['sub'] !== 'string' || claims['sub'] === '')
     throw new InvalidTokenResponse('The ID token has no subject.');
   if (typeof claims['iat'] === 'number' && claims['iat'] > nowSeconds() + clockToleranceSeconds) {

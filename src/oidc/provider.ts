@@ -11,7 +11,7 @@ import type { Events } from '../events.ts';
 import { idTokenClaims, type Claims, type TokenSet } from '../token-set.ts';
 import { createProviderAddresses } from './addresses.ts';
 import { createCircuitBreaker } from './circuit-breaker.ts';
-import { callTimeoutSeconds, createClient } from './client.ts';
+import { createClient } from './client.ts';
 import { createDiscovery } from './discovery.ts';
 import { isInvalidTokenResponse, providerUnavailable, retryAfterMs } from './provider-errors.ts';
 import { withProvidersWords } from './refusal.ts';
@@ -30,7 +30,7 @@ import {
 const maximumAddressLength = 2000;
 
 /** A refresh goes on for longer than its callers wait, because the refresh token is used up with the first response. */
-const refreshTimeoutSeconds = 30;
+const refreshTimeoutFactor = 3;
 
 /** How long a token response that could not be verified yet is kept after its refresh has ended. */
 const unverifiedResponseMs = 10 * 60 * 1000;
@@ -62,6 +62,7 @@ export type Provider = ReturnType<typeof createProvider>;
 
 export function createProvider(config: Config, deps: { readonly fetch: typeof fetch; readonly events: Events }) {
   const { events } = deps;
+  const { timeoutSeconds, clockToleranceSeconds } = config.provider;
   const redirectUri = `${config.origin}${config.basePath}/callback`;
   const addresses = createProviderAddresses(config);
   const providerFetch = addresses.guard(deps.fetch);
@@ -69,13 +70,10 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     fetch: providerFetch,
     addresses,
     events,
-    timeoutSeconds: callTimeoutSeconds,
+    timeoutSeconds,
   });
-  const { fetchOnce, configure, retryWithFreshKeys } = createClient(config, {
-    fetch: providerFetch,
-    addresses,
-    discovery,
-  });
+  const oidc = createClient(config, { fetch: providerFetch, addresses, discovery, events });
+  const { fetchOnce, configure, verifyWithFreshKeys } = oidc;
   const unverifiedResponses = new LRUCache<string, Response>({ max: 1000, ttl: unverifiedResponseMs });
   const breaker = createCircuitBreaker(retryAfterMs);
 
@@ -112,7 +110,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     const currentUrl = new URL(`${redirectUri}?${parameters.toString()}`);
     const recorder = replayableTokenFetch(fetchOnce);
     try {
-      const response = await retryWithFreshKeys(recorder.fetch, callTimeoutSeconds, (configuration) =>
+      const response = await verifyWithFreshKeys(recorder, timeoutSeconds, (configuration) =>
         client.authorizationCodeGrant(configuration, currentUrl, {
           expectedState: checks.state,
           expectedNonce: checks.nonce,
@@ -148,7 +146,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     // is used up.
     const recorder = replayableTokenFetch(fetchOnce, unverifiedResponses.get(key));
     try {
-      const response = await retryWithFreshKeys(recorder.fetch, refreshTimeoutSeconds, (configuration) =>
+      const response = await verifyWithFreshKeys(recorder, refreshTimeoutFactor * timeoutSeconds, (configuration) =>
         client.refreshTokenGrant(configuration, refreshToken),
       );
       unverifiedResponses.delete(key);
@@ -189,7 +187,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     response: TokenResponse,
     previous: Pick<Grant, 'tokens' | 'userInfo'> | undefined,
   ): Promise<Grant> {
-    const tokens = tokensOf(response, previous?.tokens);
+    const tokens = tokensOf(response, { clockToleranceSeconds, previous: previous?.tokens });
     const subject = String(idTokenClaims(tokens.idToken)?.['sub']);
     if (!config.login.userInfo) return { subject, tokens, userInfo: undefined };
     return { subject, tokens, userInfo: (await fetchUserInfo(tokens.accessToken, subject)) ?? previous?.userInfo };
@@ -219,6 +217,9 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     ready: () => discovery.cachedMetadata() !== undefined,
     /** Discovers now. @throws {BffError} `provider_unavailable` */
     discover: async () => void (await discovery.fetchMetadata()),
-    close: discovery.close,
+    close: () => {
+      discovery.close();
+      oidc.close();
+    },
   };
 }

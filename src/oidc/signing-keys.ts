@@ -1,54 +1,79 @@
 /**
- * The provider's signing keys (JWKS, RFC 7517 5; OpenID Connect Core 10.1.1): one cached set, refreshed before it is
- * stale, and fetched for a token whose key it lacks. Concurrent calls share one fetch, and a budget bounds the fetches
- * for unknown keys, so that a flood of tokens with invented keys is no flood of fetches.
+ * The provider's signing keys (JWKS, RFC 7517 5; OpenID Connect Core 10.1.1): one cached set, fetched as soon as the
+ * metadata is known and kept fresh in the background, so that no login waits for it; and fetched for a token whose key it
+ * lacks. Concurrent calls share one fetch, and a budget bounds the fetches for unknown keys, so that a flood of tokens
+ * with invented keys is no flood of fetches.
  */
 import type * as client from 'openid-client';
 import { nowSeconds } from '../clock.ts';
+import { detach } from '../detached.ts';
+import type { Events } from '../events.ts';
 import type { Discovery } from './discovery.ts';
 import { providerUnavailable } from './provider-errors.ts';
 
-/** After this many seconds openid-client fetches the keys itself, once for each grant: they are refreshed before. */
-const jwksMaxAgeSeconds = 300;
-const jwksRefreshAfterSeconds = 240;
+const refreshAfterSeconds = 300;
+/** An older set is not trusted: the provider may have withdrawn a key that was stolen. */
+const maximumAgeSeconds = 3600;
+const firstRetryMs = 1000;
+const lastRetryMs = 60_000;
 
 const unknownKeyFetchesPerMinute = 5;
 
-/** The key set in the form of openid-client's cache: `uat` is the time of the fetch. */
-export type KeySet = Parameters<typeof client.setJwksCache>[1];
+export type Keys = Parameters<typeof client.setJwksCache>[1]['jwks'];
 
-export type SigningKeys = ReturnType<typeof createSigningKeys>;
+interface FetchedKeys {
+  readonly jwks: Keys;
+  readonly fetchedAt: number;
+}
 
-export function createSigningKeys(deps: {
+interface SigningKeyDeps {
   readonly fetch: typeof fetch;
   readonly discovery: Pick<Discovery, 'fetchMetadata'>;
   readonly timeoutSeconds: number;
-}) {
+  readonly events: Events;
+}
+
+export function createSigningKeys(deps: SigningKeyDeps) {
+  const { events } = deps;
   /** When keys were fetched for a token whose key was unknown, in milliseconds, within the last minute. */
   const unknownKeyFetches: number[] = [];
-  let keys: KeySet | undefined;
+  let keys: FetchedKeys | undefined;
   let pendingFetch: Promise<void> | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let retryMs = firstRetryMs;
+  let closed = false;
+
+  events.subscribe(({ type }) => {
+    if (type === 'provider.discovered') refreshInBackground();
+  });
+
+  function refreshInBackground(): void {
+    detach(refresh(), (cause) => events.emit({ type: 'provider.keys_failed', cause }));
+  }
+
+  function schedule(delayMs: number): void {
+    clearTimeout(timer);
+    if (!closed) timer = setTimeout(refreshInBackground, delayMs).unref();
+  }
 
   /**
-   * Refreshes the keys if they are about to become stale. Called before a code or refresh token is redeemed, so that an
-   * outage of the key set fails while the token is still unused.
+   * Makes sure that there is a set that may be used. Called before a code or refresh token is redeemed, so that an outage
+   * of the key set fails while the token is still unused.
+   * @throws {BffError} `provider_unavailable`
    */
-  async function refreshIfStale(): Promise<void> {
-    const ageSeconds = keys === undefined ? Infinity : nowSeconds() - keys.uat;
-    if (ageSeconds < jwksRefreshAfterSeconds) return;
-    try {
-      await refresh();
-    } catch (error) {
-      if (ageSeconds >= jwksMaxAgeSeconds) throw error;
-    }
+  async function requireUsable(): Promise<void> {
+    const ageSeconds = keys === undefined ? Infinity : nowSeconds() - keys.fetchedAt;
+    if (ageSeconds >= maximumAgeSeconds) await refresh();
+    // The timer of a machine that slept is late.
+    else if (ageSeconds >= 2 * refreshAfterSeconds && pendingFetch === undefined) refreshInBackground();
   }
 
   /**
    * Fetches the keys for a token whose key is not among `tried`, unless another call has replaced those already.
    * @throws {BffError} `provider_unavailable`, also when the budget is used up
    */
-  async function refreshForUnknownKey(tried: KeySet | undefined): Promise<void> {
-    if (keys !== tried) return;
+  async function refreshForUnknownKey(tried: Keys | undefined): Promise<void> {
+    if (keys?.jwks !== tried) return;
     if (pendingFetch === undefined) spendFetchBudget();
     await refresh();
   }
@@ -68,24 +93,32 @@ export function createSigningKeys(deps: {
 
   /** @throws {BffError} `provider_unavailable`: while no key can be looked up, the outcome of a grant is open */
   async function fetchKeys(): Promise<void> {
-    const { jwks_uri: address = '' } = await deps.discovery.fetchMetadata();
     try {
+      const { jwks_uri: address = '' } = await deps.discovery.fetchMetadata();
       const response = await deps.fetch(address, {
         headers: { accept: 'application/json' },
         signal: AbortSignal.timeout(deps.timeoutSeconds * 1000),
       });
-      const jwks = (await response.json()) as KeySet['jwks'];
+      const jwks = (await response.json()) as Keys;
       if (!response.ok || !Array.isArray(jwks.keys)) throw new Error(`${address} answers with no key set.`);
-      keys = { jwks, uat: nowSeconds() };
+      keys = { jwks, fetchedAt: nowSeconds() };
+      retryMs = firstRetryMs;
+      schedule(refreshAfterSeconds * 1000);
     } catch (error) {
+      schedule(retryMs);
+      retryMs = Math.min(lastRetryMs, retryMs * 2);
       throw providerUnavailable(error);
     }
   }
 
   return {
     /** The cached set; undefined until the first fetch. */
-    current: () => keys,
-    refreshIfStale,
+    current: () => keys?.jwks,
+    requireUsable,
     refreshForUnknownKey,
+    close: () => {
+      closed = true;
+      clearTimeout(timer);
+    },
   };
 }

@@ -6,7 +6,7 @@
 import type * as client from 'openid-client';
 import { nowSeconds } from '../clock.ts';
 import type { TokenSet } from '../token-set.ts';
-import { checkIdTokenClaims } from './id-token.ts';
+import { checkIdTokenClaims, type IdTokenExpectations } from './id-token.ts';
 import { InvalidTokenResponse } from './provider-errors.ts';
 
 export type OidcFetch = (url: string, options: client.CustomFetchOptions) => Promise<Response>;
@@ -68,6 +68,17 @@ async function bodyOf(response: Response): Promise<Record<string, unknown>> {
   return body instanceof Object && !Array.isArray(body) ? Object.fromEntries(Object.entries(body)) : {};
 }
 
+/** The header of the response's ID token (RFC 7515 4), unverified; empty if there is none that can be read. */
+export async function idTokenHeader(response: Response | undefined): Promise<{ readonly kid?: unknown }> {
+  const { id_token: idToken } = response === undefined ? {} : await bodyOf(response);
+  try {
+    const header: unknown = JSON.parse(Buffer.from(String(idToken).split('.')[0] ?? '', 'base64url').toString());
+    return header instanceof Object ? header : {};
+  } catch {
+    return {};
+  }
+}
+
 /**
  * Whether the body has the members that every token response must have (RFC 6749 5.1). A 200 without them says nothing
  * about the grant.
@@ -106,10 +117,11 @@ export async function isGrantRejected(response: Response | undefined): Promise<b
 
 /**
  * The tokens of a response that openid-client has verified.
- * @param previous the tokens that a refresh started from: a response may leave out the refresh and the ID token
+ * @param expectations with the tokens that a refresh started from: a response may leave out the refresh and the ID token
  * @throws {InvalidTokenResponse}
  */
-export function tokensOf(response: TokenResponse, previous: TokenSet | undefined): TokenSet {
+export function tokensOf(response: TokenResponse, expectations: IdTokenExpectations): TokenSet {
+  const { previous } = expectations;
   if (response.token_type.toLowerCase() !== 'bearer') {
     throw new InvalidTokenResponse(`The token type is ${JSON.stringify(response.token_type)}, not Bearer.`);
   }
@@ -117,7 +129,7 @@ export function tokensOf(response: TokenResponse, previous: TokenSet | undefined
     throw new InvalidTokenResponse('The access token holds characters that no header can carry (RFC 6749 A.12).');
   }
   const claims = response.claims();
-  if (claims !== undefined) checkIdTokenClaims(claims, previous);
+  if (claims !== undefined) checkIdTokenClaims(claims, expectations);
   const idToken = response.id_token ?? previous?.idToken;
   if (idToken === undefined) throw new InvalidTokenResponse('The token response has no ID token.');
   return {

@@ -119,6 +119,7 @@ const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fat
   'logout.revocation_failed': 'warn',
   'provider.discovered': 'info',
   'provider.discovery_failed': 'warn',
+  'provider.keys_failed': 'warn',
   'userinfo.failed': 'warn',
   'store.failed': 'warn',
   'listener.failed': 'error',

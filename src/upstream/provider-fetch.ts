@@ -1,7 +1,9 @@
 /**
- * The `fetch` for the provider: its own connections, explicit time-outs, responses bounded in size. Hides undici's agent.
+ * The `fetch` for the provider: its own connections, explicit time-outs, responses bounded in size, and the proxy that the
+ * environment names (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`). Hides undici's agents.
  */
-import { Agent, fetch as undiciFetch, Response } from 'undici';
+import { readFileSync } from 'node:fs';
+import { EnvHttpProxyAgent, fetch as undiciFetch, Response } from 'undici';
 
 /** Metadata, keys and token responses are small; a larger response is none of these. */
 const maximumResponseBytes = 1024 * 1024;
@@ -9,25 +11,41 @@ const maximumResponseBytes = 1024 * 1024;
 /** Calls at the same time; further ones wait. */
 const maximumConnections = 512;
 
+const connectTimeoutMs = 5000;
+
 export interface ProviderFetch {
   /** Bounded in size, also when decompressed. */
   readonly fetch: typeof fetch;
   close(): Promise<void>;
 }
 
-export function createProviderFetch(): ProviderFetch {
-  const agent = new Agent({
-    connectTimeout: 5000,
-    connections: maximumConnections,
-    maxResponseSize: maximumResponseBytes,
-    allowH2: false,
-  });
+/** @param caFile PEM file of the certificate authorities to trust instead of the system's */
+export function createProviderFetch({ caFile }: { readonly caFile?: string | undefined }): ProviderFetch {
+  const agent = createAgent(caFile === undefined ? {} : { ca: readFileSync(caFile) });
   return {
     // undici's classes are the platform's, but the compiler treats the two declarations as different types.
     fetch: (async (input: string, init: object) =>
       bounded(await undiciFetch(input, { ...init, dispatcher: agent }))) as unknown as typeof fetch,
     close: () => agent.destroy(),
   };
+}
+
+/** @throws {Error} for a proxy that cannot be one; names no value, because it may hold a password */
+function createAgent(tls: { readonly ca?: Buffer }): EnvHttpProxyAgent {
+  const connect = { timeout: connectTimeoutMs, ...tls };
+  try {
+    return new EnvHttpProxyAgent({
+      connect,
+      connections: maximumConnections,
+      maxResponseSize: maximumResponseBytes,
+      allowH2: false,
+      // Through a proxy, undici takes the settings of the connection to the provider from here.
+      requestTls: connect,
+      connectTimeout: connectTimeoutMs,
+    });
+  } catch (cause) {
+    throw new Error('HTTPS_PROXY and HTTP_PROXY must be URLs such as "http://proxy.example.com:3128".', { cause });
+  }
 }
 
 /** The agent counts the bytes on the wire only: a compressed megabyte can decompress to a gigabyte. */

@@ -92,7 +92,10 @@ describe('an ID token is believed only when every claim and its signature fit:',
     await signIn(client());
     const before = provider.calls.jwks;
     let count = 0;
-    provider.mutateIdToken((_claims, header) => ({ header: { ...header, kid: `unknown-${(count += 1)}` } }));
+    provider.mutateIdToken((_claims, header) => ({
+      header: { ...header, kid: `unknown-${(count += 1)}` },
+      sign: 'foreign',
+    }));
     for (let login = 0; login < 12; login += 1) {
       // Refused where the key was looked for in vain, open where it may not be looked for again.
       expect([403, 503]).toContain((await client().navigate('/bff/login')).status);

@@ -10,15 +10,17 @@ import { makeCertificate } from './tls.ts';
 export interface HttpsFront {
   /** `https://localhost:PORT`. */
   readonly issuer: string;
+  /** PEM of its certificate, which is its own authority. */
+  readonly certificate: string;
   /** Puts a provider behind it, and has it call itself by the new name. */
   readonly serve: (provider: TestProvider) => void;
 }
 
-/** Starts the front, for one test. Browsers are sent to the provider itself: `client.routeTo(provider.port, issuer)`. */
-export async function startHttpsFront(): Promise<HttpsFront> {
+/** Starts the front, for one test; `trusted: false` leaves its authority unknown to this process. Browsers are sent to the provider itself: `client.routeTo(provider.port, issuer)`. */
+export async function startHttpsFront({ trusted: isTrusted = true } = {}): Promise<HttpsFront> {
   const { key, cert } = await makeCertificate();
   const trusted = getCACertificates('default');
-  setDefaultCACertificates([...trusted, cert]);
+  if (isTrusted) setDefaultCACertificates([...trusted, cert]);
   let providerPort = 0;
   const server = createServer({ key, cert }, (request, response) => {
     const { method, url: path, headers } = request;
@@ -44,6 +46,7 @@ export async function startHttpsFront(): Promise<HttpsFront> {
   });
   return {
     issuer,
+    certificate: cert,
     serve(provider) {
       providerPort = provider.port;
       renameIssuer(provider, issuer);
