@@ -33,7 +33,8 @@ export type BffEvent =
   | { readonly type: 'session.ended'; readonly session: string; readonly reason: SessionEnd }
   | { readonly type: 'session.oversized'; readonly session: string; readonly bytes: number }
   | { readonly type: 'logout.revocation_failed'; readonly session: string; readonly cause: unknown }
-  | { readonly type: 'provider.discovered' }
+  /** `scope`: what logins ask for. */
+  | { readonly type: 'provider.discovered'; readonly scope: string }
   | { readonly type: 'provider.discovery_failed'; readonly cause: unknown }
   | { readonly type: 'provider.keys_failed'; readonly cause: unknown }
   | { readonly type: 'userinfo.failed'; readonly cause: unknown }

@@ -7,6 +7,8 @@ export interface TokenSet {
   readonly accessTokenExpiresAt: number | undefined;
   readonly refreshToken: string | undefined;
   readonly idToken: string;
+  /** The granted scopes, separated by spaces; undefined if the provider names none: those that were requested. */
+  readonly scope?: string | undefined;
 }
 
 /**

@@ -52,11 +52,12 @@ export const schema = z.strictObject({
   client,
   scope: text
     .refine((scope) => scope.split(' ').includes('openid'), 'must contain "openid"')
-    .default('openid profile email offline_access')
+    .optional()
     .meta({
       description:
-        'Scopes requested at login, separated by spaces. Without a refresh token (`offline_access` at many providers) a ' +
-        'session ends with its access token.',
+        'Scopes requested at login, separated by spaces. Default: those of `openid profile email offline_access` that the ' +
+        'provider supports, without `offline_access` at Keycloak, which gives refresh tokens anyway. Without a refresh ' +
+        'token a session ends with its access token.',
     }),
   secrets: z
     .array(sealingSecret())

@@ -9,6 +9,7 @@ import { detach } from '../detached.ts';
 import { BffError, retryAfter } from '../http/errors.ts';
 import type { Events } from '../events.ts';
 import type { ProviderAddresses } from './addresses.ts';
+import { scopeFor } from './scope.ts';
 
 const firstRetryMs = 1000;
 const lastRetryMs = 30_000;
@@ -54,7 +55,7 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
       if (fetched.issuer !== config.issuer) throw new IssuerMismatch(config.issuer, fetched.issuer);
       requireEndpoints(fetched);
       addresses.requireSecure(fetched);
-      if (metadata === undefined) events.emit({ type: 'provider.discovered' });
+      if (metadata === undefined) events.emit({ type: 'provider.discovered', scope: scopeFor(config.scope, fetched) });
       metadata = fetched;
       retryMs = firstRetryMs;
       schedule(refreshAfterMs);

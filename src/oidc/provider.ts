@@ -15,11 +15,14 @@ import { createClient } from './client.ts';
 import { createDiscovery } from './discovery.ts';
 import { isInvalidTokenResponse, providerUnavailable, retryAfterMs } from './provider-errors.ts';
 import { withProvidersWords } from './refusal.ts';
+import { scopeFor } from './scope.ts';
 import {
   isGrantRejected,
+  isScopeRejected,
   isTokenResponse,
   replayableTokenFetch,
   tokensOf,
+  type ReplayableFetch,
   type TokenResponse,
 } from './token-response.ts';
 
@@ -79,11 +82,12 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
 
   /** The URL that starts the code flow with PKCE (RFC 7636). @param extra further authorization parameters */
   async function authorizationUrl(extra: Readonly<Record<string, string>>, checks: LoginChecks): Promise<URL> {
-    return client.buildAuthorizationUrl(await configure(), {
+    const configuration = await configure();
+    return client.buildAuthorizationUrl(configuration, {
       ...extra,
       response_type: 'code',
       redirect_uri: redirectUri,
-      scope: config.scope,
+      scope: scopeFor(config.scope, configuration.serverMetadata()),
       state: checks.state,
       nonce: checks.nonce,
       code_challenge: await client.calculatePKCECodeChallenge(checks.verifier),
@@ -141,13 +145,12 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   }
 
   async function redeemRefreshToken(previous: Pick<Grant, 'tokens' | 'userInfo'>, key: string): Promise<RefreshResult> {
-    const refreshToken = previous.tokens.refreshToken ?? '';
     // A response that could not be verified, because the key set was unavailable, is validated again: its refresh token
     // is used up.
     const recorder = replayableTokenFetch(fetchOnce, unverifiedResponses.get(key));
     try {
       const response = await verifyWithFreshKeys(recorder, refreshTimeoutFactor * timeoutSeconds, (configuration) =>
-        client.refreshTokenGrant(configuration, refreshToken),
+        refreshGrant(configuration, previous.tokens, recorder),
       );
       unverifiedResponses.delete(key);
       return { granted: true, grant: await grantOf(response, previous) };
@@ -162,6 +165,25 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
       }
       if (complete && response !== undefined) unverifiedResponses.set(key, response);
       throw providerUnavailable(error, cause);
+    }
+  }
+
+  /**
+   * Names the granted scopes, because some providers demand it (RFC 6749 6). If the provider never said which it granted,
+   * they are those that were requested (RFC 6749 5.1); one that has granted fewer refuses them, and is asked without.
+   */
+  async function refreshGrant(
+    configuration: client.Configuration,
+    { refreshToken = '', scope }: TokenSet,
+    recorder: ReplayableFetch,
+  ): Promise<TokenResponse> {
+    const parameters = { scope: scope ?? scopeFor(config.scope, configuration.serverMetadata()) };
+    try {
+      return await client.refreshTokenGrant(configuration, refreshToken, parameters);
+    } catch (error) {
+      if (scope !== undefined || !(await isScopeRejected(recorder.response()))) throw error;
+      recorder.forget();
+      return client.refreshTokenGrant(configuration, refreshToken);
     }
   }
 

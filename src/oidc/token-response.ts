@@ -17,12 +17,15 @@ export interface ReplayableFetch {
   readonly fetch: OidcFetch;
   /** The token response, if one has arrived. */
   response(): Response | undefined;
+  /** The next attempt asks the provider again. */
+  forget(): void;
 }
 
 /** @param recorded the response of an earlier attempt, answered at once */
 export function replayableTokenFetch(fetch: OidcFetch, recorded?: Response): ReplayableFetch {
   return {
     response: () => recorded,
+    forget: () => (recorded = undefined),
     fetch: async (url, options) => {
       if (options.method !== 'POST') return fetch(url, options);
       recorded ??= await withoutOddMembers(await fetch(url, options));
@@ -115,6 +118,11 @@ export async function isGrantRejected(response: Response | undefined): Promise<b
   );
 }
 
+/** Whether the provider refused the scopes of a request, and not the grant itself (RFC 6749 5.2). */
+export async function isScopeRejected(response: Response | undefined): Promise<boolean> {
+  return response !== undefined && !response.ok && (await bodyOf(response))['error'] === 'invalid_scope';
+}
+
 /**
  * The tokens of a response that openid-client has verified.
  * @param expectations with the tokens that a refresh started from: a response may leave out the refresh and the ID token
@@ -137,6 +145,7 @@ export function tokensOf(response: TokenResponse, expectations: IdTokenExpectati
     accessTokenExpiresAt: expiryOf(response.expires_in),
     refreshToken: response.refresh_token ?? previous?.refreshToken,
     idToken,
+    scope: response.scope ?? previous?.scope,
   };
 }
 

@@ -75,25 +75,22 @@ export function refreshDueAt(session: Session, beforeSeconds: number): number {
 export function writeSession(session: Session): string {
   const { id, generation, createdAt, sealedActivityAt, tokensIssuedAt, tokens, userInfo } = session;
   const expiresAt = tokens.accessTokenExpiresAt ?? null;
+  const optional = tokens.scope === undefined ? [userInfo].filter(isPresent) : [userInfo ?? null, tokens.scope];
   return pack({
-    fields: [
-      id,
-      generation,
-      createdAt,
-      sealedActivityAt,
-      tokensIssuedAt,
-      expiresAt,
-      ...(userInfo === undefined ? [] : [userInfo]),
-    ],
+    fields: [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...optional],
     tokens: [tokens.accessToken, tokens.idToken, tokens.refreshToken],
   });
+}
+
+function isPresent(value: unknown): boolean {
+  return value !== undefined;
 }
 
 /** The inverse of {@link writeSession}; undefined for what it didn't write, such as a session of another version. */
 export function readSession(text: string): Session | undefined {
   const { fields, tokens } = unpack(text) ?? {};
   if (!Array.isArray(fields) || tokens === undefined) return undefined;
-  const [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, userInfo] =
+  const [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, userInfo, scope] =
     fields as readonly unknown[];
   const [accessToken, idToken, refreshToken] = tokens;
   const areNumbers = [generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt ?? 0].every(
@@ -106,12 +103,13 @@ export function readSession(text: string): Session | undefined {
     createdAt: Number(createdAt),
     sealedActivityAt: Number(sealedActivityAt),
     tokensIssuedAt: Number(tokensIssuedAt),
-    userInfo: userInfo as Claims | undefined,
+    userInfo: (userInfo ?? undefined) as Claims | undefined,
     tokens: {
       accessToken,
       idToken,
       refreshToken,
       accessTokenExpiresAt: expiresAt === null ? undefined : Number(expiresAt),
+      scope: typeof scope === 'string' ? scope : undefined,
     },
   };
 }

@@ -112,7 +112,10 @@ describe('one refresh', () => {
     expireAccessToken();
     await browser.fetch('/api/1');
     const request = provider.requests.find((recorded) => recorded.endpoints.includes('refresh'));
-    expect(Object.keys(request?.form ?? {}).toSorted()).toEqual(['grant_type', 'refresh_token']);
+    expect(Object.keys(request?.form ?? {}).toSorted()).toEqual(['grant_type', 'refresh_token', 'scope']);
+    expect('openid profile email offline_access'.split(' ')).toEqual(
+      expect.arrayContaining(String(request?.form['scope']).split(' ')),
+    );
     expect(request?.headers.authorization).toMatch(/^Basic /);
   });
 });

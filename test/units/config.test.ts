@@ -366,7 +366,7 @@ describe('is accepted:', () => {
     expect(config).toMatchObject({
       secure: true,
       listen: { host: '0.0.0.0', port: 3000, opsPort: undefined },
-      scope: 'openid profile email offline_access',
+      scope: undefined,
       session: { mode: 'cookie', lifetimeSeconds: 28_800, idleSeconds: 0 },
       refresh: { beforeSeconds: 30, graceSeconds: 60 },
       login: { lifetimeSeconds: 600 },
