@@ -28,7 +28,7 @@ beforeAll(async () => {
 afterAll(() => world.stop());
 
 function loginPath(parameters: Record<string, string> = {}): string {
-  return `/bff/login?${new URLSearchParams({ returnTo: longest, ...parameters }).toString()}`;
+  return `/bff/login?${new URLSearchParams({ returnTo: longest, ...parameters, sallyport_continued: '1' }).toString()}`;
 }
 
 function loginCookies(browser: BrowserClient): string[] {
