@@ -4,6 +4,7 @@
  */
 import { Agent, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { brotliDecompressSync, gunzipSync, inflateSync, zstdDecompressSync } from 'node:zlib';
+import { cookieName } from './cookie-names.ts';
 import { readBody } from './listener.ts';
 import { CookieJar, isSameSite, isTrustworthy, type BrowserProfile, type SiteContext } from './cookie-jar.ts';
 
@@ -141,6 +142,11 @@ export class BrowserClient {
    */
   routeTo(port: number, origin = this.origin): void {
     this.#routes.set(new URL(origin).host, port);
+  }
+
+  /** The name of a cookie of the app, from its plain one: `own('session')` is `session-3000` on that port. */
+  own(plain: string): string {
+    return cookieName(plain, this.origin);
   }
 
   /** The `Cookie` header of a same-site request. */
