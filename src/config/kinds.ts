@@ -66,6 +66,17 @@ export function parameterName() {
     .refine((name) => !ownParameters.has(name), 'is a parameter that Sallyport sets itself; remove it');
 }
 
+/**
+ * A word of a cookie's name. Chunks of a session have the suffix ".1"; a prefix such as `__Host-` is the browser's to judge
+ * (RFC 6265bis 4.1.3), and `login` and `logout` are taken.
+ */
+export function cookieName() {
+  return z
+    .string('must be a word such as "session"')
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$/, 'must be a word of at most 40 letters, digits, "-" and "_"')
+    .refine((name) => !/^log(?:in|out)(?:-|$)/i.test(name), 'is a name of another cookie of Sallyport; choose another');
+}
+
 const placeholder =
   /change.?(?:me|this|it)|replace.?(?:me|this|it)|placeholder|your.?(?:own.?)?(?:sealing.?)?(?:secret|key)|^<|^todo/i;
 

@@ -19,15 +19,18 @@ export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: bo
   ];
 }
 
-/** Whether a URL's host name is loopback: `localhost`, `127.0.0.1` or `[::1]`. */
+/** Whether a URL's host name is loopback: `localhost` or a name below it (RFC 6761 6.3), `127.0.0.1` or `[::1]`. */
 export function isLoopback(hostname: string): boolean {
-  return hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]';
+  return /^(?:(?:.+\.)?localhost|127\.0\.0\.1|\[::1\])$/.test(hostname);
 }
 
 function addressFaults({ origin, issuer }: Partial<ParsedConfig>, httpIssuerAllowed: boolean): ConfigFault[] {
   const faults: ConfigFault[] = [];
   if (origin !== undefined && isPlainHttp(origin) && !isLoopback(new URL(origin).hostname)) {
-    faults.push({ path: 'origin', reason: 'must be https: http is only for localhost, 127.0.0.1 and [::1]' });
+    faults.push({
+      path: 'origin',
+      reason: 'must be https: http is only for localhost, *.localhost, 127.0.0.1 and [::1]',
+    });
   }
   if (issuer !== undefined && isPlainHttp(issuer) && !httpIssuerAllowed && !isLoopback(new URL(issuer).hostname)) {
     faults.push({

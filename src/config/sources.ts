@@ -7,6 +7,7 @@ import { extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { resolveConfig, type Config } from './config.ts';
 import { ConfigError } from './faults.ts';
+import { isLoopback } from './rules.ts';
 import type { ConfigFile } from './schema.ts';
 import { overlay, unknownVariables, type Environment } from './variables.ts';
 
@@ -72,7 +73,7 @@ async function importDefault(path: string): Promise<unknown> {
 /** Valid settings that send secrets or trust over plain http. */
 function risksOf(config: Config): string[] {
   const plain = config.api
-    .filter(({ target }) => target.protocol === 'http:' && !/^(?:localhost|127\.|\[::1\])/.test(target.hostname))
+    .filter(({ target }) => target.protocol === 'http:' && !isLoopback(target.hostname))
     .map(
       ({ path, target }) =>
         `The route ${path} sends access tokens over plain http to ${target.host}; keep that network to yourself.`,

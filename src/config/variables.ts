@@ -66,6 +66,7 @@ export const variables: readonly Variable[] = [
   variable('SPA', 'spa', spaSource),
   variable('SPA_REQUIRE_LOGIN', 'spa.requireLogin', boolean),
   variable('SESSION', 'session.mode'),
+  variable('SESSION_COOKIE_NAME', 'session.cookieName'),
   variable('SESSION_LIFETIME', 'session.lifetimeSeconds', number),
   variable('SESSION_IDLE', 'session.idleSeconds', number),
   variable('REFRESH_BEFORE', 'refresh.beforeSeconds', number),

@@ -1,19 +1,39 @@
 /** The gate before the SPA's document where a login is required to load it (`spa.requireLogin`). */
+import type { Config } from '../config/config.ts';
 import { loginUrl } from '../http/login-url.ts';
-import { isNavigation } from '../http/navigation.ts';
+import { comesFromOwnPage, isNavigation } from '../http/navigation.ts';
 import { sameSiteReloadPage } from '../http/pages.ts';
+import { parseReturnTo } from '../http/return-to.ts';
 import { headersOf, sendPage, type BffContext, type EndpointDeps } from './endpoint.ts';
+
+/**
+ * Marks the address that the page of `sameSiteReloadPage` loads, so that it is shown once, whatever the browser sends
+ * then. It carries no trust, and the app never sees it.
+ */
+const reloadedParameter = 'sallyport_reloaded';
+const reloadedMark = new RegExp(`[?&]${reloadedParameter}$`);
 
 export function createLoginGate({ config, sessions }: EndpointDeps) {
   /** @returns the response in place of the app; undefined if it may be served */
   return async function gate(c: BffContext): Promise<Response | undefined> {
     const headers = headersOf(c);
     if (c.req.method !== 'GET' || !isNavigation(headers)) return undefined;
-    const opened = await sessions.open(headers.cookie);
-    if (opened.state === 'active') return undefined;
-    // A link on another site comes without the Strict cookie; it would start a login for a person who is signed in.
     const { pathname, search } = new URL(c.req.url);
-    if (headers['sec-fetch-site'] === 'cross-site') return sendPage(c, sameSiteReloadPage(pathname + search));
-    return c.redirect(loginUrl(config, `returnTo=${encodeURIComponent(pathname + search)}`), 302);
+    const path = pathname + search.replace(reloadedMark, '');
+    const isReloaded = path.length < pathname.length + search.length;
+    const opened = await sessions.open(headers.cookie);
+    // A path may begin with "//", which alone would lead to another host.
+    if (opened.state === 'active') return isReloaded ? c.redirect(config.origin + path, 302) : undefined;
+    // A link on another site comes without the Strict cookie, and in Firefox and WebKit so does a typed address that
+    // another site redirects here. It would start a login for a person who is signed in, and lose the fragment.
+    if (!isReloaded && !comesFromOwnPage(headers)) {
+      return sendPage(c, sameSiteReloadPage(config.origin + path, reloadedParameter));
+    }
+    return c.redirect(loginUrl(config, `returnTo=${encodeURIComponent(returnToOf(path, config))}`), 302);
   };
+}
+
+/** Where the login leads back: to the path without its query if the whole is too long, as a link with a long filter is. */
+function returnToOf(path: string, config: Config): string {
+  return parseReturnTo(path, config) ?? parseReturnTo(path.replace(/\?.*$/s, ''), config) ?? config.home;
 }

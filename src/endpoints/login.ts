@@ -1,16 +1,21 @@
 /** `GET /bff/login`: begins a login transaction and sends the browser to the provider (OpenID Connect Core 3.1.2.1). */
+import type { IncomingHttpHeaders } from 'node:http';
 import { BffError } from '../http/errors.ts';
 import { loginUrl } from '../http/login-url.ts';
 import { parseReturnTo } from '../http/return-to.ts';
 import { isNavigation } from '../http/navigation.ts';
-import { headersOf, single, type BffContext, type EndpointDeps } from './endpoint.ts';
+import { sameSiteRedirectPage } from '../http/pages.ts';
+import { headersOf, sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
 import { createLoginStart } from './start-login.ts';
+
+/** Marks the second request of a login that another site began, so that the page before it is shown once. */
+const continuedParameter = 'sallyport_continued';
 
 /** Parameters that a SPA may always send to the provider: none of them widens the grant. */
 const forwardedParameters = ['prompt', 'login_hint', 'max_age', 'acr_values', 'ui_locales'];
 
 export function createLogin(deps: EndpointDeps) {
-  const { config, events } = deps;
+  const { config, events, sessions } = deps;
   const startLogin = createLoginStart(deps);
   const allowed = [...forwardedParameters, ...config.login.allowParams];
 
@@ -19,10 +24,25 @@ export function createLogin(deps: EndpointDeps) {
     const parameters = new URL(c.req.url).searchParams;
     if (!isNavigation(headers)) throw navigationRequired(parameters);
     const returnTo = readReturnTo(parameters);
-    const url = await startLogin(c, { returnTo, parameters: readForwardedParameters(parameters), restarted: false });
+    const intent = { returnTo, parameters: readForwardedParameters(parameters), restarted: false };
+    if (!parameters.has(continuedParameter) && (await mayHideSession(headers))) {
+      return continueFromOwnPage(c, parameters);
+    }
+    const url = await startLogin(c, intent);
     events.emit({ type: 'login.started' });
     return c.redirect(url, 302);
   };
+
+  /** A link on another site brings no Strict cookie, and the login must end the session that this browser may have. */
+  async function mayHideSession(headers: IncomingHttpHeaders): Promise<boolean> {
+    return headers['sec-fetch-site'] === 'cross-site' && (await sessions.open(headers.cookie)).state === 'absent';
+  }
+
+  /** Has the browser repeat the request from a page of this origin, so that it sends all its cookies. */
+  function continueFromOwnPage(c: BffContext, parameters: URLSearchParams): Response {
+    const query = new URLSearchParams([...parameters, [continuedParameter, '1']]);
+    return sendPage(c, sameSiteRedirectPage('Signing in', loginUrl(config, query.toString())));
+  }
 
   /** A fetch can't follow to the provider, and its transactions would pile up: no cookie is set. */
   function navigationRequired(parameters: URLSearchParams): BffError {

@@ -33,7 +33,7 @@ interface LogoutTicket {
 }
 
 export function createLogout({ config, events, provider, sessions }: EndpointDeps) {
-  const names = cookieNames(config.secure);
+  const names = cookieNames(config);
   const sealer = createSealer(config.secrets, 'logout ticket');
   const path = `${config.basePath}/logout`;
 

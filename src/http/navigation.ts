@@ -31,6 +31,14 @@ export function isNavigation(headers: IncomingHttpHeaders): boolean {
 }
 
 /**
+ * Whether a page of this origin caused the navigation, so that it shows every cookie that the browser has. Not known of
+ * what a service worker passed on in Firefox, which calls every navigation `same-origin` then and yet withholds cookies.
+ */
+export function comesFromOwnPage(headers: IncomingHttpHeaders): boolean {
+  return headers['sec-fetch-site'] === 'same-origin' && headers['sec-fetch-mode'] !== 'same-origin';
+}
+
+/**
  * Whether fetch metadata marks the request as a prefetch, a frame or a script's. GET endpoints that change state refuse
  * those.
  */

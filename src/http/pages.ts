@@ -8,12 +8,13 @@ a,button{display:inline-block;margin:1rem .75rem 0 0;padding:.6rem 1.1rem;border
 a.plain{background:none;color:inherit;text-decoration:underline;padding-inline:0}
 small{display:block;margin-top:2rem;opacity:.7}code{font-family:ui-monospace,monospace}`;
 const submitScript = 'document.forms[0].submit()';
-// The same address with a fragment would be no navigation, so the script changes the query first.
-const reloadScript = "const u=location.href;history.replaceState(null,'','?'+Date.now());location.replace(u)";
+/** Appends to the query as it stands: the app may read it letter by letter. */
+const reloadScript = (mark: string) =>
+  `const u=new URL(location.href);u.search+=(u.search?'&':'?')+'${mark}';location.replace(u)`;
 
-/** The Content-Security-Policy of these pages: their own style and, where needed, their one script. */
+/** The Content-Security-Policy of these pages: their own style, the app's icon and, where needed, their one script. */
 const policy = (...sources: string[]) =>
-  `default-src 'none'; style-src '${hashSource(style)}'; ${sources.map((source) => `${source}; `).join('')}base-uri 'none'; frame-ancestors 'none'`;
+  `default-src 'none'; style-src '${hashSource(style)}'; img-src 'self'; ${sources.map((source) => `${source}; `).join('')}base-uri 'none'; frame-ancestors 'none'`;
 
 /** A page, with the headers that it must be sent with. */
 export interface Page {
@@ -58,14 +59,17 @@ export function sameSiteRedirectPage(title: string, path: string): Page {
 
 /**
  * Loads the same address once more, now from this site: for a deep link that came from another one.
- * @param path of the address; its fragment, which only the script knows, is lost if scripts are off
+ * @param address absolute; its fragment, which only the script knows, is lost if scripts are off
+ * @param mark a query parameter to add, by which the next request is known; letters and "_" only
  */
-export function sameSiteReloadPage(path: string): Page {
+export function sameSiteReloadPage(address: string, mark: string): Page {
+  const script = reloadScript(mark);
+  const marked = escape(`${address}${address.includes('?') ? '&' : '?'}${mark}`);
   return page(
     'One moment …',
-    `<p>Opening the app …</p><script>${reloadScript}</script>`,
-    policy(`script-src '${hashSource(reloadScript)}'`, "form-action 'none'"),
-    `<noscript><meta http-equiv="refresh" content="0;url=${escape(path)}"></noscript>`,
+    `<p>Opening the app …</p><a href="${marked}">Continue</a><script>${script}</script>`,
+    policy(`script-src '${hashSource(script)}'`, "form-action 'none'"),
+    `<noscript><meta http-equiv="refresh" content="0;url=${marked}"></noscript>`,
   );
 }
 

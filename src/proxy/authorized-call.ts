@@ -58,7 +58,7 @@ export function createAuthorizedCalls(
   config: Config,
   { sessions, refresher, pools, bound, resolveClientAddress }: AuthorizedCallDeps,
 ) {
-  const policy = { names: cookieNames(config.secure), authenticated: true };
+  const policy = { names: cookieNames(config), authenticated: true };
   const { forwardedHost, forwardedProto } = forwardedOrigin(config.origin);
   const requestHeaders = createRequestHeaders();
   const routing = createRouting(config.api);

@@ -2,6 +2,8 @@
  * Cookies on the wire (RFC 6265bis): names, attributes, chunks. Browsers drop a cookie of more than 4096 bytes
  * silently, so a longer value is split into numbered cookies, four at most; each write replaces the whole set.
  */
+import type { Config } from '../config/config.ts';
+import { looksSealed } from './seal.ts';
 
 /** Browsers drop a larger cookie. Attributes count, because some browsers count them. */
 export const maximumCookieBytes = 4096;
@@ -10,17 +12,44 @@ const maximumChunks = 4;
 /** In place of a Cookie header that need not show all cookies that the browser has. */
 export const cookiesUnknown: unique symbol = Symbol('cookiesUnknown');
 
+/** The names of one app's cookies. Made once, because {@link readSessionCookie} runs with every call. */
 export interface CookieNames {
   readonly secure: boolean;
   readonly session: string;
   readonly loginPrefix: string;
   readonly logout: string;
+  /** Matches every name that is Sallyport's own, in any case; see {@link isOwnCookie}. */
+  readonly own: RegExp;
 }
 
-/** On loopback http the cookies have neither `Secure` nor the prefix, because Safari drops `Secure` cookies there. */
-export function cookieNames(secure: boolean): CookieNames {
-  const prefix = secure ? '__Host-Http-' : '';
-  return { secure, session: `${prefix}session`, loginPrefix: `${prefix}login-`, logout: `${prefix}logout` };
+const securePrefix = '__Host-Http-';
+
+/**
+ * On loopback http the cookies have neither `Secure` nor the prefix, because Safari drops `Secure` cookies there. Their
+ * names hold the port, because cookies don't tell ports apart (RFC 6265 8.5): another app on this machine must neither
+ * get nor clear them.
+ */
+export function cookieNames({ origin, secure, session }: Pick<Config, 'origin' | 'secure' | 'session'>): CookieNames {
+  const { cookieName } = session;
+  const plain = { session: cookieName, loginPrefix: 'login-', logout: 'logout' };
+  const prefixed = mapNames(plain, (name) => `${securePrefix}${name}`);
+  if (secure) return { secure, ...prefixed, own: ownPattern(prefixed) };
+  const port = new URL(origin).port || '80';
+  const numbered = { session: `${cookieName}-${port}`, loginPrefix: `login-${port}-`, logout: `logout-${port}` };
+  // The prefixed names may be those of an https app on this machine.
+  return { secure, ...numbered, own: ownPattern(numbered, prefixed) };
+}
+
+type Names = Pick<CookieNames, 'session' | 'loginPrefix' | 'logout'>;
+
+function mapNames({ session, loginPrefix, logout }: Names, change: (name: string) => string): Names {
+  return { session: change(session), loginPrefix: change(loginPrefix), logout: change(logout) };
+}
+
+/** Names are letters, digits, "-" and "_", which stand for themselves in a pattern. */
+function ownPattern(...sets: Names[]): RegExp {
+  const each = sets.map(({ session, loginPrefix, logout }) => `${session}(?:\\.[1-9])?|${loginPrefix}.*|${logout}`);
+  return new RegExp(`^(?:${each.join('|')})$`, 'is');
 }
 
 /** Each pair of a Cookie header, in order. Malformed parts are skipped. */
@@ -109,10 +138,14 @@ export function writeSessionCookie(
   const maximumLength = maximumCookieBytes - `${names.session}.1=`.length - attributes.length;
   const chunks = chunksOf(sealed, maximumLength, names);
   if (chunks.length > maximumChunks) return undefined;
-  const kept = new Set(chunks.map(([name]) => name));
+  const written = new Set(chunks.map(([name]) => name));
+  const left = header === cookiesUnknown ? allSessionNames(names) : sessionNamesIn(header, names);
   return [
     ...chunks.map(([name, value]) => `${name}=${value}${attributes}`),
-    ...clearSessionCookie(header, names, kept),
+    ...deletions(
+      left.filter((name) => !written.has(name)),
+      names,
+    ),
   ];
 }
 
@@ -132,15 +165,28 @@ function chunksOf(
   ]);
 }
 
-/** The `Set-Cookie` lines that delete the session's cookies, but for the names in `kept`. */
-export function clearSessionCookie(
-  header: string | undefined | typeof cookiesUnknown,
-  names: CookieNames,
-  kept: ReadonlySet<string> = new Set(),
-): string[] {
+/**
+ * The `Set-Cookie` lines that delete the session's cookies. One whose value has not the form of a session or of a part of
+ * one is another program's, which chose the same name.
+ */
+export function clearSessionCookie(header: string | undefined, names: CookieNames): string[] {
+  return deletions(
+    sessionNamesIn(header, names, (name, value) => hasOurForm(name.slice(names.session.length), value)),
+    names,
+  );
+}
+
+function deletions(present: readonly string[], names: CookieNames): string[] {
   const attributes = sessionAttributes(0, names);
-  const present = header === cookiesUnknown ? allSessionNames(names) : sessionNamesIn(header, names);
-  return present.filter((name) => !kept.has(name)).map((name) => `${name}=${attributes}`);
+  return present.map((name) => `${name}=${attributes}`);
+}
+
+/** @param suffix of the name: '' for a whole session, else of a chunk */
+function hasOurForm(suffix: string, value: string): boolean {
+  if (suffix === '') return looksSealed(value);
+  if (suffix === '.1') return /^[2-9]!/.test(value) && looksSealed(value.slice('2!'.length));
+  // A later chunk begins anywhere in the seal.
+  return /^[\w.-]+$/.test(value);
 }
 
 /**
@@ -166,12 +212,10 @@ function allSessionNames(names: CookieNames): string[] {
 
 /**
  * Whether a name, in any case, is one of Sallyport's cookies: a session's, a login transaction's, a logout ticket's. On
- * an https origin the plain names are free; the prefixed ones never are.
+ * an https origin the plain names are free, on loopback those of other ports; the prefixed ones never are.
  */
-export function isOwnCookie(name: string, { secure }: CookieNames): boolean {
-  const folded = name.toLowerCase();
-  const plain = folded.startsWith(securePrefix) ? folded.slice(securePrefix.length) : secure ? '' : folded;
-  return isSessionCookie(plain, { session: 'session' }) || plain.startsWith('login-') || plain === 'logout';
+export function isOwnCookie(name: string, { own }: CookieNames): boolean {
+  return own.test(name);
 }
 
 /** Whether a name is a login transaction's: `<prefix><time>-<hash of the state>`. */
@@ -179,15 +223,19 @@ export function isLoginCookie(name: string, { loginPrefix }: CookieNames): boole
   return name.startsWith(loginPrefix) && /^[0-9a-z]{8}-[\w-]{10}$/.test(name.slice(loginPrefix.length));
 }
 
-const securePrefix = '__host-http-';
-
-function isSessionCookie(name: string, names: Pick<CookieNames, 'session'>): boolean {
+function isSessionCookie(name: string, names: CookieNames): boolean {
   if (!name.startsWith(names.session)) return false;
   return name.length === names.session.length || /^\.[1-9]$/.test(name.slice(names.session.length));
 }
 
-function sessionNamesIn(header: string | undefined, names: CookieNames): string[] {
+function sessionNamesIn(
+  header: string | undefined,
+  names: CookieNames,
+  matches: (name: string, value: string) => boolean = () => true,
+): string[] {
   const found = new Set<string>();
-  for (const [name] of cookiePairs(header ?? '')) if (isSessionCookie(name, names)) found.add(name);
+  for (const [name, value] of cookiePairs(header ?? '')) {
+    if (isSessionCookie(name, names) && matches(name, value)) found.add(name);
+  }
   return [...found];
 }

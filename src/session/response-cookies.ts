@@ -8,7 +8,7 @@ import { hasEnded, type SessionEntry } from './session-entry.ts';
 import type { OpenSession } from './session-opener.ts';
 
 export function createResponseCookies(config: Config, events: Events) {
-  const names = cookieNames(config.secure);
+  const names = cookieNames(config);
 
   /**
    * The lines for a response to a request that showed this session. Call it when the response's head is written,

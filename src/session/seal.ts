@@ -19,6 +19,11 @@ export interface Sealer {
 
 const shape = /^1\.([0-9a-f]{8})\.([\w-]{22})\.([\w-]+)\.([\w-]{43})$/;
 
+/** Whether a text begins like a seal of ours, of whatever version and key, whole or cut. */
+export function looksSealed(text: string): boolean {
+  return /^\d\.[0-9a-f]{8}\.[\w.-]*$/.test(text);
+}
+
 /** @param secrets the first seals, all unseal */
 export function createSealer(secrets: readonly string[], purpose: SealPurpose): Sealer {
   const keys = secrets.map((secret) => deriveKeys(secret, purpose));

@@ -35,7 +35,7 @@ interface OpenerDeps {
 }
 
 export function createSessionOpener(config: Config, { records, cache, generations, sealer }: OpenerDeps) {
-  const names = cookieNames(config.secure);
+  const names = cookieNames(config);
 
   /**
    * Opens the session that the request carries. A store that is down holds no call up: what this process knows decides,

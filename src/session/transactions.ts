@@ -55,7 +55,7 @@ export function createLoginTransactions(
   config: Config,
   { store, events }: { readonly store: Store; readonly events: Events },
 ) {
-  const names = cookieNames(config.secure);
+  const names = cookieNames(config);
   const sealer = createSealer(config.secrets, 'login transaction');
   const stateSealer = createSealer(config.secrets, 'login state');
   const { lifetimeSeconds } = config.login;

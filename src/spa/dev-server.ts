@@ -35,7 +35,7 @@ export function createDevServerProxy(
   const upstream = { pool, bound };
   const requestHeaders = createRequestHeaders();
   const forwarded = forwardedOrigin(config.origin);
-  const policy = { names: cookieNames(config.secure), authenticated: false };
+  const policy = { names: cookieNames(config), authenticated: false };
 
   /** @throws {BffError} if the dev server can't be reached; nothing has been sent then */
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {

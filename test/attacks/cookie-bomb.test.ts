@@ -28,7 +28,7 @@ beforeAll(async () => {
 afterAll(() => world.stop());
 
 function loginPath(parameters: Record<string, string> = {}): string {
-  return `/bff/login?${new URLSearchParams({ returnTo: longest, ...parameters }).toString()}`;
+  return `/bff/login?${new URLSearchParams({ returnTo: longest, ...parameters, sallyport_continued: '1' }).toString()}`;
 }
 
 function loginCookies(browser: BrowserClient): string[] {
@@ -273,7 +273,11 @@ describe('of six sign-ins, the last five can be completed', () => {
   test('begun after cookies with names like theirs were planted from a sibling subdomain', async () => {
     const browser = world.client();
     for (let planted = 0; planted < 20; planted += 1) {
-      browser.cookies.put({ name: `login-zzzzzzz-${planted}`, value: 'x'.repeat(100), domain: 'localhost' });
+      browser.cookies.put({
+        name: browser.own(`login-zzzzzzz-${planted}`),
+        value: 'x'.repeat(100),
+        domain: 'localhost',
+      });
     }
     const page = await signIn(browser, 'alice', '/orders');
     expect(page.url).toBe(`${browser.origin}/orders`);

@@ -23,9 +23,10 @@ import {
   string,
 } from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { resolveConfig } from '../../src/config/config.ts';
 import {
-  clearSessionCookie,
   cookieNames,
+  type CookieNames,
   readSessionCookie,
   cookiesUnknown,
   writeSessionCookie,
@@ -35,6 +36,7 @@ import { createSealer } from '../../src/session/seal.ts';
 import { readSession, writeSession } from '../../src/session/session.ts';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
 import { CookieJar } from '../support/cookie-jar.ts';
+import { cookieName } from '../support/cookie-names.ts';
 import { signIn, startWorld, type World } from '../support/world.ts';
 
 let world: World;
@@ -48,8 +50,8 @@ beforeAll(async () => {
   [alice, bob] = [world.client(), world.client()];
   await signIn(alice, 'alice');
   await signIn(bob, 'bob');
-  aliceSession = valueOf(alice, 'session');
-  bobSession = valueOf(bob, 'session');
+  aliceSession = valueOf(alice, alice.own('session'));
+  bobSession = valueOf(bob, bob.own('session'));
 });
 
 afterAll(() => world.stop());
@@ -60,9 +62,14 @@ function valueOf(client: BrowserClient, name: string): string {
   return value;
 }
 
+/** With the names that the world's cookies have in place of the plain ones, wherever they stand. */
+function inOwnNames(cookie: string, { origin }: World = world): string {
+  return cookie.replace(/session|login|logout/g, (plain) => cookieName(plain, origin));
+}
+
 function ask(path: string, cookie: string, method = 'GET'): Promise<Exchange> {
   const client = world.client();
-  return client.fetch(path, { method, headers: { cookie } });
+  return client.fetch(path, { method, headers: { cookie: inOwnNames(cookie) } });
 }
 
 /** What the endpoints answer to a browser without a session. */
@@ -202,7 +209,7 @@ describe('no session, and never an error, comes of', () => {
     const client = world.client();
     await signIn(client);
     await client.fetch('/bff/logout', { method: 'POST' });
-    expect(await outcomeOf(`session=${valueOf(client, 'logout')}`)).toEqual(noSession);
+    expect(await outcomeOf(`session=${valueOf(client, client.own('logout'))}`)).toEqual(noSession);
   });
 
   test('a session under a secret that was rotated away', async () => {
@@ -237,6 +244,10 @@ describe('no session, and never an error, comes of', () => {
   });
 });
 
+function namesAt(origin: string): CookieNames {
+  return cookieNames(resolveConfig({ ...world.config, origin }));
+}
+
 function header(chunks: Array<string | undefined>): string {
   return chunks.flatMap((chunk, index) => (chunk === undefined ? [] : [`session.${index + 1}=${chunk}`])).join('; ');
 }
@@ -258,7 +269,7 @@ describe('a chunked session', () => {
   afterAll(() => big.stop());
 
   async function authenticated(cookie: string): Promise<unknown> {
-    const answer = await big.client().fetch('/bff/session', { headers: { cookie } });
+    const answer = await big.client().fetch('/bff/session', { headers: { cookie: inOwnNames(cookie, big) } });
     expect(answer.status).toBe(200);
     return answer.at('authenticated');
   }
@@ -281,13 +292,42 @@ describe('a chunked session', () => {
   });
 });
 
+/** A session that broke off. */
+function cut(): string {
+  return aliceSession.slice(0, 200);
+}
+
 describe('a cookie that opens nothing is cleared', () => {
   test('by /bff/session, with all its chunks and every attribute', async () => {
-    const answer = await ask('/bff/session', 'session=x; session.1=y; session.3=z; other=kept');
+    const answer = await ask('/bff/session', `session=${cut()}; session.1=2!${cut()}; session.3=z; other=kept`);
     const names = answer.setCookies.map((line) => line.split('=')[0]);
-    expect(new Set(names)).toEqual(new Set(['session', 'session.1', 'session.3']));
+    expect(new Set(names)).toEqual(new Set(['session', 'session.1', 'session.3'].map((name) => inOwnNames(name))));
     for (const line of answer.setCookies)
-      expect(line).toMatch(/^[\w.]+=; Max-Age=0; Path=\/; HttpOnly; SameSite=Strict$/);
+      expect(line).toMatch(/^[\w.-]+=; Max-Age=0; Path=\/; HttpOnly; SameSite=Strict$/);
+  });
+
+  test('but not where another program has set it, which shares the name', async () => {
+    for (const value of ['x', '', '1', '1.2.3', '1.abcdefgh.x', '{}', 's%3Ax.y', `${cut()}=`, `"${cut()}"`, '2!x']) {
+      for (const cookie of [`session=${value}`, `session.1=${value}`, `session.1=${cut()}`]) {
+        const answers = [await ask('/bff/session', cookie), await ask('/bff/logout', cookie, 'POST')];
+        expect([cookie, answers.flatMap(({ setCookies }) => setCookies)]).toEqual([cookie, []]);
+      }
+    }
+  });
+
+  test('but not where it is of another app on this machine, at another port', async () => {
+    const port = new URL(world.origin).port;
+    for (const name of ['session', `session-${port}0`, 'session-1', 'session-1.1', '__Host-Http-session', 'logout']) {
+      const client = world.client();
+      const headers = { cookie: `${name}=${aliceSession}` };
+      const answers = [
+        await client.fetch('/bff/session', { headers }),
+        await client.fetch('/bff/logout', { method: 'POST', headers }),
+        await client.navigate('/bff/logout', { headers, follow: false }),
+      ];
+      expect(answers[0]?.at('authenticated')).toBe(false);
+      expect(answers.flatMap(({ setCookies }) => setCookies)).toEqual([]);
+    }
   });
 
   test('never by a proxied call: its late answer would end a newer session', async () => {
@@ -445,8 +485,8 @@ describe('writing the session’s cookies', () => {
   test('then reading them gives the same; no line is over 4096 bytes; leftovers are deleted', () => {
     assert(
       property(written, ({ sealed, leftover, secure, blind }) => {
-        const names = cookieNames(secure);
         const origin = secure ? 'https://app.example.test' : 'http://localhost';
+        const names = namesAt(origin);
         const { hostname } = new URL(origin);
         const jar = new CookieJar('chromium');
         for (const suffix of leftover) jar.put({ name: names.session + suffix, value: 'old', domain: hostname });
@@ -455,29 +495,31 @@ describe('writing the session’s cookies', () => {
         expect(new Set(lines.map((line) => line.split('=')[0])).size).toBe(lines.length);
         expect(readSessionCookie(jar.header(origin), names)).toBe(sealed);
         expect(jar.all().filter((cookie) => cookie.value === 'old')).toEqual([]);
-        for (const line of clearSessionCookie(cookiesUnknown, names)) jar.store(line, origin);
-        expect(jar.all()).toEqual([]);
       }),
       { numRuns: 300 },
     );
   });
 
   test('is refused as a whole where four cookies can’t hold it', () => {
-    expect(writeSessionCookie('A'.repeat(4 * 4096), 28_800, cookiesUnknown, cookieNames(true))).toBeUndefined();
+    expect(
+      writeSessionCookie('A'.repeat(4 * 4096), 28_800, cookiesUnknown, namesAt('https://app.example.test')),
+    ).toBeUndefined();
   });
 
   test('reading never fails, and finds nothing in other people’s cookies', () => {
-    const names = cookieNames(false);
+    const names = namesAt('http://localhost:3000');
     const pair = oneof(
       string({ maxLength: 12 }),
-      constantFrom('a=b', '=', 'session', 'xsession=evil', 'a=session=evil', 'a=b session=evil'),
+      constantFrom('a=b', '=', ...['', 'x', 'a=', 'a=b '].map((before) => `${before}${names.session}=evil`)),
     );
     assert(
       property(array(pair, { maxLength: 6 }), (pairs) => {
-        const others = pairs.map((text) => text.replaceAll(';', '')).filter((text) => !/^\s*session/.test(text));
+        const others = pairs
+          .map((text) => text.replaceAll(';', ''))
+          .filter((text) => !text.trimStart().startsWith(names.session));
         expect(readSessionCookie(others.join('; '), names)).toBeUndefined();
-        expect(readSessionCookie(['session=mine', ...others].join('; '), names)).toBe('mine');
-        expect(readSessionCookie([...others, 'session=mine'].join('; '), names)).toBe('mine');
+        expect(readSessionCookie([`${names.session}=mine`, ...others].join('; '), names)).toBe('mine');
+        expect(readSessionCookie([...others, `${names.session}=mine`].join('; '), names)).toBe('mine');
       }),
       { numRuns: 1000 },
     );

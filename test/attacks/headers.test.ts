@@ -209,9 +209,13 @@ async function answerOf(lines: string[]): Promise<Exchange> {
   return answer;
 }
 
+/** With the names of the world's cookies in place of the plain ones, spelled alike. */
+function ofThisPort(line: string): string {
+  return line.replace(/(?<!-)(?:session|logout)/i, (plain) => `${plain}-${new URL(world.origin).port}`);
+}
+
 /** As a login transaction's is, of this moment. */
-async function loginCookieName(): Promise<string> {
-  const browser = world.client();
+async function loginCookieName(browser = world.client()): Promise<string> {
   await browser.navigate('/bff/login', { follow: false });
   const [cookie] = browser.cookies.all();
   if (cookie === undefined) throw new Error('a sign-in has begun without a cookie');
@@ -255,7 +259,7 @@ describe('what an API says to the browser', () => {
   test('sets, changes and clears no cookie of ours', async () => {
     const before = JSON.stringify(alice.cookies.all());
     const login = await loginCookieName();
-    for (const line of forged.map((pattern) => pattern.replace('LOGIN', login))) {
+    for (const line of forged.map((pattern) => ofThisPort(pattern).replace('LOGIN', login))) {
       world.api.answer({ headers: { 'set-cookie': [line, 'fine=1; Path=/'] } });
       const answer = await alice.fetch('/api/me');
       expect([line, answer.setCookies]).toEqual([line, ['fine=1; Path=/']]);
@@ -271,7 +275,7 @@ describe('what an API says to the browser', () => {
     });
     const browser = secure.client();
     await signIn(browser);
-    const login = await loginCookieName();
+    const login = (await loginCookieName(secure.client())).replace('__Host-Http-', '');
     const prefixed = forged.filter((line) => /__host/i.test(line)).map((line) => line.replace('LOGIN', login));
     const plain = ['session=1', 'logout=1', 'session.1=1', `${login}=1`, ...harmless.map((name) => `${name}=1`)];
     secure.api.answer({ headers: { 'set-cookie': [...prefixed, ...plain] } });
@@ -279,20 +283,31 @@ describe('what an API says to the browser', () => {
     expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(true);
   });
 
-  test('sets cookies of its own whose names only begin like ours, and the session stays', async () => {
-    const lines = harmless.map((name) => `${name}=1; Path=/`);
+  test('sets cookies of its own whose names only begin like ours, or are those of another port', async () => {
+    const port = new URL(world.origin).port;
+    const ofOtherPorts = ['', `-${port}0`, '-1'].flatMap((number) => [
+      `session${number}`,
+      `session${number}.1`,
+      `logout${number}`,
+      `login${number}-abcdefgh-0123456789`,
+    ]);
+    const lines = [...harmless, ...ofOtherPorts].map((name) => `${name}=1; Path=/`);
     world.api.answer({ headers: { 'set-cookie': lines } });
     expect((await alice.fetch('/api/me')).setCookies).toEqual(lines);
     world.api.answer();
     expect((await alice.fetch('/api/me')).at('sub')).toBe('alice');
     expect((await alice.fetch('/bff/session')).at('authenticated')).toBe(true);
-    for (const name of harmless) alice.cookies.remove(name);
+    for (const name of [...harmless, ...ofOtherPorts]) alice.cookies.remove(name);
   });
 
   test('is not counted among sign-ins for cookies that another app on this host has set', async () => {
     const browser = world.client();
     await signIn(browser);
-    const others = ['login-foo', ...Array.from({ length: 6 }, (_, index) => `login-zzzzzz-${index}`)];
+    const others = [
+      'login-abcdefgh-0123456789',
+      'login-1-abcdefgh-0123456789',
+      ...Array.from({ length: 6 }, (_, index) => browser.own(`login-zzzzzz-${index}`)),
+    ];
     for (const name of others) browser.cookies.put({ name, value: '1', domain: 'localhost' });
     for (let count = 0; count < 5; count += 1) {
       const { setCookies } = await browser.navigate('/bff/login', { follow: false });
@@ -307,13 +322,10 @@ describe('what an API says to the browser', () => {
     const edge = constantFrom('', ' ', '=', ' =', '= ', '\t', ' = = ');
     const login = await loginCookieName();
     const own = constantFrom(
-      'session',
-      'session.1',
-      'session.3',
+      ...['session', 'session.1', 'session.3', 'logout'].map(ofThisPort),
       login,
       // Another one's.
       login.replace(/..$/, 'xy'),
-      'logout',
       '__Host-Http-session',
       `__Host-Http-${login}`,
     );
@@ -417,13 +429,15 @@ describe('what an API says to the browser', () => {
 
   test('nor when it takes or refuses a WebSocket', async () => {
     for (const head of ['101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade', '403 Forbidden']) {
+      let name = '';
       const api = await startRawServer((socket) =>
         socket.end(
-          `HTTP/1.1 ${head}\r\n${aboutTheOrigin.join('\r\n')}\r\nSet-Cookie: session=evil\r\nX-Fine: kept\r\n\r\n`,
+          `HTTP/1.1 ${head}\r\n${aboutTheOrigin.join('\r\n')}\r\nSet-Cookie: ${name}=evil\r\nX-Fine: kept\r\n\r\n`,
         ),
       );
       const own = await startWorld({ config: { api: [{ path: '/api', target: api.url }] } });
       const browser = own.client();
+      name = browser.own('session');
       await signIn(browser);
       const upgrade = [
         'Upgrade: websocket',

@@ -8,6 +8,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { expect, onTestFinished, test } from 'vitest';
+import { resolveConfig } from '../../src/config/config.ts';
 import { cookieNames, writeSessionCookie } from '../../src/session/cookies.ts';
 import { createSealer } from '../../src/session/seal.ts';
 import { writeSession } from '../../src/session/session.ts';
@@ -66,7 +67,7 @@ async function sessionCookies(world: World, tokenBytes: number): Promise<string>
       },
     }),
   );
-  const lines = writeSessionCookie(sealed, 3600, undefined, cookieNames(false)) ?? [];
+  const lines = writeSessionCookie(sealed, 3600, undefined, cookieNames(resolveConfig(world.config))) ?? [];
   return lines.map((line) => line.split(';')[0]).join('; ');
 }
 

@@ -47,7 +47,7 @@ const ahead: ReadonlyArray<Record<string, string>> = [
 
 async function statusOf(path: string, method: string, headers: Record<string, string | null>): Promise<number> {
   const answer = await alice.fetch(path, { method, headers });
-  expect(answer.requestHeaders['cookie']).toContain('session=');
+  expect(answer.requestHeaders['cookie']).toMatch(/session-\d+=/);
   return answer.status;
 }
 

@@ -7,6 +7,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
+import { cookieName } from '../support/cookie-names.ts';
 import { freePort } from '../support/listener.ts';
 import { rawRequest, rawStatuses } from '../support/raw.ts';
 import { startMeasured, type SeparateServer } from '../support/separate-server.ts';
@@ -87,10 +88,10 @@ const methods = ['GET', 'HEAD', 'OPTIONS', 'CONNECT', 'TRACE', 'QUERY', 'M-SEARC
 const heads: Readonly<Record<string, string>> = {
   'a head of 100 kB': `GET / HTTP/1.1\r\nHost: HOST\r\nX: ${'x'.repeat(100_000)}\r\n\r\n`,
   'many headers': `GET / HTTP/1.1\r\nHost: HOST\r\n${'X: y\r\n'.repeat(5000)}\r\n`,
-  'many cookies': `GET /bff/session HTTP/1.1\r\nHost: HOST\r\nSec-Fetch-Site: same-origin\r\nCookie: ${'session=x; '.repeat(2000)}\r\n\r\n`,
-  'odd cookies': `GET /bff/session HTTP/1.1\r\nHost: HOST\r\nSec-Fetch-Site: same-origin\r\nCookie: =; ;;=x; __proto__=x; session; session.0=x; session.999999999=x; session.-1=x; \xff=\xff\r\n\r\n`,
+  'many cookies': `GET /bff/session HTTP/1.1\r\nHost: HOST\r\nSec-Fetch-Site: same-origin\r\nCookie: ${'SESSION=x; '.repeat(2000)}\r\n\r\n`,
+  'odd cookies': `GET /bff/session HTTP/1.1\r\nHost: HOST\r\nSec-Fetch-Site: same-origin\r\nCookie: =; ;;=x; __proto__=x; SESSION; SESSION.0=x; SESSION.999999999=x; SESSION.-1=x; \xff=\xff\r\n\r\n`,
   'cookies twice':
-    'GET /bff/session HTTP/1.1\r\nHost: HOST\r\nSec-Fetch-Site: same-origin\r\nCookie: session=a\r\nCookie: session=b\r\n\r\n',
+    'GET /bff/session HTTP/1.1\r\nHost: HOST\r\nSec-Fetch-Site: same-origin\r\nCookie: SESSION=a\r\nCookie: SESSION=b\r\n\r\n',
   'bytes that are no text': `GET / HTTP/1.1\r\nHost: HOST\r\nX: \xff\xfe\xed\xa0\x80\r\nAccept: \xff\r\nAccept-Language: \xff\r\n\r\n`,
   'headers by birth': `GET / HTTP/1.1\r\nHost: HOST\r\n${born.map((name) => `${name}: x\r\n`).join('')}\r\n`,
   'an empty host': 'GET / HTTP/1.1\r\nHost:\r\n\r\n',
@@ -136,7 +137,8 @@ const heads: Readonly<Record<string, string>> = {
 
 /** Sends it to a port; nothing answers with a 500, and the connection is not kept waiting. */
 async function serverErrorsOf(port: number, request: string): Promise<number[]> {
-  const answer = await rawRequest(port, Buffer.from(request.replaceAll('HOST', host), 'latin1'), 300);
+  const text = request.replaceAll('HOST', host).replaceAll('SESSION', cookieName('session', `http://${host}`));
+  const answer = await rawRequest(port, Buffer.from(text, 'latin1'), 300);
   return rawStatuses(answer).filter((status) => status >= 500);
 }
 

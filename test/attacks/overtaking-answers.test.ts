@@ -76,7 +76,7 @@ const ends: readonly End[] = [
     isReadable: true,
     options: { config: { session: { lifetimeSeconds: 1000 } } },
     end({ browser }) {
-      const cookie = browser.cookies.get('session');
+      const cookie = browser.cookies.get(browser.own('session'));
       if (cookie !== undefined) browser.cookies.put({ ...cookie, expiresAt: Infinity });
       vi.advanceTimersByTime(1001_000);
     },
@@ -99,7 +99,7 @@ const ends: readonly End[] = [
   {
     how: 'can’t be read any more',
     isReadable: false,
-    end: ({ browser }) => browser.cookies.replace('session', (value) => value.slice(0, -1)),
+    end: ({ browser }) => browser.cookies.replace(browser.own('session'), (value) => value.slice(0, -1)),
   },
   {
     how: 'is sealed with a secret that is gone',
@@ -234,18 +234,18 @@ describe('the newest cookie of one session', () => {
     const { browser, api } = await startSignedIn();
     expireAccessToken();
     await browser.fetch('/api/renews');
-    const newest = browser.cookies.get('session')?.value;
+    const newest = browser.cookies.get(browser.own('session'))?.value;
     const atApi = holdNext(api);
     const asked = askEarly(browser, '/api/slow');
     await atApi.arrived;
     expireAccessToken();
     await browser.fetch('/api/renews-again');
-    const renewed = browser.cookies.get('session')?.value;
+    const renewed = browser.cookies.get(browser.own('session'))?.value;
     expect(renewed).not.toBe(newest);
     atApi.release();
     const answer = await asked;
     arrive(browser, answer);
-    expect(browser.cookies.get('session')?.value).toBe(renewed);
+    expect(browser.cookies.get(browser.own('session'))?.value).toBe(renewed);
     expect((await browser.fetch('/api/me')).at('sub')).toBe('alice');
   });
 });

@@ -18,6 +18,7 @@ import { promisify } from 'node:util';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
+import { cookieName } from '../support/cookie-names.ts';
 import type { Endpoint, Failure, QuotableRequest } from '../support/provider-faults.ts';
 import { startRawServer } from '../support/raw.ts';
 import { secretsIn } from '../support/secrets.ts';
@@ -222,11 +223,11 @@ describe('nothing secret is told when', () => {
     ['answers 500 with what it was sent', 'echo'],
     ['sets cookies of ours', 'cookies'],
   ])('the API %s', async (_story, fault) => {
-    const world = await searchAfter(options, async ({ api }) => {
+    const world = await searchAfter(options, async ({ api, origin }) => {
       if (fault === 'down') await api.down();
       // The app's own API may say what it likes to the app; Sallyport's log may not repeat it.
       if (fault === 'echo') api.answer(({ method }) => ({ status: 500, body: { error: `broken ${method}` } }));
-      if (fault === 'cookies') api.answer({ headers: { 'set-cookie': 'session=cnry42' } });
+      if (fault === 'cookies') api.answer({ headers: { 'set-cookie': `${cookieName('session', origin)}=cnry42` } });
     });
     expect(world.provider.calls.refresh).toBeGreaterThan(0);
   });
@@ -257,7 +258,7 @@ describe('nothing secret is told when', () => {
     const world = await startWorld(options);
     const browser = world.client();
     await browser.navigate('/bff/login');
-    browser.cookies.replace('session', (value) => `${value}x`);
+    browser.cookies.replace(browser.own('session'), (value) => `${value}x`);
     for (const path of ['/bff/session', '/api/me', '/bff/logout']) await browser.fetch(path);
     await expect(search(world, browser)).resolves.toBeUndefined();
   });

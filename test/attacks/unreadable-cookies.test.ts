@@ -15,6 +15,7 @@ import { pack } from '../../src/session/packing.ts';
 import { createSealer, type SealPurpose } from '../../src/session/seal.ts';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
+import { cookieName, withCookieNames } from '../support/cookie-names.ts';
 import { startListener, type Listener } from '../support/listener.ts';
 import { startRedis } from '../support/redis.ts';
 import { beginSocket, refusalOf } from '../support/web-socket.ts';
@@ -62,7 +63,7 @@ function faults(logs: readonly string[] = world.logs): string[] {
 /** What every way into the server makes of a session cookie, as short texts. */
 async function outcomeOf(cookie: string): Promise<Record<string, unknown>> {
   const browser = world.client();
-  const headers = { cookie };
+  const headers = { cookie: withCookieNames(cookie, world.origin) };
   const session = await browser.fetch('/bff/session', { headers });
   const call = await browser.fetch('/api/me', { headers });
   const upload = await browser.fetch('/api/me', { headers, method: 'POST', body: { some: 'thing' } });
@@ -71,7 +72,7 @@ async function outcomeOf(cookie: string): Promise<Record<string, unknown>> {
   const signOut = await browser.fetch('/bff/logout', { headers, method: 'POST' });
   const link = await browser.navigate('/bff/logout?sid=x', { headers, follow: false });
   const login = await browser.navigate('/bff/login', { headers, follow: false });
-  const page = await browser.navigate('/', { headers, follow: false });
+  const page = await browser.navigate('/', { headers, initiator: world.origin, follow: false });
   return {
     session: `${session.status} ${session.text}`,
     call: `${call.status} ${call.at('code')}`,
@@ -207,10 +208,10 @@ describe('a session cookie that we sealed and that holds', () => {
   test.each(noPacking)('%s is replaced by the next sign-in', async (_, content) => {
     const browser = world.client();
     const value = await sealerOf('session').seal(content);
-    browser.cookies.put({ name: 'session', value, domain: 'localhost', sameSite: 'strict' });
+    browser.cookies.put({ name: browser.own('session'), value, domain: 'localhost', sameSite: 'strict' });
     await signIn(browser);
     expect((await browser.fetch('/api/me')).status).toBe(200);
-    expect(browser.cookies.for(world.origin).map(({ name }) => name)).toEqual(['session']);
+    expect(browser.cookies.for(world.origin).map(({ name }) => name)).toEqual([browser.own('session')]);
     expect(faults()).toEqual([]);
   });
 
@@ -221,7 +222,7 @@ describe('a session cookie that we sealed and that holds', () => {
       (browser: BrowserClient) => browser.navigate('/bff/logout', { initiator: world.origin, follow: false }),
     ]) {
       const browser = world.client();
-      browser.cookies.put({ name: 'session', value, domain: 'localhost', sameSite: 'strict' });
+      browser.cookies.put({ name: browser.own('session'), value, domain: 'localhost', sameSite: 'strict' });
       await leave(browser);
       expect(browser.cookies.for(world.origin)).toEqual([]);
     }
@@ -243,7 +244,9 @@ describe('a session cookie that we sealed and that holds', () => {
   ];
 
   test.each(odd)('%s leads to no error', async (_, fields) => {
-    const headers = { cookie: `session=${await sealerOf('session').seal(pack({ fields, tokens }))}` };
+    const headers = {
+      cookie: `${cookieName('session', world.origin)}=${await sealerOf('session').seal(pack({ fields, tokens }))}`,
+    };
     // An expired token whose refresh token the provider doesn't know ends the session; a good one reaches the API.
     expect((await world.client().fetch('/bff/session', { headers })).status).toBe(200);
     expect([200, 401]).toContain((await world.client().fetch('/api/me', { headers })).status);
@@ -287,9 +290,9 @@ async function cookiesOfEveryKind() {
   const transaction = browser.cookies.for(world.origin).find(({ name }) => name.startsWith('login-'));
   const other = world.client();
   await signIn(other);
-  const session = other.cookies.get('session');
+  const session = other.cookies.get(other.own('session'));
   await other.fetch('/bff/logout', { method: 'POST' });
-  const ticket = other.cookies.get('logout');
+  const ticket = other.cookies.get(other.own('logout'));
   if (transaction === undefined || session === undefined || ticket === undefined)
     throw new Error('a cookie is missing');
   return { browser, callback, transaction, session, ticket };
@@ -300,11 +303,11 @@ describe('content of ours that something has changed before it was sealed', () =
     const browser = world.client();
     await signIn(browser);
     const sealer = sealerOf('session');
-    const text = (await sealer.unseal(browser.cookies.get('session')?.value ?? '')) ?? '';
+    const text = (await sealer.unseal(browser.cookies.get(browser.own('session'))?.value ?? '')) ?? '';
     expect(text.length).toBeGreaterThan(500);
     await assert(
       asyncProperty(changes, async (list) => {
-        const headers = { cookie: `session=${await sealer.seal(changed(text, list))}` };
+        const headers = { cookie: `${cookieName('session', world.origin)}=${await sealer.seal(changed(text, list))}` };
         expect((await world.client().fetch('/bff/session', { headers })).status).toBe(200);
         expect([200, 401]).toContain((await world.client().fetch('/api/me', { headers })).status);
         expect(faults()).toEqual([]);
@@ -339,10 +342,10 @@ describe('content of ours that something has changed before it was sealed', () =
     expect(text.length).toBeGreaterThan(40);
     await assert(
       asyncProperty(changes, async (list) => {
-        const headers = { cookie: `logout=${await sealer.seal(changed(text, list))}` };
+        const headers = { cookie: `${cookieName('logout', world.origin)}=${await sealer.seal(changed(text, list))}` };
         const page = await world.client().navigate('/bff/logout', { headers, follow: false });
         expect(page.status).toBe(302);
-        expect(page.setCookies.join()).toMatch(/^logout=; Max-Age=0/);
+        expect(page.setCookies.join()).toMatch(/^logout-\d+=; Max-Age=0/);
         expect(faults()).toEqual([]);
       }),
       { numRuns: 300 },
@@ -383,10 +386,10 @@ describe('a sign-out ticket that we sealed and that holds', () => {
     ['a session', pack({ fields: fieldsWith(), tokens })],
   ];
   test.each(noTicket)('%s is none: the way out ends in the app', async (_, content) => {
-    const cookie = `logout=${await sealerOf('logout ticket').seal(content)}`;
+    const cookie = `${cookieName('logout', world.origin)}=${await sealerOf('logout ticket').seal(content)}`;
     const page = await world.client().navigate('/bff/logout', { headers: { cookie }, follow: false });
     expect([page.status, page.headers.location]).toEqual([302, '/']);
-    expect(page.setCookies.join()).toMatch(/^logout=; Max-Age=0/);
+    expect(page.setCookies.join()).toMatch(/^logout-\d+=; Max-Age=0/);
     expect(faults()).toEqual([]);
   });
 });
@@ -433,7 +436,7 @@ describe('a seal of ours in the wrong shape', () => {
   test('is no sign-out ticket', async () => {
     const { ticket } = await cookiesOfEveryKind();
     for (const value of spoilt(ticket.value)) {
-      const headers = { cookie: `logout=${value}` };
+      const headers = { cookie: `${cookieName('logout', world.origin)}=${value}` };
       const page = await world.client().navigate('/bff/logout', { headers, follow: false });
       expect([page.status, page.headers.location]).toEqual([302, '/']);
     }

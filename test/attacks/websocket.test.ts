@@ -205,7 +205,7 @@ describe('nothing hides behind an upgrade', () => {
 test('an API’s switch or refusal sets no cookie of Sallyport and speaks for no other origin', async () => {
   const world = await startSocketWorld();
   const headers = [
-    'Set-Cookie: session=stolen',
+    `Set-Cookie: ${world.browser.own('session')}=stolen`,
     'Set-Cookie: __Host-Http-session=stolen',
     'Set-Cookie: theirs=1',
     'Clear-Site-Data: "*"',

@@ -106,7 +106,9 @@ test('a page of another origin on the same site opens none, though the browser s
     const refused = openInPage(`${world.origin.replace('http', 'ws')}/api/socket`);
     await expect(refused).rejects.toThrow('the socket failed');
     expect(sockets.requests).toEqual([]);
-    expect((await context.cookies(world.origin)).map(({ name }) => name)).toEqual(['session']);
+    expect((await context.cookies(world.origin)).map(({ name }) => name)).toEqual([
+      `session-${new URL(world.origin).port}`,
+    ]);
   } finally {
     await evil.close();
   }

@@ -166,7 +166,7 @@ describe('when the provider says no', () => {
     const { client } = await startWorld();
     const browser = client();
     await signIn(browser);
-    browser.cookies.remove('session');
+    browser.cookies.remove(browser.own('session'));
     const page = await browser.navigate('/bff/login?prompt=none&returnTo=/orders', { initiator: browser.origin });
     expect(page.url).toBe(`${browser.origin}/orders`);
     expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(true);
@@ -190,11 +190,11 @@ describe('when something is out of order', () => {
     const { client, provider } = await startWorld();
     const browser = client();
     await signIn(browser, 'alice');
-    const earlier = browser.cookies.get('session')?.value;
+    const earlier = browser.cookies.get(browser.own('session'))?.value;
     provider.settings.accessTokenPadding = 20_000;
     const page = await browser.navigate('/bff/login?prompt=login&login_hint=bob', { initiator: browser.origin });
     expect(page.status).toBe(500);
-    expect(browser.cookies.get('session')?.value).toBe(earlier);
+    expect(browser.cookies.get(browser.own('session'))?.value).toBe(earlier);
     expect((await browser.fetch('/bff/session')).at('user.sub')).toBe('alice');
     expect((await browser.fetch('/api/me')).status).toBe(200);
 

@@ -18,7 +18,7 @@ import {
 beforeEach(() => fakeDate());
 
 function sessionCookie(browser: BrowserClient): string | undefined {
-  return browser.cookies.get('session')?.value;
+  return browser.cookies.get(browser.own('session'))?.value;
 }
 
 /** Twelve people, signed in. */
@@ -376,7 +376,7 @@ describe('a provider of another kind', () => {
     expect(provider.calls.refresh).toBe(1);
     expect(logs.join('')).toMatch(/"bytes":\d{5},"msg":"session.oversized"/);
     expect((await browser.fetch('/bff/logout', { method: 'POST' })).status).toBe(200);
-    expect(browser.cookies.get('session')).toBeUndefined();
+    expect(browser.cookies.get(browser.own('session'))).toBeUndefined();
   });
 
   test('one whose tokens are opaque', async () => {

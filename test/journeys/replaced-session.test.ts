@@ -107,10 +107,13 @@ describe.each(profiles)('in %s a session ends with a sign-in that was begun', (p
   });
 });
 
-/** A sign-in that a link on another site began, up to its way back. */
+/**
+ * A sign-in that a link on another site began, up to its way back. The link says that the page which makes the browser
+ * show its session was there already.
+ */
 async function leadBack({ browser, provider }: SignedInWorld): Promise<URL> {
   provider.revokeSession();
-  const stopped = await browser.navigate(asBob, {
+  const stopped = await browser.navigate(`${asBob}&sallyport_continued=1`, {
     initiator: elsewhere,
     stopBefore: (url) => url.pathname === '/bff/callback',
   });

@@ -441,14 +441,14 @@ describe('an upload', () => {
   test('too large to be kept whose token is rejected: 401, a new cookie, the advice to repeat', async () => {
     const world = await startSignedIn();
     world.api.rejectTokens(1);
-    const before = world.browser.cookies.get('session')?.value;
+    const before = world.browser.cookies.get(world.browser.own('session'))?.value;
     const answer = await world.browser.fetch('/api/x', { method: 'PUT', body: 'x'.repeat(5 * mebibyte) });
     expect(answer.status).toBe(401);
     expect(answer.json()).toMatchObject({
       code: 'repeat_required',
       detail: expect.stringContaining('repeat the call'),
     });
-    expect(world.browser.cookies.get('session')?.value).not.toBe(before);
+    expect(world.browser.cookies.get(world.browser.own('session'))?.value).not.toBe(before);
     expect(world.provider.calls.refresh).toBe(1);
     expect(world.api.requests).toHaveLength(1);
     const again = await world.browser.fetch('/api/x', { method: 'PUT', body: 'x'.repeat(5 * mebibyte) });

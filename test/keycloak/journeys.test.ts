@@ -9,6 +9,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { launchChromium } from '../support/chromium.ts';
+import { cookieName } from '../support/cookie-names.ts';
 import { startListener } from '../support/listener.ts';
 import { createKeycloakAdmin } from './keycloak-admin.ts';
 import type { KeycloakAdmin } from './keycloak-admin.ts';
@@ -58,7 +59,7 @@ test("signs in through Keycloak's page and keeps its tokens in one cookie hidden
   });
   expect(await page.evaluate('document.cookie')).toBe('');
   const cookies = await sallyportCookies();
-  expect(cookies).toMatchObject([{ name: 'session', httpOnly: true, sameSite: 'Strict' }]);
+  expect(cookies).toMatchObject([{ name: sessionName(), httpOnly: true, sameSite: 'Strict' }]);
   const bytes = cookies.reduce((sum, { name, value }) => sum + name.length + 1 + value.length, 0);
   process.stdout.write(`Keycloak's tokens take one cookie of ${bytes} bytes.\n`);
   expect(bytes).toBeLessThan(4096);
@@ -153,7 +154,7 @@ test('prompt=none signs in silently, or comes back with ?login=required where no
 
   await signIn(page, 'bob');
   // Keycloak's cookies stay, ours go: as after the lifetime of Sallyport's session.
-  await context?.clearCookies({ name: 'session' });
+  await context?.clearCookies({ name: sessionName() });
   await page.goto(loginUrl('/inbox', { prompt: 'none' }));
   expect(page.url()).toBe(`${stack.origin}/inbox`);
   expect(await readSession(page)).toMatchObject({ authenticated: true, user: { preferred_username: 'bob' } });
@@ -266,8 +267,14 @@ async function readSession(page: Page): Promise<Record<string, unknown>> {
   return (await call(page, '/bff/session')).body;
 }
 
+function sessionName(): string {
+  return cookieName('session', stack.origin);
+}
+
 /** Keycloak is on localhost too, and cookies know no ports: its own are left out. */
 async function sallyportCookies(): Promise<Awaited<ReturnType<BrowserContext['cookies']>>> {
   const cookies = (await context?.cookies(stack.origin)) ?? [];
-  return cookies.filter(({ name }) => name === 'session' || name.startsWith('session.') || name.startsWith('login-'));
+  return cookies.filter(
+    ({ name }) => name.startsWith(sessionName()) || name.startsWith(cookieName('login-', stack.origin)),
+  );
 }

@@ -4,6 +4,7 @@
  */
 import { Agent, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { brotliDecompressSync, gunzipSync, inflateSync, zstdDecompressSync } from 'node:zlib';
+import { cookieName } from './cookie-names.ts';
 import { readBody } from './listener.ts';
 import { CookieJar, isSameSite, isTrustworthy, type BrowserProfile, type SiteContext } from './cookie-jar.ts';
 
@@ -141,6 +142,11 @@ export class BrowserClient {
    */
   routeTo(port: number, origin = this.origin): void {
     this.#routes.set(new URL(origin).host, port);
+  }
+
+  /** The name of a cookie of the app, from its plain one: `own('session')` is `session-3000` on that port. */
+  own(plain: string): string {
+    return cookieName(plain, this.origin);
   }
 
   /** The `Cookie` header of a same-site request. */
@@ -405,7 +411,13 @@ function nextLeg(journey: Journey, exchange: Exchange): Journey | undefined {
 function redirectTarget(exchange: Exchange): URL | undefined {
   const { location } = exchange.headers;
   if (location === undefined || ![301, 302, 303, 307, 308].includes(exchange.status)) return undefined;
-  return new URL(location, exchange.url);
+  return withFragmentOf(exchange.url, new URL(location, exchange.url));
+}
+
+/** A redirect without a fragment keeps that of the address that redirects (RFC 9110 10.2.2). */
+function withFragmentOf(from: string, to: URL): URL {
+  if (to.hash === '') to.hash = new URL(from).hash;
+  return to;
 }
 
 /** A page that moves on by itself: `location.replace`, a meta refresh, or a form that submits itself. */
@@ -415,17 +427,19 @@ function moveOfPage(exchange: Exchange): { url: URL; form?: Record<string, strin
   const scripts = [...page.matchAll(/<script[^>]*>([\s\S]*?)<\/script>/gi)].map((match) => match[1] ?? '').join('\n');
   const replaced = /location\.(?:replace|assign)\(\s*("(?:[^"\\]|\\.)*"|'[^']*')\s*\)/.exec(scripts)?.[1];
   if (replaced) return { url: new URL(scriptString(replaced), exchange.url) };
-  if (isReload(scripts)) return { url: new URL(exchange.url) };
+  const mark = /\bu\.search\+=.*'(\w+)';location\.replace\(u\)/.exec(scripts)?.[1];
+  if (mark !== undefined) return { url: markedAddress(exchange.url, mark) };
   if (/\.submit\(\)/.test(scripts)) return submittedForm(page, exchange.url);
   const refresh = /<meta[^>]+http-equiv=["']?refresh["']?[^>]*content=(?:"([^"]*)"|'([^']*)')/i.exec(page);
   const refreshUrl = /url=\s*['"]?([^'"]*)/i.exec(unescapeHtml(refresh?.[1] ?? refresh?.[2] ?? ''))?.[1];
   return refreshUrl ? { url: new URL(refreshUrl, exchange.url) } : undefined;
 }
 
-/** `location.replace(location.href)`, also by way of a variable. */
-function isReload(scripts: string): boolean {
-  const variable = /\b(\w+)\s*=\s*location\.href\b/.exec(scripts)?.[1] ?? 'location.href';
-  return scripts.includes(`location.replace(${variable})`);
+/** The same address with one more parameter in its query: what the script of the reload page makes of it. */
+function markedAddress(address: string, mark: string): URL {
+  const url = new URL(address);
+  url.search += `${url.search === '' ? '?' : '&'}${mark}`;
+  return url;
 }
 
 function submittedForm(page: string, base: string): { url: URL; form: Record<string, string> } | undefined {

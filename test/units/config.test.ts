@@ -110,6 +110,7 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
     /^origin: must be https: http is only for/,
   ],
   ['an http origin that looks like loopback', { origin: 'http://localhost.example.com' }, /^origin: must be https/],
+  ['an http origin whose name ends like loopback', { origin: 'http://mylocalhost:3000' }, /^origin: must be https/],
   ['an http origin of a local network', { origin: 'http://192.168.1.2:3000' }, /^origin: must be https/],
   [
     'an origin with a path',
@@ -213,6 +214,18 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
     { session: { lifetimeSeconds: 0 } },
     /^session\.lifetimeSeconds: must be at least 1 seconds/,
   ],
+  ...['', 'a b', 'a;b', 'a=b', 'session.1', '__Host-x', '-x', 'x'.repeat(41), 'é'].map(
+    (cookieName): [string, Record<string, unknown>, RegExp] => [
+      `a cookie name of ${JSON.stringify(cookieName)}`,
+      { session: { cookieName } },
+      /^session\.cookieName: must be a word of at most 40/,
+    ],
+  ),
+  ...['login', 'logout', 'Login-x'].map((cookieName): [string, Record<string, unknown>, RegExp] => [
+    `the cookie name ${cookieName}`,
+    { session: { cookieName } },
+    /^session\.cookieName: is a name of another cookie/,
+  ]),
   ['a lifetime for ever', { session: { lifetimeSeconds: 1e12 } }, /^session\.lifetimeSeconds: must be at most/],
   [
     'a lifetime in words',
@@ -367,7 +380,7 @@ describe('is accepted:', () => {
       secure: true,
       listen: { host: '0.0.0.0', port: 3000, opsPort: undefined },
       scope: undefined,
-      session: { mode: 'cookie', lifetimeSeconds: 28_800, idleSeconds: 0 },
+      session: { mode: 'cookie', cookieName: 'session', lifetimeSeconds: 28_800, idleSeconds: 0 },
       refresh: { beforeSeconds: 30, graceSeconds: 60 },
       login: { lifetimeSeconds: 600 },
       upstream: { timeoutSeconds: 60, maxBodyBytes: 0, replayBytes: 65_536 },
@@ -388,6 +401,8 @@ describe('is accepted:', () => {
     ['http://localhost:8080', '127.0.0.1', 8080],
     ['http://127.0.0.1:8080', '127.0.0.1', 8080],
     ['http://[::1]:8080', '127.0.0.1', 8080],
+    ['http://app.localhost:8080', '127.0.0.1', 8080],
+    ['http://one.app.localhost:8080', '127.0.0.1', 8080],
     ['http://localhost', '127.0.0.1', 80],
     ['https://localhost', '127.0.0.1', 443],
     ['https://app.example.com:8443', '0.0.0.0', 3000],
@@ -558,9 +573,12 @@ describe('variables', () => {
   });
 
   test('that send tokens over plain http off loopback are warned of', async () => {
-    const api = '/api=http://orders.internal/v1 /local=http://127.0.0.1:9100 /safe=https://api.example.com';
+    const api =
+      '/api=http://orders.internal/v1 /local=http://127.0.0.1:9100 /name=http://api.localhost:1 /safe=https://api.example.com ' +
+      '/alike=http://localhost.example.com';
     const { warnings } = await loadConfig(undefined, { ...minimalEnv, SALLYPORT_API: api });
     expect(warnings).toEqual([
+      expect.stringMatching(/^The route \/alike sends access tokens over plain http to localhost\.example\.com/),
       expect.stringMatching(/^The route \/api sends access tokens over plain http to orders\.internal/),
     ]);
   });

@@ -50,7 +50,7 @@ function ends(): { client: Duplex; upstream: Duplex; nearClient: Duplex; nearUps
 test('calls keep a socket open also when the cache has forgotten its session in between', async () => {
   const { sessions, openSockets } = setUp();
   const entry = await begin(sessions, 'small');
-  const cookie = `session=${entry.sealed}`;
+  const cookie = `session-3000=${entry.sealed}`;
   const { client, nearClient, nearUpstream } = ends();
   openSockets.add(nearClient, nearUpstream, entry);
   // Sessions that fill the cache.

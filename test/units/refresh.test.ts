@@ -61,7 +61,7 @@ function gatedProvider({ rotates }: { rotates: boolean }) {
 }
 
 function cookieOf(entry: SessionEntry): string {
-  return `session=${entry.sealed}`;
+  return `session-3000=${entry.sealed}`;
 }
 
 async function openActive(sessions: Sessions, cookie: string): Promise<SessionEntry> {

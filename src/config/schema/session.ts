@@ -1,6 +1,6 @@
 /** The keys of sessions: their lifetime, their refreshes, and the calls that may use them. */
 import { z } from 'zod';
-import { flag, seconds } from '../kinds.ts';
+import { cookieName, flag, seconds } from '../kinds.ts';
 
 /** Browsers keep no cookie for longer (RFC 6265bis 5.5). */
 const maximumLifetimeSeconds = 400 * 24 * 3600;
@@ -11,6 +11,14 @@ export const session = z
       description:
         '`cookie`: the tokens travel in the sealed cookie. `store`, where they stay in the store, is not available yet.',
     }),
+    cookieName: cookieName()
+      .default('session')
+      .meta({
+        description:
+          "The word for the session in its cookie's name, `__Host-Http-session` or, on loopback `http`, `session-PORT`. " +
+          'Another one for each app that shares a host over https, at another port or below another path: else they sign ' +
+          'each other out.',
+      }),
     lifetimeSeconds: seconds(1, maximumLifetimeSeconds).default(28_800).meta({
       description: 'Seconds from the login to the end of the session. A stolen cookie works until then at the latest.',
     }),

@@ -64,7 +64,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
   const calls = createAuthorizedCalls(config, deps);
   const send = calls.createSender<UpgradeCall>({ attempt, clientHeaders });
   const requestHeaders = createRequestHeaders();
-  const anonymous = { names: cookieNames(config.secure), authenticated: false };
+  const anonymous = { names: cookieNames(config), authenticated: false };
 
   /**
    * For the server's `upgrade` event. Never throws: errors are answered on the socket.
