@@ -21,6 +21,8 @@
  */
 export type BffEvent =
   | { readonly type: 'login.started' }
+  /** A login had expired at the provider, and was begun anew. */
+  | { readonly type: 'login.restarted'; readonly cause: unknown }
   | { readonly type: 'login.succeeded'; readonly session: string; readonly subject: string }
   | { readonly type: 'login.failed'; readonly reason: string; readonly cause?: unknown }
   | { readonly type: 'token.refreshed'; readonly session: string; readonly generation: number }

@@ -110,6 +110,7 @@ function settings({ level }: LogOptions) {
 
 const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fatal'>> = {
   'login.started': 'info',
+  'login.restarted': 'info',
   'login.succeeded': 'info',
   'login.failed': 'warn',
   'token.refreshed': 'info',
