@@ -14,9 +14,30 @@ const responseParameters = [
   'response',
 ];
 
-export function hasRepeatedParameter(parameters: URLSearchParams): boolean {
-  return responseParameters.some((name) => single(parameters, name) === null);
+/** Why a response is refused: for the log, and for the person. */
+interface Fault {
+  readonly reason: string;
+  readonly detail: string;
 }
+
+/** What is wrong with the form of a response; undefined if it is as the specification wants it. */
+export function faultOf(parameters: URLSearchParams): Fault | undefined {
+  if (responseParameters.some((name) => single(parameters, name) === null)) {
+    return { reason: 'parameter_repeated', detail: 'The answer holds a parameter twice.' };
+  }
+  if (parameters.has('error') || parameters.get('code')) return undefined;
+  return { reason: 'code_missing', detail: 'The answer carries no code.' };
+}
+
+/** By what `provider.checkIssuer` found (RFC 9207 2.4). */
+export const issuerFaults: Readonly<Record<'right' | 'other' | 'missing', Fault | undefined>> = {
+  right: undefined,
+  other: { reason: 'issuer_other', detail: 'The answer comes from another provider.' },
+  missing: {
+    reason: 'issuer_missing',
+    detail: 'The identity provider promises to name itself (iss) in each answer, and did not in this one.',
+  },
+};
 
 /** The errors of a provider that would have to ask the person, to `prompt=none` (OpenID Connect Core 3.1.2.6). */
 const interactionErrors = new Set([

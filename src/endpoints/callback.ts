@@ -18,7 +18,8 @@ import type { FoundLogin, LoginIntent, LoginTransaction } from '../session/trans
 import {
   authorizationError,
   hasExpiredAtProvider,
-  hasRepeatedParameter,
+  faultOf,
+  issuerFaults,
   needsInteraction,
 } from './authorization-response.ts';
 import { appendCookies, headersOf, sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
@@ -110,7 +111,6 @@ export function createCallback(deps: EndpointDeps) {
   ): Promise<Response> {
     await requireGenuine(parameters);
     if (parameters.has('error')) return answerAuthorizationError(c, parameters, transaction);
-    if (!parameters.get('code')) throw invalid('The answer carries no code.');
     const grant = await redeemCode(parameters, transaction);
     const { entry, cookies } = await beginSession(grant);
     appendCookies(c, cookies);
@@ -119,10 +119,13 @@ export function createCallback(deps: EndpointDeps) {
     return redirectToApp(c, transaction.returnTo);
   }
 
-  /** Refuses what no provider would answer, or another one (RFC 9207 2.4). */
+  /** Refuses what no provider would answer, or another one. The answer's own error tells the operator why it came so. */
   async function requireGenuine(parameters: URLSearchParams): Promise<void> {
-    if (hasRepeatedParameter(parameters)) throw invalid('The answer holds a parameter twice.');
-    if (!(await provider.hasExpectedIssuer(parameters))) throw invalid('The answer comes from another provider.');
+    const fault = faultOf(parameters) ?? issuerFaults[await provider.checkIssuer(parameters)];
+    if (fault === undefined) return;
+    const cause = parameters.has('error') ? authorizationRefusal(parameters) : undefined;
+    events.emit({ type: 'login.failed', reason: fault.reason, cause });
+    throw invalid(fault.detail, cause);
   }
 
   async function redeemCode(parameters: URLSearchParams, transaction: LoginTransaction): Promise<Grant> {
@@ -196,7 +199,7 @@ function loginUrlFor({ returnTo, parameters = {} }: LoginIntent, config: Config)
   // A person who clicks wants to be asked.
   if (query.get('prompt') === 'none') query.delete('prompt');
   // A deployment may have made the path an API route since the sign-in began.
-  if (returnTo !== '/' && parseReturnTo(returnTo, config) !== undefined) query.set('returnTo', returnTo);
+  if (returnTo !== config.home && parseReturnTo(returnTo, config) !== undefined) query.set('returnTo', returnTo);
   return loginUrl(config, query.toString());
 }
 
@@ -226,8 +229,8 @@ async function readForm(c: BffContext): Promise<URLSearchParams> {
   }
 }
 
-function invalid(detail: string): BffError {
-  return new BffError('login_transaction_invalid', `${detail} Nothing was changed; sign in again.`);
+function invalid(detail: string, cause?: unknown): BffError {
+  return new BffError('login_transaction_invalid', `${detail} Nothing was changed; sign in again.`, { cause });
 }
 
 function methodNotAllowed(allow: string): BffError {
