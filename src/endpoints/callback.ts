@@ -4,6 +4,7 @@
  * be known of the previous session, and left-over cookies are deleted without having been seen.
  */
 import type { IncomingHttpHeaders } from 'node:http';
+import { nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { asBffError, BffError } from '../http/errors.ts';
 import { loginUrl } from '../http/login-url.ts';
@@ -32,6 +33,12 @@ const repostedField = 'sallyport_reposted';
 
 /** Marks the callback's second request, from the page of `continueFromOwnPage`, which must not be shown twice. */
 const continuedParameter = 'sallyport_continued';
+
+/** What an operator can do where the provider grants no refresh token (OpenID Connect Core 11). */
+const advice =
+  'The provider granted no refresh token, so the session ends when its access token does. Allow refresh tokens for this ' +
+  'client at the provider, and request offline_access (SALLYPORT_SCOPE) where it wants that. Some providers grant it ' +
+  'with SALLYPORT_LOGIN_PARAMS=prompt=consent only.';
 
 export function createCallback(deps: EndpointDeps) {
   const { config, events, provider, sessions, transactions } = deps;
@@ -116,6 +123,10 @@ export function createCallback(deps: EndpointDeps) {
     appendCookies(c, cookies);
     await endPreviousSession(c, transaction);
     events.emit({ type: 'login.succeeded', session: entry.sessionHash, subject: grant.subject });
+    if (grant.tokens.refreshToken === undefined) {
+      const endsInSeconds = sessions.endsAt(entry) - nowSeconds();
+      events.emit({ type: 'login.refresh_token_missing', session: entry.sessionHash, endsInSeconds, advice });
+    }
     return redirectToApp(c, transaction.returnTo);
   }
 

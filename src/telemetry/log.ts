@@ -112,6 +112,7 @@ const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fat
   'login.started': 'info',
   'login.restarted': 'info',
   'login.succeeded': 'info',
+  'login.refresh_token_missing': 'warn',
   'login.failed': 'warn',
   'token.refreshed': 'info',
   'token.refresh_failed': 'warn',

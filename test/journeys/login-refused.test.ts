@@ -313,17 +313,30 @@ describe('when something is out of order', () => {
     expect(page.text).toContain('authorization_failed');
   });
 
-  test('a provider that gives no refresh token: the session ends with the access token', async () => {
+  test('a provider that gives no refresh token: the session ends with the access token, and the log says so', async () => {
     fakeDate();
-    const { client, provider } = await startWorld({ provider: { settings: { refreshTokens: 'never' } } });
+    const { client, provider, logs } = await startWorld({ provider: { settings: { refreshTokens: 'never' } } });
     const browser = client();
     await signIn(browser);
     expect((await browser.fetch('/bff/session')).json()).toMatchObject({ accessToken: { refreshable: false } });
+    const [told, ...more] = logs.filter((line) => line.includes('"login.refresh_token_missing"'));
+    expect(more).toEqual([]);
+    expect(JSON.parse(told ?? '{}')).toMatchObject({
+      level: 40,
+      endsInSeconds: 300,
+      advice: expect.stringMatching(/offline_access.*prompt=consent/),
+    });
     expect((await browser.fetch('/api/me')).status).toBe(200);
     expireAccessToken();
     expect((await browser.fetch('/api/me')).status).toBe(401);
     expect(provider.calls.refresh).toBe(0);
   });
+});
+
+test('a provider that gives a refresh token is no reason for a warning', async () => {
+  const { client, logs } = await startWorld();
+  await signIn(client());
+  expect(logs.filter((line) => line.includes('refresh_token_missing'))).toEqual([]);
 });
 
 function loginCookies(browser: BrowserClient): string[] {

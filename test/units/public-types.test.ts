@@ -137,6 +137,7 @@ test('the members of the exported unions', () => {
     | 'listener.failed'
     | 'login.failed'
     | 'login.started'
+    | 'login.refresh_token_missing'
     | 'login.restarted'
     | 'login.succeeded'
     | 'logout.revocation_failed'
