@@ -8,7 +8,7 @@ import type { Hono } from 'hono';
 import { createApp, createSpa } from './app.ts';
 import { resolveConfig, type Config, type ConfigInput } from './config/config.ts';
 import type { BffEnv } from './endpoints/endpoint.ts';
-import { personalClaims } from './endpoints/session-view.ts';
+import { createClaimsSelection } from './endpoints/claims-view.ts';
 import { createEndpointTable } from './endpoints/table.ts';
 import { createEvents, type Events } from './events.ts';
 import type { ServerObserver } from './http/attach.ts';
@@ -45,7 +45,10 @@ import { createProviderFetch } from './upstream/provider-fetch.ts';
  * ```
  */
 export interface BffOptions {
-  /** Which claims the SPA sees in `/bff/session`. Default: those about the person. */
+  /**
+   * Which claims the SPA sees in `/bff/session`, in place of the default selection and `session.claims`. Tokens are cut
+   * from what it returns.
+   */
   readonly sessionView?: (claims: Claims) => Claims;
   /** Where several processes agree. Default: Redis or Valkey at `redisUrl`, else this process's memory. */
   readonly store?: Store;
@@ -149,7 +152,7 @@ export function assembleBff(
   const openSockets = createOpenSockets(bound);
 
   // Endpoints
-  const sessionView = options.sessionView ?? personalClaims;
+  const sessionView = options.sessionView ?? createClaimsSelection(config.session.claims);
   const endpointDeps = { config, events, provider, sessions, transactions, refresher, sessionView };
   const endpoints = createEndpointTable(endpointDeps);
   const spa = createSpa(config, endpointDeps, { pools, bound });

@@ -21,7 +21,16 @@
  */
 export type BffEvent =
   | { readonly type: 'login.started' }
+  /** A login had expired at the provider, and was begun anew. */
+  | { readonly type: 'login.restarted'; readonly cause: unknown }
   | { readonly type: 'login.succeeded'; readonly session: string; readonly subject: string }
+  /** The provider granted no refresh token: the session ends with its access token. */
+  | {
+      readonly type: 'login.refresh_token_missing';
+      readonly session: string;
+      readonly endsInSeconds: number;
+      readonly advice: string;
+    }
   | { readonly type: 'login.failed'; readonly reason: string; readonly cause?: unknown }
   | { readonly type: 'token.refreshed'; readonly session: string; readonly generation: number }
   | {

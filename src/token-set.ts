@@ -25,6 +25,14 @@ export interface TokenSet {
  */
 export type Claims = Readonly<Record<string, unknown>>;
 
+/**
+ * Whether a claim's name says that it holds tokens: `_claim_names` and `_claim_sources` (OpenID Connect Core 5.6.2), and
+ * whatever is called a token or a JWT, in any spelling. No script may see those.
+ */
+export function namesToken(name: string): boolean {
+  return /(?:tokens?|jwts?|claimnames|claimsources)$/.test(name.toLowerCase().replace(/[^a-z]/g, ''));
+}
+
 /** The claims of an ID token that was verified when it was received; undefined if the text is no ID token. */
 export function idTokenClaims(idToken: string): Claims | undefined {
   try {

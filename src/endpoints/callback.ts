@@ -4,29 +4,28 @@
  * be known of the previous session, and left-over cookies are deleted without having been seen.
  */
 import type { IncomingHttpHeaders } from 'node:http';
+import { nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
-import { asBffError, BffError, retryAfter } from '../http/errors.ts';
+import { asBffError, BffError } from '../http/errors.ts';
 import { loginUrl } from '../http/login-url.ts';
 import { isAppPath, parseReturnTo } from '../http/return-to.ts';
 import { isPrefetchOrSubresource } from '../http/navigation.ts';
 import { repostPage, sameSiteRedirectPage } from '../http/pages.ts';
 import type { Grant } from '../oidc/provider.ts';
-import { authorizationRefusal, type ProviderRefusal } from '../oidc/refusal.ts';
+import { authorizationRefusal } from '../oidc/refusal.ts';
 import { revokeRefreshToken } from '../oidc/revocation.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import type { FoundLogin, LoginIntent, LoginTransaction } from '../session/transactions.ts';
+import {
+  authorizationError,
+  hasExpiredAtProvider,
+  faultOf,
+  issuerFaults,
+  needsInteraction,
+} from './authorization-response.ts';
 import { appendCookies, headersOf, sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
+import { createLoginStart } from './start-login.ts';
 
-const responseParameters = [
-  'code',
-  'state',
-  'iss',
-  'error',
-  'error_description',
-  'error_uri',
-  'session_state',
-  'response',
-];
 const maximumFormBytes = 64 * 1024;
 
 /** Marks the second, same-site POST of a `form_post` response. It carries no trust: the cookie decides. */
@@ -35,15 +34,15 @@ const repostedField = 'sallyport_reposted';
 /** Marks the callback's second request, from the page of `continueFromOwnPage`, which must not be shown twice. */
 const continuedParameter = 'sallyport_continued';
 
-/** The errors of a provider that would have to ask the person, to `prompt=none` (OpenID Connect Core 3.1.2.6). */
-const needsInteraction = new Set([
-  'login_required',
-  'interaction_required',
-  'consent_required',
-  'account_selection_required',
-]);
+/** What an operator can do where the provider grants no refresh token (OpenID Connect Core 11). */
+const advice =
+  'The provider granted no refresh token, so the session ends when its access token does. Allow refresh tokens for this ' +
+  'client at the provider, and request offline_access (SALLYPORT_SCOPE) where it wants that. Some providers grant it ' +
+  'with SALLYPORT_LOGIN_PARAMS=prompt=consent only.';
 
-export function createCallback({ config, events, provider, sessions, transactions }: EndpointDeps) {
+export function createCallback(deps: EndpointDeps) {
+  const { config, events, provider, sessions, transactions } = deps;
+  const startLogin = createLoginStart(deps);
   const usesForm = config.client.responseMode === 'form_post';
 
   async function get(c: BffContext): Promise<Response> {
@@ -67,14 +66,15 @@ export function createCallback({ config, events, provider, sessions, transaction
     const state = single(parameters, 'state');
     if (typeof state !== 'string') throw invalid('The answer carries no state, or more than one.');
     const found = await transactions.find(state, headers.cookie);
-    const { transaction } = found;
-    if (transaction !== undefined && mayHideSession(headers, transaction) && !parameters.has(continuedParameter)) {
-      return continueFromOwnPage(c, parameters);
-    }
+    const { transaction, intent } = found;
     try {
+      if (intent !== undefined && beginsAnew(parameters, intent)) return await beginAnew(c, parameters, state, found);
+      if (transaction !== undefined && mayHideSession(headers, transaction) && !parameters.has(continuedParameter)) {
+        return continueFromOwnPage(c, parameters);
+      }
       return await redeemAndStartSession(c, parameters, await useTransaction(c, state, found));
     } catch (error) {
-      throw found.intent === undefined ? error : withLoginUrl(asBffError(error), loginUrlFor(found.intent, config));
+      throw intent === undefined ? error : withLoginUrl(asBffError(error), loginUrlFor(intent, config));
     }
   }
 
@@ -84,6 +84,25 @@ export function createCallback({ config, events, provider, sessions, transaction
     appendCookies(c, [...cookies, ...transactions.evictSurplus(headersOf(c).cookie)]);
     if (transaction !== undefined && (await transactions.markStateUsed(state))) return transaction;
     throw invalid('It was completed already, took too long, or was begun in another browser.');
+  }
+
+  /**
+   * Begins the login anew, because it expired at the provider. That may come when the transaction is long over: what the
+   * app asked for is in the state. A second time it is an error, so that no browser goes in circles.
+   */
+  async function beginAnew(
+    c: BffContext,
+    parameters: URLSearchParams,
+    state: string,
+    { transaction, intent, cookies }: FoundLogin,
+  ): Promise<Response> {
+    appendCookies(c, cookies);
+    if (intent === undefined || !(await transactions.markStateUsed(state))) throw invalid('It was begun anew already.');
+    await requireGenuine(parameters);
+    const url = await startLogin(c, { ...intent, restarted: true }, transaction);
+    events.emit({ type: 'login.restarted', cause: authorizationRefusal(parameters) });
+    // After a form post, a redirect to the provider would be subject to the `form-action` of this origin's page.
+    return usesForm ? sendPage(c, sameSiteRedirectPage('Signing in', url)) : c.redirect(url, 302);
   }
 
   /** Has the browser repeat the callback from a page of this origin, so that it sends the previous session's cookie. */
@@ -97,18 +116,27 @@ export function createCallback({ config, events, provider, sessions, transaction
     parameters: URLSearchParams,
     transaction: LoginTransaction,
   ): Promise<Response> {
-    if (responseParameters.some((name) => single(parameters, name) === null)) {
-      throw invalid('The answer holds a parameter twice.');
-    }
-    if (!(await provider.hasExpectedIssuer(parameters))) throw invalid('The answer comes from another provider.');
+    await requireGenuine(parameters);
     if (parameters.has('error')) return answerAuthorizationError(c, parameters, transaction);
-    if (!parameters.get('code')) throw invalid('The answer carries no code.');
     const grant = await redeemCode(parameters, transaction);
     const { entry, cookies } = await beginSession(grant);
     appendCookies(c, cookies);
     await endPreviousSession(c, transaction);
     events.emit({ type: 'login.succeeded', session: entry.sessionHash, subject: grant.subject });
+    if (grant.tokens.refreshToken === undefined) {
+      const endsInSeconds = sessions.endsAt(entry) - nowSeconds();
+      events.emit({ type: 'login.refresh_token_missing', session: entry.sessionHash, endsInSeconds, advice });
+    }
     return redirectToApp(c, transaction.returnTo);
+  }
+
+  /** Refuses what no provider would answer, or another one. The answer's own error tells the operator why it came so. */
+  async function requireGenuine(parameters: URLSearchParams): Promise<void> {
+    const fault = faultOf(parameters) ?? issuerFaults[await provider.checkIssuer(parameters)];
+    if (fault === undefined) return;
+    const cause = parameters.has('error') ? authorizationRefusal(parameters) : undefined;
+    events.emit({ type: 'login.failed', reason: fault.reason, cause });
+    throw invalid(fault.detail, cause);
   }
 
   async function redeemCode(parameters: URLSearchParams, transaction: LoginTransaction): Promise<Grant> {
@@ -158,29 +186,22 @@ export function createCallback({ config, events, provider, sessions, transaction
     parameters: URLSearchParams,
     { silent, returnTo }: LoginTransaction,
   ): Response {
-    const error = parameters.get('error') ?? '';
-    if (silent && needsInteraction.has(error)) {
+    if (silent && needsInteraction(parameters)) {
       const url = new URL(returnTo, config.origin);
       url.searchParams.set('login', 'required');
       return redirectToApp(c, `${url.pathname}${url.search}${url.hash}`);
     }
-    // A text from the URL is shown only if it looks like an error code, its description never.
-    const code = /^[a-z_]{1,40}$/.test(error) ? error : 'unknown error';
-    const cause = authorizationRefusal(parameters);
-    events.emit({ type: 'login.failed', reason: code, cause });
-    throw authorizationError(code, cause);
+    const { reason, error } = authorizationError(parameters);
+    events.emit({ type: 'login.failed', reason, cause: error.cause });
+    throw error;
   }
 
   return { get, post };
 }
 
-function authorizationError(code: string, cause: ProviderRefusal): BffError {
-  return code === 'server_error' || code === 'temporarily_unavailable'
-    ? new BffError('provider_unavailable', `The identity provider could not sign you in now (${code}).`, {
-        cause,
-        headers: retryAfter(),
-      })
-    : new BffError('authorization_failed', `The identity provider did not sign you in (${code}).`, { cause });
+function beginsAnew(parameters: URLSearchParams, { parameters: asked, restarted }: LoginIntent): boolean {
+  // Not without what the app had asked for, such as a stronger sign-in.
+  return asked !== undefined && !restarted && hasExpiredAtProvider(parameters);
 }
 
 /** The way to sign in again, after an error: to the page that the person wanted, and as the app asked. */
@@ -189,7 +210,7 @@ function loginUrlFor({ returnTo, parameters = {} }: LoginIntent, config: Config)
   // A person who clicks wants to be asked.
   if (query.get('prompt') === 'none') query.delete('prompt');
   // A deployment may have made the path an API route since the sign-in began.
-  if (returnTo !== '/' && parseReturnTo(returnTo, config) !== undefined) query.set('returnTo', returnTo);
+  if (returnTo !== config.home && parseReturnTo(returnTo, config) !== undefined) query.set('returnTo', returnTo);
   return loginUrl(config, query.toString());
 }
 
@@ -219,8 +240,8 @@ async function readForm(c: BffContext): Promise<URLSearchParams> {
   }
 }
 
-function invalid(detail: string): BffError {
-  return new BffError('login_transaction_invalid', `${detail} Nothing was changed; sign in again.`);
+function invalid(detail: string, cause?: unknown): BffError {
+  return new BffError('login_transaction_invalid', `${detail} Nothing was changed; sign in again.`, { cause });
 }
 
 function methodNotAllowed(allow: string): BffError {

@@ -5,6 +5,7 @@ import { requireSameOrigin } from '../http/same-origin.ts';
 import type { SessionEntry, OpenedSession } from '../session/sessions.ts';
 import { idTokenClaims, type Claims } from '../token-set.ts';
 import { nowSeconds } from '../clock.ts';
+import { withoutTokens } from './claims-view.ts';
 import { appendCookies, headersOf, type BffContext, type EndpointDeps } from './endpoint.ts';
 
 /**
@@ -39,18 +40,6 @@ export type SessionView =
       };
       readonly logoutUrl: string;
     };
-
-/** Claims that are about the token or the sign-in rather than about the person. */
-const protocolClaims = new Set(
-  'iss aud azp exp iat nbf jti nonce at_hash c_hash s_hash sid typ session_state auth_time acr amr rat uti rh aio ver'.split(
-    ' ',
-  ),
-);
-
-/** The default of `sessionView`: the claims about the person. */
-export function personalClaims(claims: Claims): Claims {
-  return Object.fromEntries(Object.entries(claims).filter(([name]) => !protocolClaims.has(name)));
-}
 
 export function createSessionEndpoints({ config, sessions, transactions, refresher, sessionView }: EndpointDeps) {
   /** Reading it never prolongs the session. */
@@ -103,7 +92,7 @@ export function createSessionEndpoints({ config, sessions, transactions, refresh
     const idleExpiresAt = sessions.idleEndsAt(entry);
     return {
       authenticated: true,
-      user: sessionView({ ...userInfo, ...idTokenClaims(tokens.idToken) }),
+      user: withoutTokens(sessionView({ ...userInfo, ...idTokenClaims(tokens.idToken) }), tokens),
       session: {
         createdAt: isoTime(createdAt),
         expiresAt: isoTime(expiresAt),

@@ -25,6 +25,7 @@ export function createLoginStart({ config, provider, sessions, transactions }: E
           opened.state !== 'absent' || headers['sec-fetch-site'] !== 'cross-site' || earlier?.showedSession === true,
       },
       headers.cookie,
+      earlier?.state,
     );
     const url = await provider.authorizationUrl(parameters, transaction);
     appendCookies(c, cookies);

@@ -97,12 +97,11 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   }
 
   /** Whether an authorization response names this provider: the defence against mix-up attacks (RFC 9207 2.4). */
-  async function hasExpectedIssuer(parameters: URLSearchParams): Promise<boolean> {
+  async function checkIssuer(parameters: URLSearchParams): Promise<'right' | 'other' | 'missing'> {
     const metadata = await discovery.fetchMetadata();
     const issuer = parameters.get('iss');
-    return issuer === null
-      ? metadata.authorization_response_iss_parameter_supported !== true
-      : issuer === metadata.issuer;
+    if (issuer !== null) return issuer === metadata.issuer ? 'right' : 'other';
+    return metadata.authorization_response_iss_parameter_supported === true ? 'missing' : 'right';
   }
 
   /**
@@ -227,7 +226,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
 
   return {
     authorizationUrl,
-    hasExpectedIssuer,
+    checkIssuer,
     redeemCode,
     refresh,
     revoke,

@@ -62,10 +62,15 @@ export function createLoginTransactions(
   /** No two cookies have the same time in their names, though logins may begin within one millisecond. */
   let latestName = 0;
 
-  /** @returns the transaction, and the `Set-Cookie` lines that begin it and evict the oldest beyond five */
+  /**
+   * @param header the request's Cookie header
+   * @param endedState of a transaction that ends with this response, and takes no place
+   * @returns the transaction, and the `Set-Cookie` lines that begin it and evict the oldest beyond five
+   */
   async function begin(
     request: LoginRequest,
     header: string | undefined,
+    endedState?: string,
   ): Promise<{ transaction: LoginTransaction; cookies: string[] }> {
     const seed = randomBytes(16);
     const { state: id, ...secrets } = secretsOf(seed);
@@ -76,7 +81,7 @@ export function createLoginTransactions(
       transaction: { ...request, ...secrets, state },
       cookies: [
         loginCookie(nameOf(state, present), sealed, Math.ceil(lifetimeSeconds), names),
-        ...evict(present, maximumTransactions - 1),
+        ...evict(endedState === undefined ? present : present.filter(isNotOf(endedState)), maximumTransactions - 1),
       ],
     };
   }
@@ -201,6 +206,11 @@ function readContent(text: string): Content | undefined {
     showedSession: (flags & 2) !== 0,
     previousSession: typeof id === 'string' ? { id, expiresAt: Number(expiresAt) } : undefined,
   };
+}
+
+function isNotOf(state: string): (name: string) => boolean {
+  const suffix = `-${stateHash(state)}`;
+  return (name) => !name.endsWith(suffix);
 }
 
 function stateHash(state: string): string {

@@ -110,7 +110,9 @@ function settings({ level }: LogOptions) {
 
 const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fatal'>> = {
   'login.started': 'info',
+  'login.restarted': 'info',
   'login.succeeded': 'info',
+  'login.refresh_token_missing': 'warn',
   'login.failed': 'warn',
   'token.refreshed': 'info',
   'token.refresh_failed': 'warn',

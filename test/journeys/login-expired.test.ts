@@ -1,4 +1,5 @@
 /** Logins that took too long: by Sallyport's own clock, or by the provider's. The person still gets where they were going. */
+import { randomBytes } from 'node:crypto';
 import { describe, expect, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { fakeDate } from '../support/clock.ts';
@@ -105,6 +106,178 @@ describe('the page after a login that failed', () => {
     const page = await browser.navigate(loginPath({ returnTo: '/orders' }));
     expect(page.status).toBe(503);
     expect(signInLink(page).searchParams.get('returnTo')).toBe('/orders');
+  });
+});
+
+describe('a login that expired at the provider', () => {
+  const expirations: ReadonlyArray<readonly [provider: string, error: string, description: string]> = [
+    ['Keycloak', 'temporarily_unavailable', 'authentication_expired'],
+    [
+      'Hydra, at its login page',
+      'request_unauthorized',
+      'The request could not be authorized. The login request has expired, please try again.',
+    ],
+    [
+      'Hydra, at its consent page',
+      'request_unauthorized',
+      'The request could not be authorized. The consent request has expired, please try again.',
+    ],
+  ];
+
+  test.each(expirations)('(%s) begins anew at once, and leads where the person was going', async (_, error, words) => {
+    const world = await startWorld();
+    const browser = world.client();
+    world.provider.refuseNext(error, words);
+    const page = await browser.navigate(loginPath({ returnTo: '/orders?page=2' }), {
+      initiator: world.provider.issuer,
+    });
+    expect([page.status, page.url]).toEqual([200, `${browser.origin}/orders?page=2`]);
+    expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(true);
+    expect(loginCookies(browser)).toEqual([]);
+    expect(world.logs.filter((line) => line.includes('"login.restarted"'))).toEqual([expect.stringContaining(words)]);
+  });
+
+  test('does so once, and then shows the page, whose link begins afresh', async () => {
+    const { client, provider } = await startWorld();
+    const browser = client();
+    let refusals = 0;
+    provider.mutateCallback((parameters) => {
+      refusals += 1;
+      if (refusals === 3) return parameters;
+      parameters.delete('code');
+      parameters.set('error', 'temporarily_unavailable');
+      parameters.set('error_description', 'authentication_expired');
+      return parameters;
+    });
+    const page = await browser.navigate(loginPath({ returnTo: '/orders' }));
+    expect([page.status, refusals, provider.calls.token]).toEqual([503, 2, 0]);
+    expect(loginCookies(browser)).toEqual([]);
+    const link = signInLink(page);
+    expect(link.searchParams.get('returnTo')).toBe('/orders');
+    const again = await browser.navigate(`${link.pathname}${link.search}`, { initiator: browser.origin });
+    expect(again.url).toBe(`${browser.origin}/orders`);
+  });
+
+  test('is asked for again as the app had asked for it, with new secrets', async () => {
+    const { client, provider } = await startWorld({
+      config: { login: { params: { resource: 'https://api.test' }, allowParams: ['kc_idp_hint'] } },
+    });
+    provider.refuseNext('temporarily_unavailable', 'authentication_expired');
+    const asked = {
+      prompt: 'login',
+      login_hint: 'bob',
+      max_age: '60',
+      acr_values: 'mfa',
+      ui_locales: 'de',
+      kc_idp_hint: 'x',
+    };
+    const browser = client();
+    await browser.navigate(loginPath({ ...asked, returnTo: `/${'long'.repeat(500)}` }));
+    expect((await browser.fetch('/bff/session')).at('user.sub')).toBe('bob');
+    const [first, second] = provider.requests
+      .filter(({ path, query }) => path === '/auth' && 'state' in query)
+      .map(({ query }) => query);
+    expect(second).toMatchObject({ ...asked, resource: 'https://api.test', scope: first?.['scope'] });
+    for (const name of ['state', 'nonce', 'code_challenge']) expect(second?.[name]).not.toBe(first?.[name]);
+  });
+
+  test('is not begun anew without what the app had asked for, if that is too long to travel', async () => {
+    const { client, provider } = await startWorld();
+    provider.refuseNext('temporarily_unavailable', 'authentication_expired');
+    const longest = randomBytes(4000).toString('base64url');
+    const page = await client().navigate(loginPath({ acr_values: `urn:${longest}`, returnTo: '/orders' }));
+    expect([page.status, page.chain.filter(({ url }) => url.includes('/auth?')).length]).toEqual([503, 1]);
+    expect(Object.fromEntries(signInLink(page).searchParams)).toEqual({ returnTo: '/orders' });
+  });
+
+  test('begins anew also when its own transaction is long over', async () => {
+    fakeDate();
+    const world = await startWorld();
+    const browser = world.client();
+    world.provider.refuseNext('temporarily_unavailable', 'authentication_expired');
+    const callback = await leadToCallback(browser, loginPath({ returnTo: '/orders', acr_values: 'mfa' }));
+    vi.advanceTimersByTime(45 * 60_000);
+    expect(loginCookies(browser)).toEqual([]);
+    const page = await browser.navigate(callback.href, { initiator: world.provider.issuer });
+    expect(page.url).toBe(`${browser.origin}/orders`);
+    expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(true);
+    // The same answer again begins nothing, whoever brings it.
+    for (const again of [browser, world.client()]) {
+      const repeated = await again.navigate(callback.href, { initiator: 'https://evil.test' });
+      expect([repeated.status, repeated.chain.at(-1)?.url.startsWith(world.origin)]).toEqual([400, true]);
+    }
+    expect((await browser.fetch('/api/me')).status).toBe(200);
+  });
+
+  test.each([
+    ['of another provider', (parameters: URLSearchParams) => parameters.set('iss', 'https://evil.test')],
+    ['without its state', (parameters: URLSearchParams) => parameters.delete('state')],
+    ['of no login of ours', (parameters: URLSearchParams) => parameters.set('state', 'x.y')],
+    ['with two descriptions', (parameters: URLSearchParams) => parameters.append('error_description', 'x')],
+    ['whose words only resemble it', (parameters: URLSearchParams) => parameters.set('error_description', 'expired')],
+    ['under another code', (parameters: URLSearchParams) => parameters.set('error', 'access_denied')],
+  ])('does not begin anew for an answer %s', async (_title, spoil) => {
+    const { client, provider } = await startWorld();
+    const browser = client();
+    provider.refuseNext('temporarily_unavailable', 'authentication_expired');
+    const callback = await leadToCallback(browser);
+    spoil(callback.searchParams);
+    const page = await browser.navigate(callback.href, { initiator: provider.issuer });
+    expect(page.status).toBeGreaterThanOrEqual(400);
+    expect(page.chain.filter(({ url }) => url.startsWith(provider.issuer))).toEqual([]);
+  });
+
+  test.each([
+    ['a prefetch', { prefetch: true }],
+    ['a frame', { destination: 'iframe' }],
+  ] as const)('does not begin anew for %s', async (_title, options) => {
+    const { client, provider } = await startWorld();
+    const browser = client();
+    provider.refuseNext('temporarily_unavailable', 'authentication_expired');
+    const callback = await leadToCallback(browser);
+    const loaded = await browser.navigate(callback.href, { initiator: provider.issuer, ...options });
+    expect([loaded.status, loaded.setCookies]).toEqual([400, []]);
+    expect((await browser.navigate(callback.href, { initiator: provider.issuer })).status).toBe(200);
+  });
+
+  test('replaces the session that it would have replaced, and leaves the other logins in their places', async () => {
+    const world = await startWorld();
+    const browser = world.client();
+    await signIn(browser, 'alice');
+    const earlierTab = browser.clone();
+    const others: URL[] = [];
+    for (let begun = 0; begun < 4; begun += 1) others.push(await leadToCallback(browser));
+    world.provider.refuseNext('temporarily_unavailable', 'authentication_expired');
+    const page = await browser.navigate(loginPath({ login_hint: 'bob', prompt: 'login' }), {
+      initiator: browser.origin,
+    });
+    expect(page.status).toBe(200);
+    expect((await browser.fetch('/bff/session')).at('user.sub')).toBe('bob');
+    expect((await earlierTab.fetch('/api/me')).status).toBe(401);
+    expect(loginCookies(browser)).toHaveLength(4);
+  });
+
+  test('begins anew by a page of ours where the provider answers with a form', async () => {
+    const { client, provider } = await startWorld({
+      config: (base) => ({ ...base, client: { ...base.client, responseMode: 'form_post' } }),
+    });
+    const browser = client();
+    const begun = await browser.navigate(loginPath({ returnTo: '/orders' }), { follow: false });
+    const state = new URL(begun.headers.location ?? '').searchParams.get('state') ?? '';
+    const form = {
+      state,
+      iss: provider.issuer,
+      error: 'temporarily_unavailable',
+      error_description: 'authentication_expired',
+    };
+    const page = await browser.submitForm('/bff/callback', form, { initiator: provider.issuer });
+    expect(page.url).toBe(`${browser.origin}/orders`);
+    // Not by a redirect, which `form-action 'self'` would block: the second POST is answered with a page.
+    expect(page.chain.slice(0, 3).map(({ method, status }) => `${method} ${status}`)).toEqual([
+      'POST 200',
+      'POST 200',
+      'GET 303',
+    ]);
   });
 });
 

@@ -92,6 +92,40 @@ describe('an answer that belongs to no login of this browser is refused without 
     expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(false);
   });
 
+  test('an answer without the issuer that the provider promises says so, and the log has what the answer was', async () => {
+    const world = await startWorld();
+    const browser = world.client();
+    world.provider.refuseNext('invalid_scope', 'AADSTS70011: no such scope');
+    const callback = await leadToCallback(browser);
+    callback.searchParams.delete('iss');
+    const page = await browser.navigate(callback.href, { initiator: world.provider.issuer });
+    expect(page.status).toBe(400);
+    expect(page.text).toContain('promises to name itself (iss)');
+    expect(page.text).not.toMatch(/another provider|AADSTS/);
+    const told = world.logs.map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(told.filter(({ msg }) => msg === 'login.failed')).toEqual([
+      expect.objectContaining({
+        reason: 'issuer_missing',
+        cause: expect.objectContaining({ error: 'invalid_scope', description: 'AADSTS70011: no such scope' }),
+      }),
+    ]);
+  });
+
+  test.each([
+    ['another issuer', 'issuer_other', (parameters: URLSearchParams) => parameters.set('iss', 'https://evil.test')],
+    ['two codes', 'parameter_repeated', (parameters: URLSearchParams) => parameters.append('code', 'x')],
+    ['no code', 'code_missing', (parameters: URLSearchParams) => parameters.delete('code')],
+  ])('the log gives the reason for %s: %s', async (_title, reason, spoil) => {
+    const { client, logs } = await startWorld();
+    const browser = client();
+    const callback = await leadToCallback(browser);
+    spoil(callback.searchParams);
+    await browser.navigate(callback.href);
+    expect(logs.filter((line) => line.includes('"login.failed"'))).toEqual([
+      expect.stringContaining(`"reason":"${reason}"`),
+    ]);
+  });
+
   test('an issuer is not missed where the provider promises none', async () => {
     const world = await startWorld();
     world.provider.mutateDiscovery((json) => without(json, 'authorization_response_iss_parameter_supported'));
@@ -279,17 +313,30 @@ describe('when something is out of order', () => {
     expect(page.text).toContain('authorization_failed');
   });
 
-  test('a provider that gives no refresh token: the session ends with the access token', async () => {
+  test('a provider that gives no refresh token: the session ends with the access token, and the log says so', async () => {
     fakeDate();
-    const { client, provider } = await startWorld({ provider: { settings: { refreshTokens: 'never' } } });
+    const { client, provider, logs } = await startWorld({ provider: { settings: { refreshTokens: 'never' } } });
     const browser = client();
     await signIn(browser);
     expect((await browser.fetch('/bff/session')).json()).toMatchObject({ accessToken: { refreshable: false } });
+    const [told, ...more] = logs.filter((line) => line.includes('"login.refresh_token_missing"'));
+    expect(more).toEqual([]);
+    expect(JSON.parse(told ?? '{}')).toMatchObject({
+      level: 40,
+      endsInSeconds: 300,
+      advice: expect.stringMatching(/offline_access.*prompt=consent/),
+    });
     expect((await browser.fetch('/api/me')).status).toBe(200);
     expireAccessToken();
     expect((await browser.fetch('/api/me')).status).toBe(401);
     expect(provider.calls.refresh).toBe(0);
   });
+});
+
+test('a provider that gives a refresh token is no reason for a warning', async () => {
+  const { client, logs } = await startWorld();
+  await signIn(client());
+  expect(logs.filter((line) => line.includes('refresh_token_missing'))).toEqual([]);
 });
 
 function loginCookies(browser: BrowserClient): string[] {

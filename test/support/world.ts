@@ -6,6 +6,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
+import type { BffOptions } from '../../src/bff.ts';
 import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { startServer } from '../../src/server/server.ts';
 import { startApi, type ApiOptions, type TestApi } from './api.ts';
@@ -27,6 +28,8 @@ export interface WorldOptions {
   spa?: Record<string, string>;
   /** `true`: an answer to a refresh gets lost, so that the provider sees its refresh token again. Default: a fault. */
   repeatsRefreshTokens?: boolean;
+  /** The program's own selection of claims. */
+  sessionView?: BffOptions['sessionView'];
   /** `false`: the provider doesn't listen when Sallyport starts. */
   providerUp?: boolean;
   /** The public origin where it isn't `http://localhost:PORT`: clients then reach it as if through a TLS proxy. */
@@ -95,6 +98,7 @@ export async function startWorld(
   async function start(input: ConfigInput): Promise<RunningServer> {
     const started = await startServer(resolveConfig(input), {
       logTo: { write: (line: string) => void logs.push(line) },
+      ...(options.sessionView === undefined ? {} : { sessionView: options.sessionView }),
     });
     instances.add(started);
     return started;

@@ -138,6 +138,8 @@ test('the members of the exported unions', () => {
     | 'listener.failed'
     | 'login.failed'
     | 'login.started'
+    | 'login.refresh_token_missing'
+    | 'login.restarted'
     | 'login.succeeded'
     | 'logout.revocation_failed'
     | 'process.failed'

@@ -1,6 +1,7 @@
 /** The keys of sessions: their lifetime, their refreshes, and the calls that may use them. */
 import { z } from 'zod';
-import { cookieName, flag, seconds } from '../kinds.ts';
+import { namesToken } from '../../token-set.ts';
+import { cookieName, flag, seconds, text } from '../kinds.ts';
 
 /** Browsers keep no cookie for longer (RFC 6265bis 5.5). */
 const maximumLifetimeSeconds = 400 * 24 * 3600;
@@ -28,6 +29,14 @@ export const session = z
         description:
           'Seconds without an API call to the end of the session. 0: no such limit; an abandoned browser then stays ' +
           'signed in for the whole lifetime.',
+      }),
+    claims: z
+      .array(text.refine((name) => !namesToken(name), 'holds tokens, which no script may see; remove it'))
+      .default([])
+      .meta({
+        description:
+          'Further claims that `/bff/session` shows, e.g. `realm_access`, beside those of OpenID Connect Core 5.1, `groups` ' +
+          'and `roles`. Every script on the page can read them. What is a token is never shown.',
       }),
   })
   .prefault({});
