@@ -75,7 +75,7 @@ function parseEachKey(input: ConfigInput): { parsed: Partial<ParsedConfig>; faul
   for (const [key, field] of Object.entries(schema.shape)) {
     const result = field.safeParse(given[key]);
     if (result.success) parsed[key] = result.data;
-    else for (const issue of result.error.issues) faults.push(...faultsOf(issue, key, given[key]));
+    else faults.push(...faultsOf(result.error.issues, key, given[key]));
   }
   return { parsed, faults };
 }
