@@ -42,6 +42,14 @@ export function httpUrl(what: string, query: 'with a query' | 'without query' = 
   });
 }
 
+/** Whether a text is an http or https URL, or a path from the root of an origin, to which a fragment can be added. */
+export function isPageAddress(text: string): boolean {
+  if (/[#\\\s]/.test(text)) return false;
+  if (text.startsWith('/')) return !text.startsWith('//');
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  return url !== undefined && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '';
+}
+
 /** An origin as browsers write it (RFC 6454 6.2), because it is compared with the `Origin` header. */
 export function originText() {
   return z.string('must be an origin such as "https://app.example.com"').superRefine((value, context) => {

@@ -98,6 +98,7 @@ export const variables: readonly Variable[] = [
   variable('TRUSTED_PROXIES', 'trustedProxies', list),
   variable('PATH', 'path'),
   variable('BASE_PATH', 'basePath'),
+  variable('ERROR_DOCS', 'errorDocs'),
   variable('DRAIN', 'drainSeconds', number),
   variable('LOG', 'logLevel'),
 ];

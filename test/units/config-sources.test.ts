@@ -422,3 +422,28 @@ test('a file that is a folder is told under the name by which it was found', asy
   ]);
   expect(await faultsOf({}, 'sallyport.config.json')).toEqual([expect.stringMatching(/^ {2}- --config: /)]);
 });
+
+describe('errorDocs', () => {
+  test.each(['https://docs.example.com', 'http://localhost:1/x?y=z', '/', '/help/errors'])(
+    'may be %s',
+    async (errorDocs) => {
+      const { config } = await loadConfig(undefined, { ...complete, SALLYPORT_ERROR_DOCS: errorDocs });
+      expect(config.errorDocs).toBe(errorDocs);
+    },
+  );
+
+  test.each([
+    'errors',
+    '//evil.test',
+    '/\\evil.test',
+    'javascript:alert(1)',
+    'https://x.test/#a',
+    'https://me:canary@x.test/',
+    '/a b',
+    'about:blank',
+  ])('may not be %s', async (errorDocs) => {
+    expect(await faultsOf({ ...complete, SALLYPORT_ERROR_DOCS: errorDocs })).toEqual([
+      expect.stringMatching(/^ {2}- SALLYPORT_ERROR_DOCS \(errorDocs\): must be the address or the path of a page/),
+    ]);
+  });
+});
