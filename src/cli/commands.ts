@@ -1,5 +1,7 @@
 /** The commands: `sallyport start · demo · check · keygen · schema`, each in a file of its own. */
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { distance, nearestOf } from '../config/spelling.ts';
 import { check } from './check.ts';
 import { demo } from './demo.ts';
 import { keygen } from './keygen.ts';
@@ -14,14 +16,21 @@ const usage = `sallyport: the backend-for-frontend token handler for single-page
   sallyport demo                     runs the demo: an example app, API and provider (from a clone of the repository)
   sallyport keygen                   prints a sealing secret for SALLYPORT_SECRET
   sallyport schema                   prints the JSON Schema of the configuration file
+  sallyport --version                prints the version
 `;
 
-const commands: Readonly<Record<string, (file: string | undefined) => Promise<void> | void>> = {
-  start,
-  check,
-  demo,
-  keygen,
-  schema,
+interface Command {
+  readonly run: (file: string | undefined) => Promise<void> | void;
+  /** Whether it reads a configuration. */
+  readonly configurable: boolean;
+}
+
+const commands: Readonly<Record<string, Command>> = {
+  start: { run: start, configurable: true },
+  check: { run: check, configurable: true },
+  demo: { run: () => demo(), configurable: false },
+  keygen: { run: keygen, configurable: false },
+  schema: { run: schema, configurable: false },
 };
 
 /** Runs the command that the arguments name. A failure ends the process with 1, a wrong call with 2. */
@@ -29,19 +38,79 @@ export async function run(args: string[]): Promise<void> {
   try {
     await runCommand(args);
   } catch (error) {
-    fail(error);
+    if (!(error instanceof UsageError)) fail(error);
+    console.error(`${error.message}\n\n${usage}`);
+    process.exitCode = 2;
   }
 }
 
+/** The command line names something that does not exist. */
+class UsageError extends Error {}
+
 async function runCommand(args: string[]): Promise<void> {
-  const { positionals, values } = parseArgs({
-    args,
-    allowPositionals: true,
-    options: { config: { type: 'string', short: 'c' }, help: { type: 'boolean', short: 'h' } },
-  });
-  const [name = ''] = positionals;
+  const { names, file, asks } = readArguments(args);
+  if (asks !== undefined) {
+    console.log(asks === 'version' ? version() : usage);
+    return;
+  }
+  const [name = '', ...more] = names;
+  if (name === '') throw new UsageError('Which command?');
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
-  if (command !== undefined && values.help !== true) return command(values.config);
-  console.log(usage);
-  if (values.help !== true) process.exitCode = 2;
+  if (command === undefined) {
+    throw new UsageError(`There is no command "${name}".${suggestion(name, Object.keys(commands))}`);
+  }
+  if (more.length > 0) {
+    const hint = command.configurable ? ` For a configuration file: sallyport ${name} --config ${more[0]}` : '';
+    throw new UsageError(`"sallyport ${name}" takes no "${more[0]}".${hint}`);
+  }
+  if (file !== undefined && !command.configurable) throw new UsageError(`"sallyport ${name}" takes no --config.`);
+  await command.run(file);
+}
+
+interface Arguments {
+  readonly names: readonly string[];
+  readonly file: string | undefined;
+  readonly asks: 'help' | 'version' | undefined;
+}
+
+const options = {
+  config: { type: 'string', short: 'c' },
+  help: { type: 'boolean', short: 'h' },
+  version: { type: 'boolean', short: 'v' },
+} as const;
+
+/** Not in the strict mode of `parseArgs`, whose messages speak to programmers. */
+function readArguments(args: string[]): Arguments {
+  const { positionals, values, tokens } = parseArgs({
+    args,
+    options,
+    allowPositionals: true,
+    strict: false,
+    tokens: true,
+  });
+  for (const token of tokens) {
+    if (token.kind !== 'option') continue;
+    if (!Object.hasOwn(options, token.name)) {
+      const known = Object.keys(options).map((name) => `--${name}`);
+      throw new UsageError(`There is no option ${token.rawName}.${suggestion(token.rawName, known)}`);
+    }
+    if (token.name !== 'config' && token.value !== undefined) throw new UsageError(`${token.rawName} takes no value.`);
+    if (token.name === 'config' && !token.value) throw new UsageError(`${token.rawName} needs the path of a file.`);
+  }
+  const { config, help, version: asksVersion } = values;
+  return {
+    names: positionals,
+    file: typeof config === 'string' ? config : undefined,
+    asks: help === true ? 'help' : asksVersion === true ? 'version' : undefined,
+  };
+}
+
+function suggestion(name: string, known: readonly string[]): string {
+  const nearest = nearestOf(name, known);
+  return distance(name, nearest) <= nearest.replace('--', '').length / 2 ? ` Did you mean ${nearest}?` : '';
+}
+
+function version(): string {
+  const manifest = new URL('../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version;
 }

@@ -22,13 +22,15 @@ export interface ApiRoute extends Required<Omit<ParsedRoute, 'target' | 'methods
 }
 
 /** A validated configuration. Everything in it may be trusted. Its paths are whole ones, from the origin's root on. */
-export interface Config extends Omit<ParsedConfig, 'api' | 'listen' | 'discoveryUrl' | 'spa'> {
+export interface Config extends Omit<ParsedConfig, 'api' | 'errorDocs' | 'listen' | 'discoveryUrl' | 'spa'> {
   /** The path below which everything lives, without a slash at its end: `/shop`, or '' for the whole origin. */
   readonly path: string;
   /** The app's first page: `/shop/`, or `/`. */
   readonly home: string;
   /** Longest path first. */
   readonly api: readonly ApiRoute[];
+  /** The page to whose fragments the `type` of a problem leads. */
+  readonly errorDocs: string;
   readonly listen: { readonly host: string; readonly port: number; readonly opsPort: number | undefined };
   readonly discoveryUrl: URL | undefined;
   readonly spa: NonNullable<ParsedConfig['spa']> | undefined;
@@ -75,7 +77,7 @@ function parseEachKey(input: ConfigInput): { parsed: Partial<ParsedConfig>; faul
   for (const [key, field] of Object.entries(schema.shape)) {
     const result = field.safeParse(given[key]);
     if (result.success) parsed[key] = result.data;
-    else for (const issue of result.error.issues) faults.push(...faultsOf(issue, key, given[key]));
+    else faults.push(...faultsOf(result.error.issues, key, given[key]));
   }
   return { parsed, faults };
 }
@@ -90,6 +92,7 @@ function complete(parsed: ParsedConfig): Config {
     path,
     home: `${path}/`,
     basePath: path + parsed.basePath,
+    errorDocs: parsed.errorDocs ?? `${path}${parsed.basePath}/errors`,
     logout: { ...parsed.logout, returnTo: path + parsed.logout.returnTo },
     discoveryUrl: parsed.discoveryUrl === undefined ? undefined : new URL(parsed.discoveryUrl),
     listen: {

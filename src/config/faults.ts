@@ -1,5 +1,6 @@
 /** Faults of a configuration: the error that holds all of them, and how the schema's issues become faults with a remedy. */
 import type { z } from 'zod';
+import { keyMeantBy } from './spelling.ts';
 
 /** One thing that is wrong: where, why, and what to do. */
 export interface ConfigFault {
@@ -29,10 +30,18 @@ export interface ConfigFault {
 export class ConfigError extends Error {
   readonly faults: readonly ConfigFault[];
 
-  constructor(faults: readonly ConfigFault[], nameOf: (path: string) => string = (path) => path) {
+  /** @param warnings what may be the cause of a fault, such as a variable that is not known */
+  constructor(
+    faults: readonly ConfigFault[],
+    nameOf: (path: string) => string = (path) => path,
+    warnings: readonly string[] = [],
+  ) {
     super(
-      `The configuration has ${faults.length === 1 ? 'a fault' : `${faults.length} faults`}:\n` +
-        faults.map((fault) => `  - ${nameOf(fault.path)}: ${fault.reason}`).join('\n'),
+      [
+        `The configuration has ${faults.length === 1 ? 'a fault' : `${faults.length} faults`}:`,
+        ...faults.map((fault) => `  - ${nameOf(fault.path)}: ${fault.reason}`),
+        ...(warnings.length === 0 ? [] : ['This may be why:', ...warnings.map((warning) => `  - ${warning}`)]),
+      ].join('\n'),
     );
     this.name = 'ConfigError';
     this.faults = faults;
@@ -48,8 +57,13 @@ const remedies: Readonly<Record<string, string>> = {
   secrets: 'set SALLYPORT_SECRET (or SALLYPORT_SECRET_FILE) to the output of `sallyport keygen`',
 };
 
-/** The faults that one issue of the schema stands for. `value` is what was given under `key`. */
-export function faultsOf(issue: z.core.$ZodIssue, key: string, value: unknown): ConfigFault[] {
+/** The faults that the schema's issues stand for: one for each place. `value` is what was given under `key`. */
+export function faultsOf(issues: readonly z.core.$ZodIssue[], key: string, value: unknown): ConfigFault[] {
+  const faults = issues.flatMap((issue) => faultsOfIssue(issue, key, value));
+  return faults.filter(({ path }, index) => faults.findIndex((fault) => fault.path === path) === index);
+}
+
+function faultsOfIssue(issue: z.core.$ZodIssue, key: string, value: unknown): ConfigFault[] {
   const path = [key, ...issue.path.map(String)];
   if (issue.code === 'invalid_key') {
     return issue.issues.map(({ message }) => ({ path: path.join('.'), reason: message }));
@@ -65,10 +79,12 @@ export function faultsOf(issue: z.core.$ZodIssue, key: string, value: unknown): 
 }
 
 export function unknownKey(path: readonly string[]): ConfigFault {
-  return {
-    path: path.join('.'),
-    reason: 'is not a known key; remove it or correct its spelling (`sallyport schema` lists all)',
-  };
+  const meant = keyMeantBy(path);
+  const remedy =
+    meant === undefined
+      ? '; remove it or correct its spelling (`sallyport schema` lists all)'
+      : `: did you mean "${meant}"?`;
+  return { path: path.join('.'), reason: `is not a known key${remedy}` };
 }
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {

@@ -18,12 +18,21 @@ export const port = z.int('must be a port number').min(0, 'must be 0 to 65535').
 export const text = z.string('must be a text').min(1, 'must not be empty');
 export const flag = z.boolean('must be true or false');
 
+/** Whether a text is a host, maybe with a port and a path: an address whose scheme was forgotten. */
+export function lacksScheme(text: string): boolean {
+  return /^(?:localhost|[\w-]+(?:\.[\w-]+)+|[\w-]+(?=:\d)|\[[\da-f:.]+\])(?::\d+)?(?:\/|$)/i.test(text);
+}
+
+function schemeHint(text: string): string {
+  return lacksScheme(text) ? '; begin it with "http://" or "https://"' : '';
+}
+
 /** An http or https URL that holds no credentials or fragment, and a query only where it may. */
 export function httpUrl(what: string, query: 'with a query' | 'without query' = 'without query') {
   return z.string(`must be ${what}`).superRefine((value, context) => {
     const url = URL.canParse(value) ? new URL(value) : undefined;
     if (url === undefined || !['http:', 'https:'].includes(url.protocol)) {
-      context.addIssue({ code: 'custom', message: `must be ${what}` });
+      context.addIssue({ code: 'custom', message: `must be ${what}${schemeHint(value)}` });
     } else if (url.username !== '' || url.password !== '') {
       context.addIssue({ code: 'custom', message: 'must not hold a user name or password' });
     } else if (url.hash !== '' || (url.search !== '' && query === 'without query')) {
@@ -33,12 +42,21 @@ export function httpUrl(what: string, query: 'with a query' | 'without query' = 
   });
 }
 
+/** Whether a text is an http or https URL, or a path from the root of an origin, to which a fragment can be added. */
+export function isPageAddress(text: string): boolean {
+  if (/[#\\\s]/.test(text)) return false;
+  if (text.startsWith('/')) return !text.startsWith('//');
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  return url !== undefined && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '';
+}
+
 /** An origin as browsers write it (RFC 6454 6.2), because it is compared with the `Origin` header. */
 export function originText() {
   return z.string('must be an origin such as "https://app.example.com"').superRefine((value, context) => {
     const url = URL.canParse(value) ? new URL(value) : undefined;
     if (url === undefined || !['http:', 'https:'].includes(url.protocol)) {
-      context.addIssue({ code: 'custom', message: 'must be an origin such as "https://app.example.com"' });
+      const message = `must be an origin such as "https://app.example.com"${schemeHint(value)}`;
+      context.addIssue({ code: 'custom', message });
     } else if (url.origin !== value) {
       const path = url.pathname.replace(/\/$/, '');
       const remedy = path === '' ? '' : `; the path of the app is a setting of its own, SALLYPORT_PATH=${path}`;
@@ -84,7 +102,7 @@ const placeholder =
 export function sealingSecret() {
   return z
     .string('must be a text of at least 32 characters')
-    .min(32, 'is too short: at least 32 characters; make one with `sallyport keygen`')
+    .min(32, { error: 'is too short: at least 32 characters; make one with `sallyport keygen`', abort: true })
     .refine(
       (secret) => !placeholder.test(secret) && new Set(secret).size > 4,
       'looks like a placeholder; make a real one with `sallyport keygen`',

@@ -2,9 +2,19 @@
 import { z } from 'zod';
 import { schema } from './schema.ts';
 
-/** The JSON Schema of a configuration file. */
+/**
+ * The JSON Schema of a configuration file, for editors. Every key may be absent, as in the type `ConfigFile`, because it can
+ * come from a variable; secrets should.
+ */
 export function configJsonSchema(): Record<string, unknown> {
-  return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  const { required: _, properties, ...whole } = schemaOfAll();
+  const { required: __, ...client } = properties?.['client'] ?? {};
+  const $schema = { type: 'string', description: 'The address of this schema.' };
+  return { ...whole, properties: { $schema, ...properties, client } };
+}
+
+function schemaOfAll(): SchemaNode {
+  return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as SchemaNode;
 }
 
 /** One row of the reference. */
@@ -21,7 +31,7 @@ export interface ConfigKey {
 
 /** Every key of the configuration, in the schema's order. */
 export function configKeys(): readonly ConfigKey[] {
-  return keysBelow(configJsonSchema(), '');
+  return keysBelow(schemaOfAll(), '');
 }
 
 /** The parts of a JSON Schema that ours has. */

@@ -1,9 +1,9 @@
 /** The rules that span keys, or that look at the machine: which values exclude each other, and which files must exist. */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { isWithin } from '../http/paths.ts';
 import type { ConfigFault } from './faults.ts';
 import { defaultBasePath, type ParsedConfig } from './schema.ts';
+import { faultOfSpaFolder } from './spa-folder.ts';
 
 /** @param parsed the keys that are valid in themselves; a rule about an absent one is skipped */
 export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: boolean): ConfigFault[] {
@@ -49,11 +49,8 @@ function spaFaults(spa: NonNullable<ParsedConfig['spa']>): ConfigFault[] {
   if (spa.folder !== undefined && spa.devServer !== undefined) {
     return [{ path: 'spa', reason: 'has both a folder and a dev server; keep one' }];
   }
-  if (spa.folder === undefined || existsSync(join(spa.folder, 'index.html'))) return [];
-  const reason = existsSync(spa.folder)
-    ? `the folder "${spa.folder}" holds no index.html; name the folder that your build writes`
-    : `the folder "${spa.folder}" does not exist; build your SPA first, or correct the path`;
-  return [{ path: 'spa.folder', reason }];
+  const reason = spa.folder === undefined ? undefined : faultOfSpaFolder(spa.folder);
+  return reason === undefined ? [] : [{ path: 'spa.folder', reason }];
 }
 
 function sessionFaults({ mode }: ParsedConfig['session']): ConfigFault[] {

@@ -5,7 +5,7 @@
  * `rules.ts`.
  */
 import { z } from 'zod';
-import { hasNoDotSegment, httpUrl, network, originText, sealingSecret, seconds, text } from './kinds.ts';
+import { hasNoDotSegment, httpUrl, isPageAddress, network, originText, sealingSecret, seconds, text } from './kinds.ts';
 import { listen } from './schema/listener.ts';
 import { provider } from './schema/provider.ts';
 import { route, upstream } from './schema/route.ts';
@@ -109,6 +109,14 @@ export const schema = z.strictObject({
     .default(defaultBasePath)
     .meta({
       description: "Base path of Sallyport's own endpoints. It is part of the redirect URI that the provider knows.",
+    }),
+  errorDocs: text
+    .refine(isPageAddress, 'must be the address or the path of a page, e.g. "https://docs.example.com/errors"')
+    .optional()
+    .meta({
+      description:
+        'The page that explains the codes of errors: an address, or a path on the origin. The `type` of a problem is this, ' +
+        '`#` and the code. Default: `errors` below `basePath`, a page of Sallyport.',
     }),
   drainSeconds: seconds(0, 3600).default(25).meta({
     description: 'Seconds that calls in flight get to finish after SIGTERM; then their connections are closed.',

@@ -1,14 +1,15 @@
 /**
- * Where the configuration comes from: a file, and over it environment variables that start with `SALLYPORT_`
- * (`variables.ts`).
+ * Where the configuration comes from: a file (`config-file.ts`), and over it environment variables that start with
+ * `SALLYPORT_` (`variables.ts`), those of an `.env` file included (`env-file.ts`).
  */
-import { existsSync, readFileSync } from 'node:fs';
-import { extname, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { existsSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { readConfigFile } from './config-file.ts';
 import { resolveConfig, type Config } from './config.ts';
-import { ConfigError } from './faults.ts';
+import { withEnvFile } from './env-file.ts';
+import { ConfigError, type ConfigFault } from './faults.ts';
 import { isLoopback } from './rules.ts';
-import type { ConfigFile } from './schema.ts';
+import type { ConfigFile, ConfigInput } from './schema.ts';
 import { overlay, unknownVariables, type Environment } from './variables.ts';
 
 /** Read if `--config` names no file; the first one that exists. */
@@ -21,53 +22,53 @@ export interface LoadedConfig {
 }
 
 /**
- * Reads the file and the variables.
+ * Reads the file, the `.env` beside it (without a file: in the working directory), and the variables. The variables stand
+ * over those of `.env`, and these over the file.
  * @param file path of a `.ts`, `.js` or `.json` file; undefined: the default one, if there is one
  * @throws {ConfigError} with every fault, each under the name by which it was given
  */
 export async function loadConfig(file: string | undefined, env: Environment): Promise<LoadedConfig> {
-  const fromFile = await readFile(file ?? defaultFiles.find((name) => existsSync(name)));
-  const { input, names, faults } = overlay(fromFile, env);
+  const found = file ?? defaultFiles.find((name) => existsSync(name));
+  if (found === undefined) return withVariables({}, withEnvFile(resolve(), env));
+  const path = resolve(found);
+  const label = file === undefined ? found : '--config';
+  const kind = statSync(path, { throwIfNoEntry: false });
+  if (kind === undefined) {
+    throw new ConfigError([{ path: label, reason: `the file "${path}" does not exist; correct the path` }]);
+  }
+  if (kind.isDirectory()) {
+    const reason = `"${path}" is a folder; name a file (Docker makes a folder of a mounted file that does not exist)`;
+    throw new ConfigError([{ path: label, reason }]);
+  }
+  const given = withEnvFile(dirname(path), env);
+  return withVariables(await readConfigFile(path, label), given);
+}
+
+/**
+ * Puts the variables over what a file holds, and resolves the whole.
+ * @throws {ConfigError} with every fault, and with the variables that are not known
+ */
+export function withVariables(file: ConfigFile, env: Environment): LoadedConfig {
+  const { input, names, faults } = overlay(file, env);
+  const unknown = unknownVariables(env);
   const nameOf = (path: string) => {
     const name = names.get(path) ?? [...names].find(([known]) => path.startsWith(`${known}.`))?.[1];
     return name === undefined ? path : `${name} (${path})`;
   };
+  const { config, faults: others } = tryToResolve(input);
+  const isTold = (path: string) => faults.some((fault) => path === fault.path || path.startsWith(`${fault.path}.`));
+  const all = [...faults, ...others.filter(({ path }) => !isTold(path))];
+  if (config === undefined || all.length > 0) throw new ConfigError(all, nameOf, unknown);
+  return { config, warnings: [...unknown, ...risksOf(config)] };
+}
+
+function tryToResolve(input: ConfigInput): { readonly config?: Config; readonly faults: readonly ConfigFault[] } {
   try {
-    const config = resolveConfig(input);
-    if (faults.length > 0) throw new ConfigError(faults, nameOf);
-    return { config, warnings: [...unknownVariables(env), ...risksOf(config)] };
+    return { config: resolveConfig(input), faults: [] };
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    throw new ConfigError([...faults, ...error.faults], nameOf);
+    if (error instanceof ConfigError) return { faults: error.faults };
+    throw error;
   }
-}
-
-async function readFile(file: string | undefined): Promise<ConfigFile> {
-  if (file === undefined) return {};
-  const path = resolve(file);
-  if (!existsSync(path)) {
-    throw new ConfigError([{ path: '--config', reason: `the file "${path}" does not exist; correct the path` }]);
-  }
-  const content: unknown = extname(path) === '.json' ? parseJson(path) : await importDefault(path);
-  if (typeof content === 'object' && content !== null && !Array.isArray(content)) return content;
-  throw new ConfigError([
-    { path: '--config', reason: `"${path}" must hold one object; in code: export default defineConfig({ … })` },
-  ]);
-}
-
-function parseJson(path: string): unknown {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8'));
-  } catch (cause) {
-    // Cut the part of the message that quotes the file, because it may be a secret.
-    const why = (cause as Error).message.replace(/,? ?(?:\.\.\.)?"[^]*$/, '');
-    throw new ConfigError([{ path: '--config', reason: `"${path}" is not JSON: ${why}` }]);
-  }
-}
-
-async function importDefault(path: string): Promise<unknown> {
-  const module = (await import(pathToFileURL(path).href)) as { default?: unknown };
-  return module.default;
 }
 
 /** Valid settings that send secrets or trust over plain http. */

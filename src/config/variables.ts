@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import type { ConfigFault } from './faults.ts';
 import type { ConfigFile, ConfigInput } from './schema.ts';
+import { distance, nearestOf } from './spelling.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -16,6 +17,8 @@ export interface Variable {
   readonly parse: (text: string) => unknown;
   /** Also read from the file that `<name>_FILE` names. */
   readonly secret: boolean;
+  /** Why the text has none of the variable's form, where the schema's message for the key would not say so. */
+  readonly faultOf?: (text: string) => string | undefined;
 }
 
 const text = (value: string) => value;
@@ -29,17 +32,29 @@ const list = (value: string) =>
     .filter((part) => part !== '');
 const query = (value: string) => Object.fromEntries(new URLSearchParams(value));
 const routes = (value: string) =>
-  value
-    .split(/\s+/)
-    .filter((part) => part !== '')
-    .map((part) => {
-      const equals = part.indexOf('=');
-      return equals === -1 ? { path: part } : { path: part.slice(0, equals), target: part.slice(equals + 1) };
-    });
+  words(value).map((word) => {
+    const equals = word.indexOf('=');
+    return { path: word.slice(0, equals), target: word.slice(equals + 1) };
+  });
+
+const words = (value: string) => value.split(/\s+/).filter((word) => word !== '');
+
+const formOfRoutes =
+  'write "/api=http://127.0.0.1:9100/v1", which is a prefix, "=" and the address of the API; white space separates ' +
+  'several routes';
+
+/** Why a text cannot be meant as routes. */
+function faultOfRoutes(value: string): string | undefined {
+  const all = words(value);
+  // A comma may also stand in an address.
+  if (all.some((word) => /[,;]$|[,;]\/[^=]*=/.test(word))) return `has routes separated by a comma: ${formOfRoutes}`;
+  if (all.some((word) => /^https?:/.test(word))) return `has an address without a prefix: ${formOfRoutes}`;
+  return all.every((word) => /^\/[^=]*=./.test(word)) ? undefined : `is not a list of routes: ${formOfRoutes}`;
+}
 
 /** Sets one of the two keys and clears the other, which a file may have set. */
 const spaSource = (value: string) =>
-  /^https?:\/\//.test(value) ? { devServer: value, folder: undefined } : { folder: value, devServer: undefined };
+  /^https?:\/\//i.test(value) ? { devServer: value, folder: undefined } : { folder: value, devServer: undefined };
 
 function variable(name: string, path: string, parse: (text: string) => unknown = text, secret = false): Variable {
   return { name: `SALLYPORT_${name}`, path, parse, secret };
@@ -62,7 +77,7 @@ export const variables: readonly Variable[] = [
   variable('CLIENT_RESPONSE_MODE', 'client.responseMode'),
   variable('SCOPE', 'scope'),
   variable('SECRET', 'secrets', list, true),
-  variable('API', 'api', routes),
+  { ...variable('API', 'api', routes), faultOf: faultOfRoutes },
   variable('SPA', 'spa', spaSource),
   variable('SPA_REQUIRE_LOGIN', 'spa.requireLogin', boolean),
   variable('SESSION', 'session.mode'),
@@ -85,6 +100,7 @@ export const variables: readonly Variable[] = [
   variable('TRUSTED_PROXIES', 'trustedProxies', list),
   variable('PATH', 'path'),
   variable('BASE_PATH', 'basePath'),
+  variable('ERROR_DOCS', 'errorDocs'),
   variable('DRAIN', 'drainSeconds', number),
   variable('LOG', 'logLevel'),
 ];
@@ -94,6 +110,7 @@ interface Overlay {
   readonly input: ConfigInput;
   /** The variable that set a key, by the key's dotted path. */
   readonly names: ReadonlyMap<string, string>;
+  /** Faults of the variables' form. What the schema says of these keys is no news. */
   readonly faults: readonly ConfigFault[];
 }
 
@@ -102,15 +119,50 @@ export function overlay(file: ConfigFile, env: Environment): Overlay {
   const input: Record<string | symbol, unknown> = { ...file };
   const names = new Map<string, string>();
   const faults: ConfigFault[] = [];
-  for (const { name, path, parse, secret } of variables) {
-    const value = secret ? readSecret(name, path, env, faults) : given(name, env);
-    if (value === undefined) continue;
-    names.set(path, name);
+  for (const variable of variables) {
+    const { path, parse } = variable;
+    const { name, value, fault } = read(variable, env);
     const [key = '', child] = path.split('.');
+    if (fault !== undefined) {
+      faults.push({ path, reason: fault });
+      names.set(path, name);
+      // So that what is missing beside it is told by itself.
+      if (child !== undefined) input[key] ??= {};
+    }
+    if (value === undefined) continue;
     const parsed: unknown = child === undefined ? parse(value) : { [child]: parse(value) };
     input[key] = isRecord(parsed) ? { ...(input[key] as object | undefined), ...parsed } : parsed;
+    const set = child === undefined && isRecord(parsed) ? Object.keys(parsed).map((each) => `${path}.${each}`) : [path];
+    for (const each of set) names.set(each, name);
   }
   return { input: input as unknown as ConfigInput, names, faults };
+}
+
+/** What a variable says. `fault`: why it says nothing that can be used. */
+interface Reading {
+  /** With `_FILE`, if the value comes from a file. */
+  readonly name: string;
+  readonly value: string | undefined;
+  readonly fault?: string | undefined;
+}
+
+function read({ name, secret, faultOf }: Variable, env: Environment): Reading {
+  const value = given(name, env);
+  const file = secret ? given(`${name}_FILE`, env) : undefined;
+  if (file === undefined) {
+    const fault = value === undefined ? undefined : faultOf?.(value);
+    return { name, value: fault === undefined ? value : undefined, fault };
+  }
+  if (value !== undefined) return unusable(`${name} and ${name}_FILE are both set; keep one`);
+  try {
+    return { name: `${name}_FILE`, value: readFileSync(file, 'utf8').trim() };
+  } catch {
+    return unusable(`${name}_FILE names "${file}", which cannot be read; correct the path or its permissions`);
+  }
+
+  function unusable(fault: string): Reading {
+    return { name, value: undefined, fault };
+  }
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -123,19 +175,6 @@ function given(name: string, env: Environment): string | undefined {
   return value === undefined || value === '' || isKubernetesService(name, value) ? undefined : value;
 }
 
-function readSecret(name: string, path: string, env: Environment, faults: ConfigFault[]): string | undefined {
-  const direct = given(name, env);
-  const file = given(`${name}_FILE`, env);
-  if (file === undefined) return direct;
-  if (direct !== undefined) faults.push({ path, reason: `${name} and ${name}_FILE are both set; keep one` });
-  try {
-    return readFileSync(file, 'utf8').trim();
-  } catch {
-    faults.push({ path, reason: `${name}_FILE names "${file}", which cannot be read` });
-    return direct;
-  }
-}
-
 /** For a service called sallyport, Kubernetes sets `SALLYPORT_PORT=tcp://…`, `SALLYPORT_SERVICE_HOST` and more. */
 function isKubernetesService(name: string, value: string): boolean {
   return (
@@ -144,31 +183,23 @@ function isKubernetesService(name: string, value: string): boolean {
   );
 }
 
-/** A warning for each unknown `SALLYPORT_` variable, with the name that was probably meant. Never holds a value. */
+/** A warning for each unknown variable of ours, with the name that was probably meant. Never holds a value. */
 export function unknownVariables(env: Environment): string[] {
   const known = variables.flatMap(({ name, secret }) => (secret ? [name, `${name}_FILE`] : [name]));
-  return Object.entries(env)
-    .filter(
-      ([name, value]) =>
-        name.startsWith('SALLYPORT_') && !known.includes(name) && !isKubernetesService(name, value ?? ''),
-    )
-    .map(([name]) => `${name} is not a known variable and was ignored; did you mean ${nearest(name, known)}?`);
+  return Object.entries(env).flatMap(([name, value = '']) => {
+    const meant = known.includes(name) ? undefined : variableMeantBy(name, value, known);
+    return meant === undefined ? [] : [`${name} is not a known variable and was ignored; did you mean ${meant}?`];
+  });
 }
 
-function nearest(name: string, known: readonly string[]): string {
-  return known.toSorted((a, b) => distance(name, a) - distance(name, b))[0] ?? '';
-}
+const prefix = 'SALLYPORT_';
 
-/** Levenshtein's edit distance. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, substitution));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
+/** @returns undefined for a variable that is none of ours */
+function variableMeantBy(name: string, value: string, known: readonly string[]): string | undefined {
+  if (name.startsWith(prefix)) return isKubernetesService(name, value) ? undefined : nearestOf(name, known);
+  // `SALLPORT_ISSUER`, `sallyport_issuer`.
+  const [, first = '', rest = ''] = /^([a-z]+_)(\w+)$/i.exec(name) ?? [];
+  const corrected = `${prefix}${rest.toUpperCase()}`;
+  const isOurs = known.includes(corrected) && distance(first.toUpperCase(), prefix) <= 2;
+  return isOurs && !isKubernetesService(corrected, value) ? corrected : undefined;
 }

@@ -1,6 +1,7 @@
 /** The endpoints below `basePath`: path, methods, handler. What a method or a path that is not listed gets is in `app.ts`. */
 import { createCallback } from './callback.ts';
 import type { BffContext, EndpointDeps } from './endpoint.ts';
+import { createErrorReference } from './error-reference.ts';
 import { createLogin } from './login.ts';
 import { createLogout } from './logout.ts';
 import { createSessionEndpoints } from './session-view.ts';
@@ -29,5 +30,7 @@ export function createEndpointTable(deps: EndpointDeps): readonly Endpoint[] {
     { path: '/refresh', methods: { POST: session.refresh } },
     // Ends the session here and at the provider, by a link or by a call.
     { path: '/logout', methods: { GET: logout.get, POST: logout.post } },
+    // Explains the codes of errors. It is the same for everyone.
+    { path: '/errors', methods: { GET: createErrorReference() } },
   ];
 }

@@ -3,88 +3,147 @@
  * an API answers is never rewritten into one of these.
  */
 
-/**
- * The closed table: stable `code` → HTTP status, title and, for the documentation, when it is sent. Programs match the
- * code, people read the title.
- */
+interface CodeDescription {
+  readonly status: number;
+  readonly title: string;
+  /** For the documentation, in Markdown: when it is sent. */
+  readonly when: string;
+  /** And what to do. */
+  readonly remedy: string;
+}
+
+/** The closed table: stable `code` → HTTP status, title and documentation. Programs match the code, people read the title. */
 const table = {
-  login_required: { status: 401, title: 'Sign-in required', when: 'There is no session.' },
-  session_expired: { status: 401, title: 'The session has ended', when: 'There was a session; it has ended.' },
+  login_required: {
+    status: 401,
+    title: 'Sign-in required',
+    when: 'There is no session.',
+    remedy: 'Send the person to `loginUrl`, best by a link or a button.',
+  },
+  session_expired: {
+    status: 401,
+    title: 'The session has ended',
+    when: 'There was a session; it has ended.',
+    remedy:
+      "As after `login_required`. `session.lifetimeSeconds` and the provider's own limits set how long a " +
+      'session lasts.',
+  },
   step_up_required: {
     status: 401,
     title: 'A stronger or fresher sign-in is required',
     when: 'The API asks for a stronger or fresher sign-in (RFC 9470). `loginUrl` has the parameters.',
+    remedy: 'Offer the person `loginUrl`, then repeat the call.',
   },
   repeat_required: {
     status: 401,
     title: 'Repeat the request',
-    when: 'The token was refreshed, but the request body was too large to be sent twice. Repeat the call.',
+    when: 'The token was refreshed, but the request body was too large to be sent twice.',
+    remedy: 'Repeat the call. `replayBytes` says how much of a body is kept to repeat it here.',
   },
   navigation_required: {
     status: 401,
     title: 'Navigate the browser to this address',
-    when: 'A script called the login. Navigate the browser to `loginUrl`.',
+    when: 'A script called the login.',
+    remedy: 'Send the browser to `loginUrl` with `location.assign` or a link; a fetch cannot sign anybody in.',
   },
   request_forbidden: {
     status: 403,
     title: 'Request refused',
     when: "The call does not come from the app's own origin.",
+    remedy:
+      'Call from a page of the app itself. A program that is no browser sends `X-CSRF: 1`. If the app is ' +
+      'open under another address than the configured origin, correct `SALLYPORT_ORIGIN` or the address.',
   },
   request_invalid: {
     status: 400,
     title: 'Invalid request',
     when: 'The request cannot be passed on safely, or the endpoint cannot be called this way; `detail` says why.',
+    remedy: 'Correct what `detail` names. For paths with encoded slashes there is `allowEncodedSlashes`.',
   },
   login_transaction_invalid: {
     status: 400,
     title: 'This sign-in cannot be completed',
     when: 'The sign-in was completed before, took too long, or began in another browser.',
+    remedy:
+      'Sign in again. If it happens each time: the sign-in must end on the origin on which it began, and ' +
+      'the browser must take cookies.',
   },
-  return_to_invalid: { status: 400, title: 'Invalid returnTo', when: '`returnTo` is not a path on this origin.' },
+  return_to_invalid: {
+    status: 400,
+    title: 'Invalid returnTo',
+    when: '`returnTo` is not a path on this origin.',
+    remedy: 'Give a path such as `/orders?month=5`, encoded with `encodeURIComponent`.',
+  },
   logout_sid_invalid: {
     status: 400,
     title: 'Invalid sign-out link',
     when: 'The sign-out link belongs to another session.',
+    remedy: 'Use `logoutUrl` of `/bff/session` as it is, and ask for it anew after a sign-in.',
   },
   authorization_failed: {
     status: 403,
     title: 'Sign-in failed',
     when: 'The provider refused the sign-in, or its ID token failed a check.',
+    remedy:
+      "The log line `login.failed` has the provider's reason, and `sallyport check` looks for faults of the configuration.",
   },
   provider_unavailable: {
     status: 503,
     title: 'The identity provider is unavailable',
-    when: 'The provider cannot be reached. The session stays; repeat the call after `Retry-After`.',
+    when: 'The provider cannot be reached. The session stays.',
+    remedy: 'Repeat the call after `Retry-After`. The log has the cause, and `sallyport check` tries the provider.',
   },
   store_unavailable: {
     status: 503,
     title: 'The session store is unavailable',
     when: 'The session store cannot be reached. The session stays.',
+    remedy: 'Look whether Redis or Valkey runs at `SALLYPORT_REDIS_URL`. Repeat the call after `Retry-After`.',
   },
   upstream_unavailable: {
     status: 502,
     title: 'The API is unavailable',
     when: 'The API cannot be reached, or its connection broke before it answered.',
+    remedy:
+      "Look whether the API runs at the route's target (`SALLYPORT_API`), or the dev server at " +
+      '`SALLYPORT_SPA`. The log has the cause.',
   },
-  upstream_timeout: { status: 504, title: 'The API did not answer in time', when: 'The API did not answer in time.' },
-  route_not_found: { status: 404, title: 'Not found', when: 'No endpoint, API route or page has this path.' },
+  upstream_timeout: {
+    status: 504,
+    title: 'The API did not answer in time',
+    when: 'The API did not answer in time.',
+    remedy: 'Raise the limit that `detail` names. The API may have done what was asked.',
+  },
+  route_not_found: {
+    status: 404,
+    title: 'Not found',
+    when: 'No endpoint, API route or page has this path.',
+    remedy: "Correct the path. Routes are in `SALLYPORT_API`, Sallyport's own endpoints below `/bff`.",
+  },
   method_not_allowed: {
     status: 405,
     title: 'Method not allowed',
     when: 'The endpoint or route does not take this method. `Allow` lists those that it takes.',
+    remedy: "Use one of these, or list the method in the route's `methods`.",
   },
-  body_too_large: { status: 413, title: 'Request body too large', when: 'The request body exceeds `maxBodyBytes`.' },
+  body_too_large: {
+    status: 413,
+    title: 'Request body too large',
+    when: 'The request body exceeds `maxBodyBytes`.',
+    remedy: 'Send less, or raise `maxBodyBytes` of the route.',
+  },
   too_many_requests: {
     status: 429,
     title: 'Too many requests',
     when: 'The route has `maxConcurrent` calls in flight.',
+    remedy: 'Repeat the call later, or raise `maxConcurrent` of the route.',
   },
   internal_error: {
     status: 500,
     title: 'Internal error',
     when: 'A fault of Sallyport. The log has it under the request id.',
+    remedy: 'Report it, with what the log says.',
   },
-} as const satisfies Record<string, { status: number; title: string; when: string }>;
+} as const satisfies Record<string, CodeDescription>;
 
 /**
  * The stable code of an error, one of a closed table.
@@ -117,7 +176,7 @@ export type ErrorCode = keyof typeof table;
 export const errorCodes = Object.keys(table) as readonly ErrorCode[];
 
 /** What the documentation says of a code. */
-export function describeCode(code: ErrorCode): { status: number; title: string; when: string } {
+export function describeCode(code: ErrorCode): CodeDescription {
   return table[code];
 }
 

@@ -6,6 +6,7 @@ body{margin:0;min-height:100vh;display:grid;place-items:center;background:Canvas
 main{max-width:34rem;padding:2rem}h1{font-size:1.5rem;line-height:1.25;margin:0 0 .75rem}p{margin:.5rem 0}
 a,button{display:inline-block;margin:1rem .75rem 0 0;padding:.6rem 1.1rem;border-radius:.5rem;border:0;background:#1f5eff;color:#fff;font:inherit;text-decoration:none;cursor:pointer}
 a.plain{background:none;color:inherit;text-decoration:underline;padding-inline:0}
+h2{font-size:1.1rem;margin:2rem 0 0}:target{outline:2px solid #1f5eff;outline-offset:.75rem}
 small{display:block;margin-top:2rem;opacity:.7}code{font-family:ui-monospace,monospace}`;
 const submitScript = 'document.forms[0].submit()';
 /** Appends to the query as it stands: the app may read it letter by letter. */
@@ -45,6 +46,28 @@ export function errorPage(content: {
     `<p>${escape(content.detail)}</p>${links}<small>Code <code>${escape(content.code)}</code> · Request <code>${escape(content.requestId)}</code></small>`,
     policy("form-action 'none'"),
   );
+}
+
+/** The reference of the codes: one paragraph each, to which a problem's `type` leads. Texts may hold code in Markdown. */
+export function errorReferencePage(
+  codes: ReadonlyArray<{
+    readonly code: string;
+    readonly status: number;
+    readonly title: string;
+    readonly when: string;
+    readonly remedy: string;
+  }>,
+): Page {
+  const paragraphs = codes.map(
+    ({ code, status, title, when, remedy }) =>
+      `<section id="${escape(code)}"><h2><code>${escape(code)}</code></h2>` +
+      `<p>${status} · ${escape(title)}</p><p>${withCode(when)}</p><p>${withCode(remedy)}</p></section>`,
+  );
+  return page('Errors and what to do', paragraphs.join(''), policy("form-action 'none'"));
+}
+
+function withCode(markdown: string): string {
+  return escape(markdown).replaceAll(/`([^`]*)`/g, '<code>$1</code>');
 }
 
 /** Navigates the browser from this site, so that it sends `SameSite=Strict` cookies. */

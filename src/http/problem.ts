@@ -4,6 +4,7 @@
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Config } from '../config/config.ts';
+import { isLoopback } from '../config/rules.ts';
 import type { BffError, ErrorCode } from './errors.ts';
 import { loginUrl } from './login-url.ts';
 import { isNavigation } from './navigation.ts';
@@ -25,8 +26,8 @@ export interface RequestFacts {
 export function renderError(error: BffError, request: RequestFacts, config: Config): RenderedProblem {
   const signInUrl = String(error.extensions['loginUrl'] ?? loginUrl(config));
   const { body, headers } = isNavigation(request.headers)
-    ? problemPage(error, request.id, { signInUrl, home: config.home })
-    : problemBody(error, request.id, error.status === 401 ? { loginUrl: signInUrl } : {});
+    ? problemPage(error, request.id, signInUrl, config)
+    : problemBody(error, request.id, typeOf(error, config), error.status === 401 ? { loginUrl: signInUrl } : {});
   return {
     status: error.status,
     headers: {
@@ -47,10 +48,23 @@ const problemHeaders = {
   'x-content-type-options': 'nosniff',
 };
 
+/**
+ * Where the code is explained. By default that is a relative reference with the whole path, which RFC 9457 3.1.1 allows,
+ * because it leads to the page of this very version, under whatever origin a person opens it.
+ */
+function typeOf({ code }: BffError, { errorDocs }: Config): string {
+  return `${errorDocs}#${code}`;
+}
+
 /** Problem details (RFC 9457 3.1); the request's id becomes `instance`. */
-function problemBody(error: BffError, id: string, extensions: Readonly<Record<string, string>>): ProblemContent {
+function problemBody(
+  error: BffError,
+  id: string,
+  type: string,
+  extensions: Readonly<Record<string, string>>,
+): ProblemContent {
   const { title, status, message: detail, code } = error;
-  const members = { type: 'about:blank', title, status, detail, instance: id, code };
+  const members = { type, title, status, detail, instance: id, code };
   return { headers: problemHeaders, body: JSON.stringify({ ...members, ...error.extensions, ...extensions }) };
 }
 
@@ -64,14 +78,14 @@ const signInHelps: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'authorization_failed',
 ]);
 
-function problemPage(
-  { title, message, code, extensions }: BffError,
-  requestId: string,
-  { signInUrl, home }: { readonly signInUrl: string; readonly home: string },
-): ProblemContent {
-  const toApp: PageLink = { href: home, text: 'Go to the app' };
-  const maySignIn = signInHelps.has(code) || 'loginUrl' in extensions;
-  const links = maySignIn ? [{ href: signInUrl, text: 'Sign in' }, toApp] : [toApp];
+function problemPage(error: BffError, requestId: string, signInUrl: string, config: Config): ProblemContent {
+  const { title, message, code, extensions } = error;
+  const links: PageLink[] = [{ href: config.home, text: 'Go to the app' }];
+  if (signInHelps.has(code) || 'loginUrl' in extensions) links.unshift({ href: signInUrl, text: 'Sign in' });
+  // The explanation is for those who set the app up.
+  if (isLoopback(new URL(config.origin).hostname)) {
+    links.push({ href: typeOf(error, config), text: 'What does this mean?' });
+  }
   const page = errorPage({ title, detail: message, code, requestId, links });
   return { headers: page.headers, body: page.html };
 }

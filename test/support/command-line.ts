@@ -1,10 +1,41 @@
 /** The command line as it is run in production: a process of its own, its output, its end. */
-import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished, vi } from 'vitest';
 import type { ConfigInput } from '../../src/config/config.ts';
+
+/** The entry of the command line, in the sources. */
+export const cliEntry = join(import.meta.dirname, '../../src/cli/main.ts');
+
+export interface FinishedCommand {
+  readonly exitCode: number | null;
+  readonly output: string;
+  readonly errors: string;
+}
+
+/** Runs a command of `sallyport` to its end, without any variable of this process but PATH. */
+export function runSallyport(
+  args: readonly string[],
+  { env = {}, cwd, entry = cliEntry, node = process.execPath }: RunOptions = {},
+): FinishedCommand {
+  const { status, stdout, stderr } = spawnSync(node, [entry, ...args], {
+    env: { PATH: process.env['PATH'], ...env },
+    cwd,
+    encoding: 'utf8',
+    timeout: 30_000,
+  });
+  return { exitCode: status, output: stdout, errors: stderr };
+}
+
+export interface RunOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  /** `main.ts` of the sources, or `main.js` of an installation. */
+  readonly entry?: string;
+  readonly node?: string;
+}
 
 export interface Command {
   readonly process: ChildProcess;
@@ -39,7 +70,7 @@ export async function startCommand(config: ConfigInput, options: CommandOptions 
   await writeFile(file, `${code}\nexport default ${JSON.stringify(config)};\n`);
 
   const stdio: StdioOptions = ['ignore', ...output, 'ipc'];
-  const words = [process.execPath, join(import.meta.dirname, '../../src/cli/main.ts'), 'start', '--config', file];
+  const words = [process.execPath, cliEntry, 'start', '--config', file];
   const child = spawn('sh', ['-c', `${before}exec "$0" "$@"`, ...words], {
     stdio,
     env: { PATH: process.env['PATH'] },

@@ -64,9 +64,9 @@ export function prose(page: string, text = readPage(page)): string {
   return text.replaceAll(/^```[^]*?^```$/gm, '').replaceAll(/<!--[^]*?-->/g, '');
 }
 
-/** The anchors that a page's headings have on GitHub. */
+/** The anchors that a page's headings have on GitHub, and those that stand in it. */
 export function anchors(page: string): Set<string> {
-  const found = new Set<string>();
+  const found = new Set([...prose(page).matchAll(/<a id="([\w-]+)">/g)].map(([, id = '']) => id));
   for (const [, heading = ''] of prose(page).matchAll(/^#{1,6} (.*)$/gm)) {
     const slug = heading
       .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')

@@ -101,6 +101,7 @@ test('the members of the exported types', () => {
     | 'csrf'
     | 'discoveryUrl'
     | 'drainSeconds'
+    | 'errorDocs'
     | 'issuer'
     | 'listen'
     | 'login'

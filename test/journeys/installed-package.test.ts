@@ -1,0 +1,121 @@
+/**
+ * The package as npm installs it: a configuration in code finds it wherever the file lies, and a Node that is too old is
+ * told so.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runSallyport } from '../support/command-line.ts';
+import { fileInTypeScript, folderWith, started } from '../support/configuration-folder.ts';
+import { installPackage, type InstalledPackage } from '../support/installed-package.ts';
+import { root } from '../support/markdown.ts';
+
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  version: string;
+  engines: { node: string };
+};
+const page = { 'dist/index.html': '<!doctype html>' };
+
+let installed: InstalledPackage;
+
+beforeAll(() => {
+  installed = installPackage();
+});
+
+afterAll(() => installed.remove());
+
+const start = async (cwd: string) => started({ program: process.execPath, args: [installed.entry, 'start'], cwd });
+
+describe("a file that imports 'sallyport' loads", () => {
+  test('beside an app without packages', async () => {
+    const { origin, code } = await fileInTypeScript();
+    expect(await start(await folderWith({ 'sallyport.config.ts': code, ...page }))).toMatchObject({ origin });
+  });
+
+  test('beside another sallyport, whose symbols and functions are not the ones that run', async () => {
+    const { origin, code } = await fileInTypeScript();
+    const folder = await folderWith({
+      'sallyport.config.ts': code,
+      ...page,
+      'node_modules/sallyport/package.json': '{"name":"sallyport","type":"module","exports":"./index.js"}',
+      'node_modules/sallyport/index.js':
+        "export const dangerouslyAllowHttpIssuer = Symbol('another'); export const defineConfig = () => ({});",
+    });
+    expect(await start(folder)).toMatchObject({ origin });
+  });
+
+  test('in a module that the file imports', async () => {
+    const { origin, code } = await fileInTypeScript();
+    const file = "export { default } from './shared.ts';";
+    const folder = await folderWith({ 'shared.ts': code, 'sallyport.config.ts': file, ...page });
+    expect(await start(folder)).toMatchObject({ origin });
+  });
+
+  test('in CommonJS', async () => {
+    const { origin, code } = await fileInTypeScript();
+    const commonJs = code
+      .replace(
+        "import { dangerouslyAllowHttpIssuer, defineConfig } from 'sallyport'",
+        "const { dangerouslyAllowHttpIssuer, defineConfig } = require('sallyport')",
+      )
+      .replace('export default', 'module.exports =');
+    const folder = await folderWith({ 'package.json': '{}', 'sallyport.config.js': commonJs, ...page });
+    expect(await start(folder)).toMatchObject({ origin });
+  });
+});
+
+/** A module that is loaded ahead and calls this Node an older one. */
+function pretendsToBe(version: string): string {
+  const code = `for (const [key, value] of [['version', 'v${version}'], ['versions', { node: '${version}' }]]) {
+    Object.defineProperty(process, key, { value });
+  }`;
+  return `--import=data:text/javascript,${encodeURIComponent(code)}`;
+}
+
+function isTooOld(node: string): boolean {
+  if (!existsSync(node)) return false;
+  const [major = 0] = /\d+/.exec(execFileSync(node, ['--version'], { encoding: 'utf8' }))?.map(Number) ?? [];
+  return major < 22;
+}
+
+describe('a Node that is too old', () => {
+  const told = /^Sallyport needs Node 22\.19 or newer, and this is v[\d.]+: https:\/\/nodejs\.org\n$/;
+
+  test.each(['18.20.8', '20.20.2', '22.18.9', '22.0.0', '21.99.0'])('as %s is told which one is needed', (version) => {
+    const env = { NODE_OPTIONS: pretendsToBe(version) };
+    for (const args of [['start'], ['--version'], []]) {
+      const { exitCode, output, errors } = runSallyport(args, { entry: installed.entry, env });
+      expect(errors).toMatch(told);
+      expect([exitCode, output]).toEqual([1, '']);
+    }
+  });
+
+  test.each(['22.19.0', '22.20.1', '23.0.0', '24.1.0', '100.0.0'])('is not %s', (version) => {
+    const { output } = runSallyport(['--version'], {
+      entry: installed.entry,
+      env: { NODE_OPTIONS: pretendsToBe(version) },
+    });
+    expect(output).toBe(`${manifest.version}\n`);
+  });
+
+  test('can read the entry: it imports no name that older ones lack', () => {
+    const imports = [...readFileSync(installed.entry, 'utf8').matchAll(/^import .*$/gm)].map(([line]) => line);
+    expect(imports).toEqual([
+      "import { readFileSync } from 'node:fs';",
+      "import * as nodeModule from 'node:module';",
+      "import { fileURLToPath } from 'node:url';",
+    ]);
+    // The proof, where this machine has one.
+    for (const node of ['/usr/bin/node', '/usr/local/bin/node'].filter(isTooOld)) {
+      expect(runSallyport(['start'], { entry: installed.entry, node })).toMatchObject({
+        exitCode: 1,
+        errors: expect.stringMatching(told),
+      });
+    }
+  });
+
+  test('is told of the Node that package.json names', () => {
+    expect(manifest.engines.node).toMatch(/^>=\d+\.\d+$/);
+  });
+});
