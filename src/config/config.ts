@@ -118,6 +118,7 @@ function completeRoute(route: ParsedRoute, upstream: RouteLimits): ApiRoute {
     timeoutSeconds: route.timeoutSeconds ?? upstream.timeoutSeconds,
     maxBodyBytes: route.maxBodyBytes ?? upstream.maxBodyBytes,
     replayBytes: route.replayBytes ?? upstream.replayBytes,
+    dropHeaders: [...upstream.dropHeaders, ...route.dropHeaders],
     // The schema leaves out what is absent.
     websocketTokenProtocol: route.websocketTokenProtocol,
     caFile: route.caFile,

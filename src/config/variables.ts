@@ -96,6 +96,7 @@ export const variables: readonly Variable[] = [
   variable('UPSTREAM_TIMEOUT', 'upstream.timeoutSeconds', number),
   variable('MAX_BODY', 'upstream.maxBodyBytes', number),
   variable('REPLAY_LIMIT', 'upstream.replayBytes', number),
+  variable('DROP_HEADERS', 'upstream.dropHeaders', list),
   variable('REDIS_URL', 'redisUrl', text, true),
   variable('TRUSTED_PROXIES', 'trustedProxies', list),
   variable('PATH', 'path'),

@@ -31,6 +31,7 @@ export interface AuthorizedCallDeps {
 export interface ApiUpstream extends Upstream {
   readonly route: ApiRoute;
   readonly host: string;
+  readonly requestHeaders: ReturnType<typeof createRequestHeaders>;
 }
 
 /** A call in progress. Its session's cookie may turn out to be old; then every response must bring the new one. */
@@ -60,12 +61,17 @@ export function createAuthorizedCalls(
 ) {
   const policy = { names: cookieNames(config), authenticated: true };
   const { forwardedHost, forwardedProto } = forwardedOrigin(config.origin);
-  const requestHeaders = createRequestHeaders();
   const routing = createRouting(config.api);
   const upstreams = new Map<ApiRoute, ApiUpstream>(
     config.api.map((route) => [
       route,
-      { route, bound, pool: pools.poolOf({ ...route, origin: route.target.origin }), host: route.target.host },
+      {
+        route,
+        bound,
+        pool: pools.poolOf({ ...route, origin: route.target.origin }),
+        host: route.target.host,
+        requestHeaders: createRequestHeaders(route),
+      },
     ]),
   );
 
@@ -76,7 +82,7 @@ export function createAuthorizedCalls(
   }
 
   function upstreamHeaders({ request, upstream, opened }: AuthorizedCall): string[] {
-    return requestHeaders(request.rawHeaders, request.headers.connection, {
+    return upstream.requestHeaders(request.rawHeaders, request.headers.connection, {
       host: upstream.host,
       forwardedFor: resolveClientAddress(request.socket.remoteAddress, request.headers['x-forwarded-for']).chain,
       forwardedHost,

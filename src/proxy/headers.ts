@@ -3,6 +3,7 @@
  * stay on it (RFC 9110 7.6.1). Headers in which a client states its own identity or origin never pass.
  */
 import type { IncomingHttpHeaders } from 'node:http';
+import { createNameMatcher, foldedName, isIdentityHeader } from '../http/identity-headers.ts';
 import { isOwnCookie, type CookieNames } from '../session/cookies.ts';
 import { isCachingHeader, pushPrivateCaching } from './caching-headers.ts';
 
@@ -15,19 +16,6 @@ const hopByHop = words(`
 /** Set anew by Sallyport or by undici, or not meant for the API. */
 const setByProxy = words(`
   host content-length expect authorization cookie cookie2 x-csrf
-`);
-
-/** In these, servers and frameworks trust a proxy about the caller's identity, address and request. */
-const identityHeaders = words(`
-  forwarded via x-real-ip x-client-ip x-cluster-client-ip true-client-ip cf-connecting-ip
-  fastly-client-ip client-ip x-original-url x-rewrite-url x-original-uri x-original-host x-host
-  x-http-method x-http-method-override x-method-override remote-user x-remote-user x-user x-user-id
-  x-username x-email x-groups x-roles x-access-token x-id-token x-client-cert x-ssl-client-cert
-  x-ssl-client-verify ssl-client-cert ssl-client-verify x-envoy-external-address
-`);
-const identityPrefixes = words(`
-  x-forwarded x-auth-request- x-authenticated- x-envoy- x-ms-client-principal x-goog-authenticated-
-  secure-session- sec-session- sec-secure-session-
 `);
 
 /** About the whole origin, which isn't the API's: its transport, storage, reporting, workers, client hints. */
@@ -46,7 +34,7 @@ const frontServerCommands = words(`
 /** Grants to other origins; Sallyport makes none. */
 const crossOriginGrants = words('timing-allow-origin x-permitted-cross-domain-policies');
 
-const requestDropped = new Set([...hopByHop, ...setByProxy, ...identityHeaders]);
+const requestDropped = new Set([...hopByHop, ...setByProxy]);
 const responseDropped = new Set([...hopByHop, ...originHeaders, ...frontServerCommands, ...crossOriginGrants]);
 
 const maximumDecisions = 2000;
@@ -68,8 +56,16 @@ export function forwardedOrigin(origin: string): Pick<OwnHeaders, 'forwardedHost
   return { forwardedHost: host, forwardedProto: protocol.slice(0, -1) };
 }
 
+/** Which of the client's headers a route drops, and which names of {@link isIdentityHeader} it keeps. */
+export interface RequestPolicy {
+  readonly dropHeaders: readonly string[];
+  readonly keepHeaders: readonly string[];
+}
+
 /** Makes the headers of upstream requests. */
-export function createRequestHeaders() {
+export function createRequestHeaders(policy: RequestPolicy = { dropHeaders: [], keepHeaders: [] }) {
+  const drops = createNameMatcher(policy.dropHeaders);
+  const keeps = createNameMatcher(policy.keepHeaders);
   /**
    * Decisions by name as spelled: comparing a browser's 14 names at each call costs 4 us and more. Bounded,
    * because clients choose the names.
@@ -79,7 +75,8 @@ export function createRequestHeaders() {
   function passesUpstream(name: string): boolean {
     const cached = decisions.get(name);
     if (cached !== undefined) return cached;
-    const decision = isForwardableUpstream(name);
+    const folded = foldedName(name);
+    const decision = !requestDropped.has(folded) && !drops(folded) && (keeps(folded) || !isIdentityHeader(folded));
     if (decisions.size < maximumDecisions && name.length <= maximumCachedName) decisions.set(name, decision);
     return decision;
   }
@@ -101,12 +98,6 @@ export function createRequestHeaders() {
     if (own.authorization !== undefined) headers.push('authorization', own.authorization);
     return headers;
   };
-}
-
-function isForwardableUpstream(name: string): boolean {
-  // Some servers read "_" as "-" (CGI variables) and would treat X_Forwarded_For as X-Forwarded-For.
-  const folded = name.toLowerCase().replaceAll('_', '-');
-  return !requestDropped.has(folded) && !identityPrefixes.some((prefix) => folded.startsWith(prefix));
 }
 
 /** Which response headers are dropped or changed, besides those that never pass. */
@@ -133,9 +124,13 @@ export function responseHeaders(
       caching ??= new Map();
       caching.set(name, [value].flat());
     } else if (typeof value === 'string') {
-      if (name !== 'set-cookie' || isForeignCookie(value, policy.names)) out.push(name, value);
+      if (name === 'set-cookie') pushForeignCookie(out, value, policy);
+      else out.push(name, value);
     } else {
-      for (const one of value) if (name !== 'set-cookie' || isForeignCookie(one, policy.names)) out.push(name, one);
+      for (const one of value) {
+        if (name === 'set-cookie') pushForeignCookie(out, one, policy);
+        else out.push(name, one);
+      }
     }
   }
   for (const cookie of cookies) out.push('set-cookie', cookie);
@@ -191,11 +186,12 @@ function hasDroppedPrefix(name: string): boolean {
   return name.startsWith('access-control-') || name.startsWith('secure-session-') || name.startsWith('sec-session-');
 }
 
-/** Whether a `Set-Cookie` of the API sets or clears a cookie of the API's own, and none of Sallyport's. */
-function isForeignCookie(setCookie: string, names: CookieNames): boolean {
+/** Passes on a `Set-Cookie` of the API that sets or clears a cookie of the API's own, and none of Sallyport's. */
+function pushForeignCookie(out: string[], setCookie: string, { names }: ResponsePolicy): void {
   // A nameless cookie counts, because browsers send its value alone, which then reads as a pair.
   const [name = ''] = setCookie.replace(/^[\s=]+/, '').split(/[=;]/, 1);
-  return !isOwnCookie(name.trim(), names);
+  if (isOwnCookie(name.trim(), names)) return;
+  out.push('set-cookie', setCookie);
 }
 
 /** The headers that a Connection header names (RFC 9110 7.6.1); undefined in the usual cases, which name none. */

@@ -17,6 +17,7 @@ const floors: ReadonlyArray<Readonly<Record<string, readonly string[]>>> = [
     detached: ['detached.ts'],
     errors: ['http/errors.ts'],
     events: ['events.ts'],
+    'identity-headers': ['http/identity-headers.ts'],
     'token-set': ['token-set.ts'],
     paths: ['http/paths.ts'],
     timeout: ['timeout.ts'],

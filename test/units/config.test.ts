@@ -198,6 +198,24 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
     /^api\.0\.methods\.0: must be a method in capital/,
   ],
   [
+    'a header to drop that is none',
+    { api: [{ path: '/api', target: 'http://localhost:1', dropHeaders: ['X-*-User'] }] },
+    /^api\.0\.dropHeaders\.0: must be the name of a header, or its beginning and "\*"/,
+  ],
+  [
+    'everything among the headers to drop',
+    { upstream: { dropHeaders: ['*'] } },
+    /^upstream\.dropHeaders\.0: must be the name of a header/,
+  ],
+  ...['Remote-User', 'X_Forwarded_For', 'Authorization', 'Cookie', 'X-Anything', 'x-user-*'].map(
+    (name) =>
+      [
+        `${name} among the headers to keep`,
+        { api: [{ path: '/api', target: 'http://localhost:1', keepHeaders: [name] }] },
+        /^api\.0\.keepHeaders\.0: is not a name that a route may keep; those are x-http-method, /,
+      ] as const,
+  ),
+  [
     'a missing SPA folder',
     { spa: { folder: '/nowhere/dist' } },
     /^spa\.folder: the folder "\/nowhere\/dist" does not exist; build your SPA first/,
@@ -388,7 +406,7 @@ describe('is accepted:', () => {
       session: { mode: 'cookie', cookieName: 'session', lifetimeSeconds: 28_800, idleSeconds: 0, claims: [] },
       refresh: { beforeSeconds: 30, graceSeconds: 60 },
       login: { lifetimeSeconds: 600 },
-      upstream: { timeoutSeconds: 60, maxBodyBytes: 0, replayBytes: 65_536 },
+      upstream: { timeoutSeconds: 60, maxBodyBytes: 0, replayBytes: 65_536, dropHeaders: [] },
       csrf: { requireHeader: false },
       path: '',
       home: '/',
@@ -455,6 +473,29 @@ describe('is accepted:', () => {
     },
   );
 
+  test('a route, with every default', () => {
+    const [route] = resolveConfig({ ...minimal, api: [{ path: '/api', target: 'http://localhost:1' }] }).api;
+    expect(route).toEqual({
+      path: '/api',
+      target: new URL('http://localhost:1/'),
+      methods: new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'QUERY']),
+      timeoutSeconds: 60,
+      connectTimeoutSeconds: 10,
+      idleTimeoutSeconds: 0,
+      maxConcurrent: 0,
+      maxBodyBytes: 0,
+      replayBytes: 65_536,
+      navigations: false,
+      websocket: true,
+      websocketTokenProtocol: undefined,
+      allowEncodedSlashes: false,
+      dropHeaders: [],
+      keepHeaders: [],
+      caFile: undefined,
+      socketPath: undefined,
+    });
+  });
+
   test('routes inside one another: the longest is asked first', () => {
     const paths = ['/api', '/api/admin/users', '/apis', '/api/admin'];
     const config = resolveConfig({ ...minimal, api: paths.map((path) => ({ path, target: 'http://localhost:1' })) });
@@ -473,6 +514,7 @@ describe('variables', () => {
       SALLYPORT_LOGIN_PARAMS: 'audience=https%3A%2F%2Fapi&prompt=login',
       SALLYPORT_CSRF_REQUIRE_HEADER: 'true',
       SALLYPORT_UPSTREAM_TIMEOUT: '2.5',
+      SALLYPORT_DROP_HEADERS: 'X-Acme-User, X-Acme-Role-*',
     });
     expect(config).toMatchObject({
       client: { id: 'app', secret: 'client-secret' },
@@ -481,7 +523,7 @@ describe('variables', () => {
       trustedProxies: ['10.0.0.0/8', '::1'],
       login: { params: { audience: 'https://api', prompt: 'login' } },
       csrf: { requireHeader: true },
-      upstream: { timeoutSeconds: 2.5 },
+      upstream: { timeoutSeconds: 2.5, dropHeaders: ['X-Acme-User', 'X-Acme-Role-*'] },
     });
     expect(config.api.map(({ path, target }) => [path, target.href])).toEqual([
       ['/files', 'https://files.example.com/'],

@@ -5,6 +5,7 @@ import { variables } from '../../src/config/variables.ts';
 import { BffError, errorCodes } from '../../src/http/errors.ts';
 import { configSection, configTable } from '../support/config-table.ts';
 import { errorSection, errorTable } from '../support/error-table.ts';
+import { headerSection, headerTable } from '../support/header-table.ts';
 import { readSection } from '../support/marked-section.ts';
 
 test('the option table equals the schema; if not: npm run docs:config', async () => {
@@ -44,6 +45,10 @@ test('the error table names every code with its status, its title and when it is
   const sent = errorCodes.map((code) => new BffError(code, ''));
   expect(cells).toEqual(sent.map(({ code, status, title }) => [`\`${code}\``, String(status), title]));
   expect(rows.filter((row) => cellOf(row, 4) === '')).toEqual([]);
+});
+
+test('the table of dropped headers equals the code; if not: npm run docs:headers', async () => {
+  expect(readSection(headerSection)).toBe(await headerTable());
 });
 
 test('a document without its marks is an error that says so', () => {

@@ -1,6 +1,18 @@
 /** The keys of an API route, and the defaults that routes take from `upstream`. */
 import { z } from 'zod';
+import { foldedName, keepableHeaders } from '../../http/identity-headers.ts';
 import { bytes, flag, hasNoDotSegment, httpUrl, seconds, text } from '../kinds.ts';
+
+const headerPattern = z
+  .string('must be the name of a header')
+  .regex(/^[!#$%&'+.^_`|~0-9A-Za-z-]+\*?$/, 'must be the name of a header, or its beginning and "*"');
+const keepable = new Set(keepableHeaders);
+const keepableHeader = z
+  .string('must be the name of a header')
+  .refine(
+    (name) => keepable.has(foldedName(name)),
+    `is not a name that a route may keep; those are ${keepableHeaders.join(', ')}`,
+  );
 
 export const route = z.strictObject({
   path: text
@@ -75,6 +87,23 @@ export const route = z.strictObject({
       'Lets %2F and %5C in paths pass, for an API that needs them. An API that decodes them reads another path than ' +
       'the one that chose the route.',
   }),
+  dropHeaders: z
+    .array(headerPattern)
+    .default([])
+    .meta({
+      description:
+        'Further request headers that never pass, for an API that believes them of a gateway, e.g. `X-Acme-User` or ' +
+        '`X-Acme-*`. Adds to `upstream.dropHeaders`.',
+    }),
+  keepHeaders: z
+    .array(keepableHeader)
+    .default([])
+    .meta({
+      description:
+        'Request headers of the app that are dropped otherwise because gateways use such names, e.g. `X-User-Id`. ' +
+        'Browsers can send any value: the API must not take it for proof of who calls, nor a method override for one ' +
+        'that passed `methods`.',
+    }),
   caFile: text.optional().meta({
     description:
       "A PEM file with the certificate authorities of an `https:` target, in place of the system's. Each of them can " +
@@ -101,5 +130,13 @@ export const upstream = z
         'Bytes of a request body kept in memory to repeat the call after a 401, for routes that set none. Each running ' +
         'call can hold that much.',
     }),
+    dropHeaders: z
+      .array(headerPattern)
+      .default([])
+      .meta({
+        description:
+          'Request headers that never pass, on all routes, besides those of known gateways. A name that ends in `*` ' +
+          'stands for all that begin so. An API that believes a header which is not dropped believes every browser.',
+      }),
   })
   .prefault({});
