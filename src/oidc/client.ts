@@ -34,6 +34,11 @@ type Grant<T> = (configuration: client.Configuration) => Promise<T>;
 /** More keys than a provider publishes; each costs a validation. */
 const maximumKeysTried = 20;
 
+/** openid-client makes milliseconds of it, and they must be whole: not every fraction times 1000 is. */
+function inEighths(timeoutSeconds: number): number {
+  return Math.ceil(timeoutSeconds * 8) / 8;
+}
+
 export function createClient(config: Config, { fetch, addresses, discovery, events }: ClientDeps) {
   const { timeoutSeconds: callTimeoutSeconds, clockToleranceSeconds } = config.provider;
   const signingKeys = createSigningKeys({ fetch, discovery, timeoutSeconds: callTimeoutSeconds, events });
@@ -52,7 +57,7 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
       authentication,
     );
     configuration[client.customFetch] = operation.fetch ?? fetchOnce;
-    configuration.timeout = operation.timeoutSeconds ?? callTimeoutSeconds;
+    configuration.timeout = inEighths(operation.timeoutSeconds ?? callTimeoutSeconds);
     if (addresses.plainHttp) client.allowInsecureRequests(configuration);
     client.enableNonRepudiationChecks(configuration);
     // As of now, because openid-client would fetch older keys itself.

@@ -97,7 +97,7 @@ export function createSigningKeys(deps: SigningKeyDeps) {
       const { jwks_uri: address = '' } = await deps.discovery.fetchMetadata();
       const response = await deps.fetch(address, {
         headers: { accept: 'application/json' },
-        signal: AbortSignal.timeout(deps.timeoutSeconds * 1000),
+        signal: AbortSignal.timeout(Math.ceil(deps.timeoutSeconds * 1000)),
       });
       const jwks = (await response.json()) as Keys;
       if (!response.ok || !Array.isArray(jwks.keys)) throw new Error(`${address} answers with no key set.`);
