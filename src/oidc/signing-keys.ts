@@ -101,7 +101,8 @@ export function createSigningKeys(deps: SigningKeyDeps) {
       });
       const jwks = (await response.json()) as Keys;
       if (!response.ok || !Array.isArray(jwks.keys)) throw new Error(`${address} answers with no key set.`);
-      keys = { jwks, fetchedAt: nowSeconds() };
+      // openid-client does without a set in which a key is no object.
+      keys = { jwks: { keys: jwks.keys.filter((key) => key instanceof Object) }, fetchedAt: nowSeconds() };
       retryMs = firstRetryMs;
       schedule(refreshAfterSeconds * 1000);
     } catch (error) {
