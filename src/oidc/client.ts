@@ -34,6 +34,11 @@ type Grant<T> = (configuration: client.Configuration) => Promise<T>;
 /** More keys than a provider publishes; each costs a validation. */
 const maximumKeysTried = 20;
 
+/** openid-client makes milliseconds of it, and they must be whole: not every fraction times 1000 is. */
+function inEighths(timeoutSeconds: number): number {
+  return Math.ceil(timeoutSeconds * 8) / 8;
+}
+
 export function createClient(config: Config, { fetch, addresses, discovery, events }: ClientDeps) {
   const { timeoutSeconds: callTimeoutSeconds, clockToleranceSeconds } = config.provider;
   const signingKeys = createSigningKeys({ fetch, discovery, timeoutSeconds: callTimeoutSeconds, events });
@@ -52,7 +57,7 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
       authentication,
     );
     configuration[client.customFetch] = operation.fetch ?? fetchOnce;
-    configuration.timeout = operation.timeoutSeconds ?? callTimeoutSeconds;
+    configuration.timeout = inEighths(operation.timeoutSeconds ?? callTimeoutSeconds);
     if (addresses.plainHttp) client.allowInsecureRequests(configuration);
     client.enableNonRepudiationChecks(configuration);
     // As of now, because openid-client would fetch older keys itself.
@@ -75,36 +80,39 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
     await signingKeys.requireUsable();
     const tried = signingKeys.current();
     try {
-      return await attempt(tried);
+      return await attemptWithEachKey(tried, recorder, attempt);
     } catch (error) {
       if (!isKeyFault(error)) throw error;
       await signingKeys.refreshForUnknownKey(tried);
-      return await attemptWithEachKey(await idTokenHeader(recorder.response()), attempt);
+      return await attemptWithEachKey(signingKeys.current(), recorder, attempt);
     }
-  }
-
-  /**
-   * Tries the fresh keys as they are, and then each of them whatever its id: the `kid` of a token is a hint (RFC 7515
-   * 4.1.4), and some providers write an old one over a new key's signature. openid-client picks a key by its id alone.
-   */
-  async function attemptWithEachKey<T>(
-    { kid }: { readonly kid?: unknown },
-    attempt: (keys: Keys | undefined) => Promise<T>,
-  ): Promise<T> {
-    const fresh = signingKeys.current();
-    const keys = fresh?.keys.slice(0, maximumKeysTried) ?? [];
-    const relabelled = keys.map((key) => ({ keys: [typeof kid === 'string' ? { ...key, kid } : key] }));
-    let keyFault: unknown;
-    for (const candidate of [fresh, ...relabelled]) {
-      try {
-        return await attempt(candidate);
-      } catch (error) {
-        if (!isKeyFault(error)) throw error;
-        keyFault ??= error;
-      }
-    }
-    throw keyFault;
   }
 
   return { fetchOnce, configure, verifyWithFreshKeys, close: signingKeys.close };
+}
+
+/**
+ * Tries the keys as they are, and then each of them whatever its id: the `kid` of a token is a hint (RFC 7515 4.1.4),
+ * and some providers write an old one over a new key's signature, for as long as a session lasts. openid-client picks a
+ * key by its id alone.
+ */
+async function attemptWithEachKey<T>(
+  set: Keys | undefined,
+  recorder: ReplayableFetch,
+  attempt: (keys: Keys | undefined) => Promise<T>,
+): Promise<T> {
+  try {
+    return await attempt(set);
+  } catch (error) {
+    if (!isKeyFault(error)) throw error;
+    const { kid } = await idTokenHeader(recorder.response());
+    for (const key of set?.keys.slice(0, maximumKeysTried) ?? []) {
+      try {
+        return await attempt({ keys: [typeof kid === 'string' ? { ...key, kid } : key] });
+      } catch {
+        // Everything but the signature was right before: what fails is this key, which may be of another kind.
+      }
+    }
+    throw error;
+  }
 }

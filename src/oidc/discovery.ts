@@ -46,7 +46,7 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
   async function requestMetadata(): Promise<client.ServerMetadata> {
     try {
       const discovered = await client.discovery(location, config.client.id, {}, undefined, {
-        timeout: timeoutSeconds,
+        timeout: Math.ceil(timeoutSeconds),
         execute: addresses.plainHttp ? [client.allowInsecureRequests] : [],
         [client.customFetch]: (url, options) => deps.fetch(url, options as RequestInit),
       });

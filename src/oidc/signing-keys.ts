@@ -97,11 +97,12 @@ export function createSigningKeys(deps: SigningKeyDeps) {
       const { jwks_uri: address = '' } = await deps.discovery.fetchMetadata();
       const response = await deps.fetch(address, {
         headers: { accept: 'application/json' },
-        signal: AbortSignal.timeout(deps.timeoutSeconds * 1000),
+        signal: AbortSignal.timeout(Math.ceil(deps.timeoutSeconds * 1000)),
       });
       const jwks = (await response.json()) as Keys;
       if (!response.ok || !Array.isArray(jwks.keys)) throw new Error(`${address} answers with no key set.`);
-      keys = { jwks, fetchedAt: nowSeconds() };
+      // openid-client does without a set in which a key is no object.
+      keys = { jwks: { keys: jwks.keys.filter((key) => key instanceof Object) }, fetchedAt: nowSeconds() };
       retryMs = firstRetryMs;
       schedule(refreshAfterSeconds * 1000);
     } catch (error) {

@@ -40,7 +40,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   const touchIntervalSeconds = Math.min(maximumTouchIntervalSeconds, limits.idleSeconds / 20);
   const sealer = createSessionSealer(config.secrets);
   const cache = createCookieCache();
-  const records = createSharedRecords({ store, events });
+  const records = createSharedRecords(config, { store, events });
   const generations = createGenerations(config, { records, cache, sealer });
   let begun = 0;
 

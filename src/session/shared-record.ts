@@ -5,7 +5,7 @@
  * | ------------------ | ------------------------------------------- | ------------------------------------------ |
  * | `generation:<id>`  | number of the newest generation, or `ended` | until the session's end                    |
  * | `current:<id>`     | that generation's session, sealed           | the same, until its cookie is acknowledged |
- * | `refreshing:<key>` | the owner of the lock on a refresh token    | 120 s                                      |
+ * | `refreshing:<key>` | the owner of the lock on a refresh token    | that of the lock                           |
  *
  * Acknowledged: a browser has shown the newest cookie. From then on `current` lives for the grace period only.
  *
@@ -17,13 +17,20 @@
  * soon as the store answers again.
  */
 import { nowSeconds } from '../clock.ts';
+import type { Config } from '../config/config.ts';
 import { detach } from '../detached.ts';
 import type { Events } from '../events.ts';
 import { BffError } from '../http/errors.ts';
 import type { Store } from '../store/store.ts';
 
-/** Longer than a call to the provider may take, so that the lock outlives the redemption that it guards. */
-export const refreshLockSeconds = 120;
+/**
+ * How long the lock on a refresh token lasts: longer than a redemption may take with all that belongs to it, so that it
+ * outlives what it guards. These are two attempts at the grant, each of three time limits, and calls for the metadata,
+ * the keys before and after, and UserInfo.
+ */
+export function refreshLockSeconds({ provider }: Pick<Config, 'provider'>): number {
+  return Math.ceil(12 * provider.timeoutSeconds);
+}
 
 /** What the store has of a session. */
 export interface SharedRecord {
@@ -54,7 +61,10 @@ export interface RefreshLock {
 
 export type SharedRecords = ReturnType<typeof createSharedRecords>;
 
-export function createSharedRecords({ store, events }: { readonly store: Store; readonly events: Events }) {
+export function createSharedRecords(
+  config: Config,
+  { store, events }: { readonly store: Store; readonly events: Events },
+) {
   /** Sessions that ended while the store was down, and when they would have ended anyway. */
   const pendingRevocations = new Map<string, number>();
 
@@ -112,7 +122,7 @@ export function createSharedRecords({ store, events }: { readonly store: Store; 
    */
   async function acquireRefreshLock({ key, owner }: RefreshLock): Promise<boolean> {
     if (!store.shared) return true;
-    return callStore(() => store.compareAndSet(`refreshing:${key}`, undefined, owner, refreshLockSeconds));
+    return callStore(() => store.compareAndSet(`refreshing:${key}`, undefined, owner, refreshLockSeconds(config)));
   }
 
   /** Deletes the lock if this owner has it. @throws {BffError} `store_unavailable` */

@@ -19,9 +19,7 @@ import { withTimeout } from '../timeout.ts';
 import { createRefreshFailures } from './refresh-failures.ts';
 import { createRejections } from './rejections.ts';
 
-/** How long a call waits for a refresh. The refresh itself goes on, because its result must not be lost. */
-const waitTimeoutMs = 10_000;
-/** The same where the access token at hand is still valid. */
+/** How long a call waits for a refresh where the access token at hand is still valid. */
 const shortWaitTimeoutMs = 1000;
 const pollMs = 50;
 /** After a failure, an access token that is still valid is used for so long without another try. */
@@ -45,6 +43,8 @@ interface RefreshDeps {
 export type Refresher = ReturnType<typeof createRefresher>;
 
 export function createRefresher(config: Config, { provider, sessions, events }: RefreshDeps) {
+  /** How long a call waits for a refresh. The refresh itself goes on, because its result must not be lost. */
+  const waitTimeoutMs = config.provider.timeoutSeconds * 1000;
   const inFlight = new Map<string, RunningRefresh>();
   /** When a call last went on with its access token because the refresh had failed. */
   const failedAt = new WeakMap<SessionEntry, number>();
@@ -129,7 +129,7 @@ export function createRefresher(config: Config, { provider, sessions, events }: 
     generation: number,
     lock: RefreshLock,
   ): Promise<'acquired' | 'refreshed elsewhere'> {
-    const deadline = Date.now() + refreshLockSeconds * 1000;
+    const deadline = Date.now() + refreshLockSeconds(config) * 1000;
     while (Date.now() < deadline) {
       if (await isSettled(entry, generation)) return 'refreshed elsewhere';
       if (await sessions.acquireRefreshLock(lock)) return 'acquired';

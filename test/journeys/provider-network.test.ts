@@ -5,9 +5,10 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { startHttpsFront } from '../support/https-provider.ts';
 import { closeNow, listen, trackSockets } from '../support/listener.ts';
-import { signIn, startWorld } from '../support/world.ts';
+import { signIn, startSignedIn, startWorld, within } from '../support/world.ts';
 
 /** A forward proxy on loopback: absolute-form for http (RFC 9112 3.2.2), CONNECT for https (RFC 9110 9.3.6). */
 async function startProxy(): Promise<{ url: string; seen: string[] }> {
@@ -116,6 +117,24 @@ test('a call to the provider takes no longer than provider.timeoutSeconds', asyn
   await expect.poll(() => world.server.bff.ready(), { timeout: 10_000 }).toBe(true);
   world.provider.hang('code');
   expect((await world.client().navigate('/bff/login?login_hint=alice')).status).toBe(503);
+});
+
+test('provider.timeoutSeconds may be a fraction that makes no whole number of milliseconds', async () => {
+  const { client, provider } = await startWorld({ config: { provider: { timeoutSeconds: 32.3001 } } });
+  await signIn(client());
+  expect(provider.calls.code).toBe(1);
+});
+
+test('an API call waits for a refresh no longer than provider.timeoutSeconds, and its late answer counts', async () => {
+  fakeDate();
+  const { browser, provider } = await startSignedIn({ config: { provider: { timeoutSeconds: 1 } } });
+  expireAccessToken();
+  const gate = provider.hold('refresh');
+  const answer = await within(5, browser.fetch('/api/1'), 'the call');
+  expect([answer.status, answer.at('code')]).toEqual([503, 'provider_unavailable']);
+  gate.release();
+  expect((await browser.fetch('/api/2')).status).toBe(200);
+  expect(provider.calls.refresh).toBe(1);
 });
 
 test.each([

@@ -1,7 +1,7 @@
 /** The keys that ID tokens are verified with: fetched ahead, kept fresh, and found whatever id a token names. */
 import { describe, expect, test, vi } from 'vitest';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
-import { signIn, startSignedIn, startWorld, type World } from '../support/world.ts';
+import { signIn, startSignedIn, startSignedInPeople, startWorld, type World } from '../support/world.ts';
 
 async function untilKeysAreFetched({ provider }: World): Promise<void> {
   await expect.poll(() => provider.calls.jwks).toBeGreaterThan(0);
@@ -68,6 +68,39 @@ describe('a rotated key ends no session', () => {
     expect(provider.calls.jwks).toBe(before + 1);
     expect((await browser.fetch('/bff/session')).at('authenticated')).toBe(true);
     await signIn(client());
+  });
+
+  test('of twelve people, nor are the keys fetched for each of their tokens that name an old one', async () => {
+    fakeDate();
+    const { browsers, provider } = await startSignedInPeople(12);
+    let oldId: unknown;
+    provider.mutateIdToken((_claims, header) => {
+      oldId ??= header['kid'];
+      return { header: { ...header, kid: oldId } };
+    }, 'refresh');
+    expireAccessToken();
+    await browsers[0]?.fetch('/api/orders');
+    await provider.rotateKeys({ keepOld: true });
+    const before = provider.calls.jwks;
+    expireAccessToken();
+    // One after the other, so that no two share a fetch.
+    for (const browser of browsers) expect((await browser.fetch('/api/orders')).status).toBe(200);
+    expect(provider.calls.jwks).toBeLessThanOrEqual(before + 2);
+  });
+
+  test.each<[key: string, jwk: unknown]>([
+    ['is no object', null],
+    ['is of no use to anybody', { kty: 'RSA', n: '!', e: 'AQAB' }],
+    ['is of a kind that nobody knows', { kty: 'quantum' }],
+    ['is for encryption', { kty: 'RSA', use: 'enc', n: 'AQAB', e: 'AQAB' }],
+  ])('where a key of the set %s', async (_story, jwk) => {
+    const { client, provider } = await startWorld({ providerUp: false });
+    provider.mutate('jwks', (json) => ({ keys: [jwk, ...(json['keys'] as unknown[]), jwk] }));
+    await provider.up();
+    await signIn(client());
+    provider.mutateIdToken((_claims, header) => ({ header: { ...header, kid: 'elsewhere' } }));
+    await signIn(client());
+    expect(provider.calls.code).toBe(2);
   });
 
   test('nor refuses a login whose ID token names no key, or an unknown one', async () => {

@@ -1,6 +1,6 @@
 /** Refreshing where the cache of opened cookies forgets, or another process is faster: what no journey can time. */
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
-import { resolveConfig } from '../../src/config/config.ts';
+import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { createEvents } from '../../src/events.ts';
 import type { Provider } from '../../src/oidc/provider.ts';
 import { createSessions, type SessionEntry, type Sessions } from '../../src/session/sessions.ts';
@@ -13,12 +13,12 @@ import { fakeDate } from '../support/clock.ts';
 
 beforeEach(() => fakeDate());
 
-const config = resolveConfig({
+const input: ConfigInput = {
   origin: 'http://localhost:3000',
   issuer: 'http://localhost:4000',
   client: { id: 'app', secret: 'not much of one' },
   secrets: ['a sealing secret of more than 32 characters'],
-});
+};
 
 function memoryStore(): Store {
   const store = createMemoryStore();
@@ -27,7 +27,11 @@ function memoryStore(): Store {
 }
 
 /** One process; those that are given the same store are instances of one cluster. */
-function startProcess(provider: Pick<Provider, 'refresh' | 'revoke'>, store = memoryStore()) {
+function startProcess(
+  provider: Pick<Provider, 'refresh' | 'revoke'>,
+  store = memoryStore(),
+  config = resolveConfig(input),
+) {
   const events = createEvents();
   const sessions = createSessions(config, { store, events });
   // The refresher asks the provider for nothing else.
@@ -120,6 +124,26 @@ test('a refresh that another process has overtaken does not revoke the token bot
   for (const { sessions } of [here, there]) {
     expect((await openActive(sessions, cookieOf(fast))).session.generation).toBe(1);
   }
+});
+
+test('a refresh that a slow provider draws out is awaited by other processes for as long as it may take', async () => {
+  const { provider, redeemed, open } = gatedProvider({ rotates: true });
+  const store: Store = { ...memoryStore(), shared: true };
+  const config = resolveConfig({ ...input, provider: { timeoutSeconds: 60 } });
+  const [here, there] = [startProcess(provider, store, config), startProcess(provider, store, config)];
+  const slow = await here.sessions.begin(tokensOf(0), undefined);
+  const late = await openActive(there.sessions, cookieOf(slow));
+  const refreshing = here.refresher.refreshAfterRejection(slow, 0);
+  await vi.waitFor(() => expect(redeemed).toEqual(['refresh-0']));
+  // Two attempts at the grant, of three time limits each.
+  vi.advanceTimersByTime(360_000);
+  const looks = vi.spyOn(store, 'compareAndSet');
+  const waiting = there.refresher.refreshAfterRejection(late, 0);
+  await vi.waitFor(() => expect(looks.mock.calls.length).toBeGreaterThan(1));
+  open();
+  await Promise.all([refreshing, waiting]);
+  expect(redeemed).toEqual(['refresh-0']);
+  expect(late.session.tokens.accessToken).toBe('access-1');
 });
 
 test("a refresh that a sign-out has overtaken revokes its token and reports the session's end", async () => {

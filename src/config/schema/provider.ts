@@ -4,9 +4,13 @@ import { seconds, text } from '../kinds.ts';
 
 export const provider = z
   .strictObject({
-    timeoutSeconds: seconds(0.1, 120).default(10).meta({
-      description: 'Time limit in seconds of a call to the provider. A refresh may take three times as long.',
-    }),
+    timeoutSeconds: seconds(0.1, 120)
+      .default(10)
+      .meta({
+        description:
+          'Time limit in seconds of a call to the provider, and of the wait of an API call for a refresh, which goes on for ' +
+          'three times as long. While the provider hangs, sign-ins and calls hang, too.',
+      }),
     clockToleranceSeconds: seconds(0, 600)
       .default(30)
       .meta({
