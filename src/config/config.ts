@@ -5,6 +5,7 @@
  */
 import { ConfigError, faultsOf, unknownKey, type ConfigFault } from './faults.ts';
 import { crossFaults, isLoopback } from './rules.ts';
+import { returnToPlaceholder } from './schema/sign-in.ts';
 import { dangerouslyAllowHttpIssuer, schema, type ConfigFile, type ConfigInput, type ParsedConfig } from './schema.ts';
 
 export { ConfigError, type ConfigFault } from './faults.ts';
@@ -93,7 +94,7 @@ function complete(parsed: ParsedConfig): Config {
     home: `${path}/`,
     basePath: path + parsed.basePath,
     errorDocs: parsed.errorDocs ?? `${path}${parsed.basePath}/errors`,
-    logout: { ...parsed.logout, returnTo: path + parsed.logout.returnTo },
+    logout: completeLogout(parsed.logout, { origin: parsed.origin, path }),
     discoveryUrl: parsed.discoveryUrl === undefined ? undefined : new URL(parsed.discoveryUrl),
     listen: {
       host: parsed.listen.host ?? (loopback ? '127.0.0.1' : '0.0.0.0'),
@@ -109,6 +110,18 @@ function complete(parsed: ParsedConfig): Config {
 }
 
 const defaultMethods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'QUERY'];
+
+function completeLogout(
+  logout: ParsedConfig['logout'],
+  { origin, path }: { readonly origin: string; readonly path: string },
+): Config['logout'] {
+  const returnTo = path + logout.returnTo;
+  const params = Object.entries(logout.params).map(([name, value]) => [
+    name,
+    value.replaceAll(returnToPlaceholder, () => origin + returnTo),
+  ]);
+  return { ...logout, returnTo, params: Object.fromEntries(params) };
+}
 
 function completeRoute(route: ParsedRoute, upstream: RouteLimits): ApiRoute {
   return {

@@ -69,19 +69,28 @@ export function originText() {
 }
 
 /** The parameters that Sallyport sends itself. An app that could replace them would undo what protects the login. */
-const ownParameters = new Set(
-  (
-    'client_id redirect_uri response_type response_mode scope state nonce ' +
-    'code_challenge code_challenge_method request request_uri'
-  ).split(' '),
-);
+const loginParameters =
+  'client_id redirect_uri response_type response_mode scope state nonce ' +
+  'code_challenge code_challenge_method request request_uri';
+
+const logoutParameters = 'client_id id_token_hint post_logout_redirect_uri state';
 
 /** The name of an authorization parameter that Sallyport does not send itself. */
 export function parameterName() {
+  return furtherParameterName(loginParameters);
+}
+
+/** The same of the sign-out at the provider. */
+export function logoutParameterName() {
+  return furtherParameterName(logoutParameters);
+}
+
+function furtherParameterName(own: string) {
+  const ownNames = new Set(own.split(' '));
   return z
     .string()
     .regex(/^[A-Za-z0-9_.:-]+$/, 'must be a parameter name')
-    .refine((name) => !ownParameters.has(name), 'is a parameter that Sallyport sets itself; remove it');
+    .refine((name) => !ownNames.has(name), 'is a parameter that Sallyport sets itself; remove it');
 }
 
 /**

@@ -92,6 +92,8 @@ export const variables: readonly Variable[] = [
   variable('LOGIN_USERINFO', 'login.userInfo', boolean),
   variable('LOGIN_LIFETIME', 'login.lifetimeSeconds', number),
   variable('LOGOUT_RETURN_TO', 'logout.returnTo'),
+  variable('LOGOUT_PARAMS', 'logout.params', query),
+  variable('LOGOUT_ID_TOKEN_HINT', 'logout.idTokenHint', boolean),
   variable('CSRF_REQUIRE_HEADER', 'csrf.requireHeader', boolean),
   variable('UPSTREAM_TIMEOUT', 'upstream.timeoutSeconds', number),
   variable('MAX_BODY', 'upstream.maxBodyBytes', number),

@@ -113,7 +113,7 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
    * this origin, and the ID token waits in a sealed cookie.
    */
   async function issueLogoutTicket(c: BffContext, idToken: string): Promise<void> {
-    const line = await ticketCookie(idToken);
+    const line = await ticketCookie(config.logout.idTokenHint ? idToken : undefined);
     // Without the hint the provider may ask the person; without the cookie they would stay signed in there.
     appendCookies(c, [line.length <= maximumCookieBytes ? line : await ticketCookie(undefined)]);
   }

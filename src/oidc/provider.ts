@@ -197,9 +197,11 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   async function endSessionUrl(idToken: string | undefined): Promise<string | undefined> {
     if (discovery.cachedMetadata()?.end_session_endpoint === undefined) return undefined;
     const configuration = await configure();
-    const parameters = { post_logout_redirect_uri: `${config.origin}${config.logout.returnTo}` };
+    const { params, returnTo, idTokenHint } = config.logout;
+    const parameters = { ...params, post_logout_redirect_uri: `${config.origin}${returnTo}` };
     const withoutHint = client.buildEndSessionUrl(configuration, parameters).href;
-    if (idToken === undefined || withoutHint.length + idToken.length > maximumAddressLength) return withoutHint;
+    if (idToken === undefined || !idTokenHint) return withoutHint;
+    if (withoutHint.length + idToken.length > maximumAddressLength) return withoutHint;
     return client.buildEndSessionUrl(configuration, { ...parameters, id_token_hint: idToken }).href;
   }
 

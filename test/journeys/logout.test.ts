@@ -118,6 +118,40 @@ describe('the sign-out link', () => {
     expect(again.headers.location).toBe('/bye');
   });
 
+  test.each([
+    ['Cognito', { logout_uri: '{returnTo}' }, (origin: string) => ({ logout_uri: `${origin}/` })],
+    [
+      'one that takes a hint',
+      { logout_hint: 'a', ui_locales: 'de en', next: 'x={returnTo}&y={returnTo}' },
+      (origin: string) => ({ logout_hint: 'a', ui_locales: 'de en', next: `x=${origin}/&y=${origin}/` }),
+    ],
+  ])('sends %s what logout.params says, beside what the specification wants', async (_title, params, expected) => {
+    const world = await startSignedIn({ config: { logout: { params } } });
+    const { browser } = world;
+    await browser.navigate(await logoutUrl(browser), { initiator: browser.origin });
+    expect(endSessionRequest(world)).toMatchObject({
+      ...expected(browser.origin),
+      client_id: 'sallyport',
+      post_logout_redirect_uri: `${browser.origin}/`,
+      id_token_hint: expect.stringMatching(/^eyJ/),
+    });
+  });
+
+  test('keeps the ID token to itself where idTokenHint is off, by link and by POST', async () => {
+    const world = await startSignedIn({ config: { logout: { idTokenHint: false } } });
+    const { browser, provider } = world;
+    await browser.navigate(await logoutUrl(browser), { initiator: browser.origin });
+    await signIn(browser);
+    const answer = await browser.fetch('/bff/logout', { method: 'POST' });
+    await browser.navigate(String(answer.at('location')), { initiator: browser.origin });
+    const sent = provider.requests.filter(({ path }) => path === '/session/end').map(({ query }) => query);
+    expect(sent).toHaveLength(2);
+    for (const query of sent) {
+      expect(query).toMatchObject({ client_id: 'sallyport' });
+      expect(query).not.toHaveProperty('id_token_hint');
+    }
+  });
+
   test('works when the access token has expired, without refreshing it', async () => {
     fakeDate();
     const { browser, provider } = await startSignedIn();

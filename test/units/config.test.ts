@@ -281,6 +281,11 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
     /^logout\.returnTo: must be a page of the app.*"\/bff"/,
   ],
   [
+    'a placeholder that the sign-out does not know',
+    { logout: { params: { logout_uri: '{origin}/' } } },
+    /^logout\.params\.logout_uri: has one placeholder only: "\{returnTo\}"/,
+  ],
+  [
     'a sign-in whose age is no number',
     { login: { params: { max_age: 'abc' } } },
     /^login\.params\.max_age: must be a whole number of seconds/,
@@ -306,6 +311,15 @@ describe('is refused:', () => {
       expect.stringContaining(`login.allowParams.1: ${reason}`),
     ]);
   });
+
+  test.each(['client_id', 'id_token_hint', 'post_logout_redirect_uri', 'state'])(
+    '%s among the parameters of a logout, which Sallyport sets itself',
+    (name) => {
+      expect(faultsOf({ ...minimal, logout: { params: { logout_hint: 'x', [name]: 'fixed' } } })).toEqual([
+        expect.stringContaining(`logout.params.${name}: is a parameter that Sallyport sets itself`),
+      ]);
+    },
+  );
 
   test.each(['abc', '-1', '+1', '1.5', '1e3', '0x10', ' 60', '60 ', '', 'Infinity', '60s', '9'.repeat(20)])(
     'max_age=%s with every login, which no sign-in could ever meet',
@@ -411,7 +425,7 @@ describe('is accepted:', () => {
       path: '',
       home: '/',
       basePath: '/bff',
-      logout: { returnTo: '/' },
+      logout: { returnTo: '/', params: {}, idTokenHint: true },
       drainSeconds: 25,
       logLevel: 'info',
       trustedProxies: [],
@@ -450,6 +464,15 @@ describe('is accepted:', () => {
     const code = `import { dangerouslyAllowHttpIssuer } from '${source}';
       export default { ...${JSON.stringify({ ...minimal, issuer })}, [dangerouslyAllowHttpIssuer]: true };`;
     expect((await loaded({}, await fileOf('dangerous.config.ts', code))).issuer).toBe(issuer);
+  });
+
+  test('an address after sign-out, in the parameters that a provider wants it in', () => {
+    const logout = { returnTo: '/bye?$&=1', params: { logout_uri: '{returnTo}', both: '{returnTo},{returnTo}' } };
+    const address = 'https://app.example.com/shop/bye?$&=1';
+    expect(resolveConfig({ ...minimal, path: '/shop', logout }).logout.params).toEqual({
+      logout_uri: address,
+      both: `${address},${address}`,
+    });
   });
 
   test.each([
@@ -512,6 +535,10 @@ describe('variables', () => {
       SALLYPORT_TRUSTED_PROXIES: '10.0.0.0/8, ::1',
       SALLYPORT_SECRET: `${secret}, ${secret}2`,
       SALLYPORT_LOGIN_PARAMS: 'audience=https%3A%2F%2Fapi&prompt=login',
+      SALLYPORT_LOGOUT_PARAMS: 'logout_uri={returnTo}&ui_locales=de%20en',
+      SALLYPORT_LOGOUT_ID_TOKEN_HINT: 'false',
+      SALLYPORT_LOGIN_LIFETIME: '1800',
+      SALLYPORT_SESSION_CLAIMS: 'realm_access, https://app.example.com/roles',
       SALLYPORT_CSRF_REQUIRE_HEADER: 'true',
       SALLYPORT_UPSTREAM_TIMEOUT: '2.5',
       SALLYPORT_DROP_HEADERS: 'X-Acme-User, X-Acme-Role-*',
@@ -521,7 +548,9 @@ describe('variables', () => {
       secrets: [secret, `${secret}2`],
       spa: { folder: 'spa' },
       trustedProxies: ['10.0.0.0/8', '::1'],
-      login: { params: { audience: 'https://api', prompt: 'login' } },
+      login: { params: { audience: 'https://api', prompt: 'login' }, lifetimeSeconds: 1800 },
+      logout: { params: { logout_uri: 'https://app.example.com/', ui_locales: 'de en' }, idTokenHint: false },
+      session: { claims: ['realm_access', 'https://app.example.com/roles'] },
       csrf: { requireHeader: true },
       upstream: { timeoutSeconds: 2.5, dropHeaders: ['X-Acme-User', 'X-Acme-Role-*'] },
     });

@@ -1,6 +1,6 @@
 /** The keys of signing in and out at the provider: the client, the login, the logout. */
 import { z } from 'zod';
-import { flag, parameterName, seconds, text } from '../kinds.ts';
+import { flag, logoutParameterName, parameterName, seconds, text } from '../kinds.ts';
 
 export const client = z.strictObject({
   id: text.meta({ description: 'The client id, as registered with the provider.' }),
@@ -51,6 +51,9 @@ export const login = z
   })
   .prefault({});
 
+/** In a value of `logout.params`: the address to which the provider sends the browser after sign-out. */
+export const returnToPlaceholder = '{returnTo}';
+
 export const logout = z
   .strictObject({
     returnTo: text
@@ -61,5 +64,23 @@ export const logout = z
           'The page to which the provider sends the browser after sign-out. Register origin + path with the provider as ' +
           'a post-logout redirect URI.',
       }),
+    params: z
+      .record(
+        logoutParameterName(),
+        z.string().refine((value) => !/[{}]/.test(value.replaceAll(returnToPlaceholder, '')), {
+          message: `has one placeholder only: "${returnToPlaceholder}", the address of \`logout.returnTo\``,
+        }),
+      )
+      .default({})
+      .meta({
+        description:
+          'Parameters sent to the provider with every sign-out. `{returnTo}` in a value stands for the whole address of ' +
+          '`logout.returnTo`: Amazon Cognito needs `logout_uri={returnTo}`.',
+      }),
+    idTokenHint: flag.default(true).meta({
+      description:
+        'Sends the ID token to the provider at sign-out, so that it asks nothing. Off for a provider that refuses an ' +
+        'expired one. A token that makes the address too long is left out anyway.',
+    }),
   })
   .prefault({});
