@@ -7,7 +7,7 @@ import { errorReferencePage } from '../http/pages.ts';
 import { sendPage, type BffContext } from './endpoint.ts';
 
 export function createErrorReference() {
-  const page = errorReferencePage(errorCodes.map((code) => Object.assign({ code }, describeCode(code))));
+  const page = errorReferencePage(errorCodes.map((code) => [code, describeCode(code)]));
 
   return async function showErrors(c: BffContext): Promise<Response> {
     return sendPage(c, page);

@@ -3,7 +3,7 @@
  * an API answers is never rewritten into one of these.
  */
 
-interface CodeDescription {
+export interface CodeDescription {
   readonly status: number;
   readonly title: string;
   /** For the documentation, in Markdown: when it is sent. */
@@ -101,16 +101,16 @@ const table = {
   },
   upstream_unavailable: {
     status: 502,
-    title: 'The API is unavailable',
-    when: 'The API cannot be reached, or its connection broke before it answered.',
+    title: 'The upstream server is unavailable',
+    when: 'The API, or the dev server, cannot be reached, or its connection broke before it answered.',
     remedy:
       "Look whether the API runs at the route's target (`SALLYPORT_API`), or the dev server at " +
       '`SALLYPORT_SPA`. The log has the cause.',
   },
   upstream_timeout: {
     status: 504,
-    title: 'The API did not answer in time',
-    when: 'The API did not answer in time.',
+    title: 'The upstream server did not answer in time',
+    when: 'The API, or the dev server, did not answer in time.',
     remedy: 'Raise the limit that `detail` names. The API may have done what was asked.',
   },
   route_not_found: {

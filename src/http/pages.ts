@@ -1,5 +1,6 @@
 /** The few pages that Sallyport shows itself: small, readable, without scripts where possible, every text escaped. */
 import { createHash } from 'node:crypto';
+import type { CodeDescription } from './errors.ts';
 
 const style = `:root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}
 body{margin:0;min-height:100vh;display:grid;place-items:center;background:Canvas;color:CanvasText}
@@ -49,17 +50,9 @@ export function errorPage(content: {
 }
 
 /** The reference of the codes: one paragraph each, to which a problem's `type` leads. Texts may hold code in Markdown. */
-export function errorReferencePage(
-  codes: ReadonlyArray<{
-    readonly code: string;
-    readonly status: number;
-    readonly title: string;
-    readonly when: string;
-    readonly remedy: string;
-  }>,
-): Page {
+export function errorReferencePage(codes: ReadonlyArray<readonly [code: string, CodeDescription]>): Page {
   const paragraphs = codes.map(
-    ({ code, status, title, when, remedy }) =>
+    ([code, { status, title, when, remedy }]) =>
       `<section id="${escape(code)}"><h2><code>${escape(code)}</code></h2>` +
       `<p>${status} · ${escape(title)}</p><p>${withCode(when)}</p><p>${withCode(remedy)}</p></section>`,
   );

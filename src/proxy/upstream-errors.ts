@@ -4,8 +4,10 @@
  */
 import { BffError } from '../http/errors.ts';
 
-/** How long to wait for an upstream. */
+/** How long to wait for an upstream, and what to call it. */
 export interface UpstreamLimits {
+  /** In messages, with what to do if it cannot be reached. Absent: the API. */
+  readonly peer?: { readonly name: string; readonly remedy: string };
   /** For a connection. The pool enforces it; here it is named in a message. */
   readonly connectTimeoutSeconds: number;
   /** For the first byte of the response. */
@@ -25,18 +27,26 @@ export function isConnectionEnd(error: Error): boolean {
 export function upstreamError(cause: Error, limits: UpstreamLimits): BffError {
   if (cause instanceof BffError) return cause;
   const code = codeOf(cause);
+  const name = nameOf(limits);
   const timeout = timeoutMessage(code, limits);
   if (timeout !== undefined) return new BffError('upstream_timeout', timeout, { cause });
   if (connectionEndCodes.has(code)) {
     return new BffError(
       'upstream_unavailable',
-      'The API closed the connection before its answer was complete. It may or may not have done what was asked.',
+      `${name} closed the connection before its answer was complete. It may or may not have done what was asked.`,
       { cause },
     );
   }
-  return code.startsWith('HPE_') || code.startsWith('UND_ERR_')
-    ? new BffError('upstream_unavailable', 'The answer of the API is not valid HTTP.', { cause })
-    : new BffError('upstream_unavailable', 'The API cannot be reached.', { cause });
+  // undici's parser gives its errors a name and, in most cases, no code.
+  if (cause.name === 'HTTPParserError' || code.startsWith('UND_ERR_')) {
+    return new BffError('upstream_unavailable', `${name} sent an answer that is not valid HTTP.`, { cause });
+  }
+  const remedy = limits.peer === undefined ? '' : ` ${limits.peer.remedy}`;
+  return new BffError('upstream_unavailable', `${name} cannot be reached.${remedy}`, { cause });
+}
+
+function nameOf({ peer }: UpstreamLimits): string {
+  return peer?.name ?? 'The API';
 }
 
 /** The error for a call whose own deadline passed, before or after it got a connection. */
@@ -46,15 +56,19 @@ export function deadlineError(hasConnection: boolean, limits: UpstreamLimits): B
 }
 
 function timeoutMessage(code: string, limits: UpstreamLimits): string | undefined {
+  const name = nameOf(limits);
   if (code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT') {
-    return `The API took no connection within ${limits.connectTimeoutSeconds} seconds (connectTimeoutSeconds).`;
+    return `${name} took no connection within ${told('connectTimeoutSeconds')}.`;
   }
-  if (code === 'UND_ERR_HEADERS_TIMEOUT') {
-    return `The API did not begin its answer within ${limits.timeoutSeconds} seconds (timeoutSeconds).`;
-  }
+  if (code === 'UND_ERR_HEADERS_TIMEOUT') return `${name} did not begin its answer within ${told('timeoutSeconds')}.`;
   return code === 'UND_ERR_BODY_TIMEOUT'
-    ? `The API fell silent for ${limits.idleTimeoutSeconds} seconds amid its answer (idleTimeoutSeconds).`
+    ? `${name} fell silent for ${told('idleTimeoutSeconds')} amid its answer.`
     : undefined;
+
+  /** With the option that sets the limit, which those of other servers have none of. */
+  function told(limit: 'connectTimeoutSeconds' | 'timeoutSeconds' | 'idleTimeoutSeconds'): string {
+    return `${limits[limit]} seconds${limits.peer === undefined ? ` (${limit})` : ''}`;
+  }
 }
 
 function codeOf(error: Error): string {

@@ -100,7 +100,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     listener.on('error', (cause) => bff.events.emit({ type: 'listener.failed', cause }));
   }
   const { port } = server.address() as AddressInfo;
-  log.info({ origin: config.origin, host: config.listen.host, port }, 'listening');
+  log.info({ origin: config.origin, path: config.home, host: config.listen.host, port }, 'listening');
   if (bff.forgetsAtRestart) log.warn(memoryOnly);
 
   return {

@@ -15,14 +15,17 @@ import type { UpstreamLimits } from '../proxy/upstream-errors.ts';
 import type { WebSocketUpstream } from '../proxy/websocket/upgrade.ts';
 
 /** A dev server compiles on demand. */
-const devServerLimits: UpstreamLimits = {
-  connectTimeoutSeconds: 10,
-  timeoutSeconds: 120,
-  idleTimeoutSeconds: 0,
-};
+function limitsOf({ origin }: URL): UpstreamLimits {
+  const remedy = 'Start it, or correct its address (SALLYPORT_SPA, spa.devServer).';
+  return {
+    connectTimeoutSeconds: 10,
+    timeoutSeconds: 120,
+    idleTimeoutSeconds: 0,
+    peer: { name: `The dev server ${origin}`, remedy },
+  };
+}
 
-function connectionTo({ origin }: URL): Connection {
-  const { connectTimeoutSeconds } = devServerLimits;
+function connectionTo({ origin }: URL, { connectTimeoutSeconds }: UpstreamLimits): Connection {
   return { origin, connectTimeoutSeconds, caFile: undefined, socketPath: undefined };
 }
 
@@ -31,7 +34,8 @@ export function createDevServerProxy(
   target: URL,
   { pools, bound }: { readonly pools: ConnectionPools; readonly bound: SessionBoundList },
 ) {
-  const pool = pools.poolOf(connectionTo(target));
+  const limits = limitsOf(target);
+  const pool = pools.poolOf(connectionTo(target, limits));
   const upstream = { pool, bound };
   const requestHeaders = createRequestHeaders();
   const forwarded = forwardedOrigin(config.origin);
@@ -57,7 +61,7 @@ export function createDevServerProxy(
           authorization: undefined,
         }),
         body,
-        limits: devServerLimits,
+        limits,
         session: undefined,
         response,
         filter: (_, headers) => responseHeaders(headers, policy, []),
@@ -71,6 +75,6 @@ export function createDevServerProxy(
   return {
     handle,
     /** Where WebSockets go that are no API's: for hot module replacement. */
-    webSockets: { pool, host: target.host, limits: devServerLimits } satisfies WebSocketUpstream,
+    webSockets: { pool, host: target.host, limits } satisfies WebSocketUpstream,
   };
 }

@@ -99,6 +99,11 @@ describe('on a terminal', () => {
     expect(await line('/bff/nowhere')).toContain('route_not_found');
   });
 
+  test('the start says which address to open', async () => {
+    const { world, port, line } = await startOnTerminal({ path: '/shop' });
+    expect(await line('listening')).toContain(`listening on 127.0.0.1:${port}; open ${world.origin}/shop/`);
+  });
+
   test('a call that its client left says so', async () => {
     const { world, port, line } = await startOnTerminal();
     const browser = world.client();

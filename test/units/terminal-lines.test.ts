@@ -47,9 +47,31 @@ describe('an entry of the log', () => {
     expect(line).toContain('"message":"no"');
   });
 
+  test('of the start says which address to open', () => {
+    const start = {
+      level: 30,
+      time: 0,
+      origin: 'https://app.example.com',
+      path: '/shop/',
+      host: '0.0.0.0',
+      port: 3000,
+    };
+    expect(shown({ ...start, msg: 'listening' })).toMatch(
+      /^\d\d:\d\d:\d\d INFO {2}listening on 0\.0\.0\.0:3000; open https:\/\/app\.example\.com\/shop\/\n$/,
+    );
+  });
+
   test('of any level, or without what is usual, is a line all the same', () => {
     for (const level of [10, 20, 30, 40, 50, 60, 35, null]) expect(shown({ level })).toMatch(/^[^\n]+\n$/);
-    for (const entry of [{ msg: 'x' }, { msg: null }, { time: 'x' }, { level: 'x', msg: ['a'] }]) {
+    for (const entry of [
+      { msg: 'x' },
+      { msg: null },
+      { msg: 'request' },
+      { msg: 'listening' },
+      { msg: '__proto__' },
+      { time: 'x' },
+      { level: 'x', msg: ['a'] },
+    ]) {
       expect(shown(entry)).toMatch(/^[^\n]+\n$/);
     }
   });
@@ -66,7 +88,10 @@ describe('whatever strangers put into an entry', () => {
     const entry = record({
       level: integer({ min: 0, max: 70 }),
       time: integer({ min: 0, max: 4_102_444_800_000 }),
-      msg: oneof(constantFrom('request'), text),
+      msg: oneof(constantFrom('request', 'listening'), text),
+      host: text,
+      port: oneof(integer(), text),
+      origin: text,
       method: text,
       path: text.map((path) => `/${path}`),
       status: oneof(integer(), text),
