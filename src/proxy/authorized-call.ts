@@ -13,6 +13,7 @@ import type { OpenedSession, OpenSession, Sessions } from '../session/sessions.t
 import type { Refresher } from '../tokens/refresh.ts';
 import type { ForwardOutcome, ResponseFilter, Upstream } from './forward.ts';
 import { createRequestHeaders, forwardedOrigin, responseHeaders } from './headers.ts';
+import { createPublicAddresses, type PublicAddresses } from './public-addresses.ts';
 import type { RequestBody } from './request-body.ts';
 import { sessionExpired } from '../session/session.ts';
 import type { SessionBoundList } from './session-bound.ts';
@@ -30,8 +31,10 @@ export interface AuthorizedCallDeps {
 /** A route and what is derived from it once. */
 export interface ApiUpstream extends Upstream {
   readonly route: ApiRoute;
+  /** Value of `Host`. */
   readonly host: string;
   readonly requestHeaders: ReturnType<typeof createRequestHeaders>;
+  readonly addresses: PublicAddresses;
 }
 
 /** A call in progress. Its session's cookie may turn out to be old; then every response must bring the new one. */
@@ -62,18 +65,22 @@ export function createAuthorizedCalls(
   const policy = { names: cookieNames(config), authenticated: true };
   const { forwardedHost, forwardedProto } = forwardedOrigin(config.origin);
   const routing = createRouting(config.api);
-  const upstreams = new Map<ApiRoute, ApiUpstream>(
-    config.api.map((route) => [
+  const upstreams = new Map(config.api.map((route) => [route, upstreamOf(route)]));
+
+  function upstreamOf(route: ApiRoute): ApiUpstream {
+    const { target } = route;
+    const host = route.preserveHost ? forwardedHost : target.host;
+    const addresses = createPublicAddresses(route, config.origin);
+    return {
       route,
-      {
-        route,
-        bound,
-        pool: pools.poolOf({ ...route, origin: route.target.origin }),
-        host: route.target.host,
-        requestHeaders: createRequestHeaders(route),
-      },
-    ]),
-  );
+      host,
+      addresses,
+      bound,
+      pool: pools.poolOf({ ...route, origin: target.origin, host }),
+      requestHeaders: createRequestHeaders(route),
+      mapHeaders: addresses.mapHeaders,
+    };
+  }
 
   /** The upstream for a request's target; undefined if it is no API's. */
   function find(target: string): ApiUpstream | undefined {
@@ -87,12 +94,13 @@ export function createAuthorizedCalls(
       forwardedFor: resolveClientAddress(request.socket.remoteAddress, request.headers['x-forwarded-for']).chain,
       forwardedHost,
       forwardedProto,
+      forwardedPrefix: upstream.addresses.forwardedPrefix,
       authorization: `Bearer ${opened.entry.session.tokens.accessToken}`,
     });
   }
 
   function clientHeaders(call: AuthorizedCall, headers: IncomingHttpHeaders): string[] {
-    return responseHeaders(headers, policy, newCookies(call));
+    return responseHeaders(call.upstream.addresses.mapHeaders(headers), policy, newCookies(call));
   }
 
   function newCookies({ request, opened }: AuthorizedCall): string[] {

@@ -46,6 +46,8 @@ export interface OwnHeaders {
   readonly forwardedFor: string;
   readonly forwardedHost: string;
   readonly forwardedProto: string;
+  /** The public path of what the upstream calls its root; '' for none. */
+  readonly forwardedPrefix?: string;
   /** Value of `Authorization`. */
   readonly authorization: string | undefined;
 }
@@ -95,6 +97,7 @@ export function createRequestHeaders(policy: RequestPolicy = { dropHeaders: [], 
     }
     headers.push('x-forwarded-for', own.forwardedFor, 'x-forwarded-host', own.forwardedHost);
     headers.push('x-forwarded-proto', own.forwardedProto);
+    if (own.forwardedPrefix) headers.push('x-forwarded-prefix', own.forwardedPrefix);
     if (own.authorization !== undefined) headers.push('authorization', own.authorization);
     return headers;
   };

@@ -9,6 +9,7 @@ import type { Connection, ConnectionPools } from '../upstream/connection-pool.ts
 import { cookieNames } from '../session/cookies.ts';
 import { forward } from '../proxy/forward.ts';
 import { createRequestHeaders, forwardedOrigin, responseHeaders } from '../proxy/headers.ts';
+import { createPublicAddresses } from '../proxy/public-addresses.ts';
 import { streamBody } from '../proxy/request-body.ts';
 import type { SessionBoundList } from '../proxy/session-bound.ts';
 import type { UpstreamLimits } from '../proxy/upstream-errors.ts';
@@ -21,9 +22,9 @@ const devServerLimits: UpstreamLimits = {
   idleTimeoutSeconds: 0,
 };
 
-function connectionTo({ origin }: URL): Connection {
+function connectionTo({ origin, host }: URL): Connection {
   const { connectTimeoutSeconds } = devServerLimits;
-  return { origin, connectTimeoutSeconds, caFile: undefined, socketPath: undefined };
+  return { origin, host, connectTimeoutSeconds, caFile: undefined, socketPath: undefined };
 }
 
 export function createDevServerProxy(
@@ -36,6 +37,10 @@ export function createDevServerProxy(
   const requestHeaders = createRequestHeaders();
   const forwarded = forwardedOrigin(config.origin);
   const policy = { names: cookieNames(config), authenticated: false };
+  const addresses = createPublicAddresses(
+    { path: '', target: new URL('/', target), preserveHost: false },
+    config.origin,
+  );
 
   /** @throws {BffError} if the dev server can't be reached; nothing has been sent then */
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -60,7 +65,7 @@ export function createDevServerProxy(
         limits: devServerLimits,
         session: undefined,
         response,
-        filter: (_, headers) => responseHeaders(headers, policy, []),
+        filter: (_, headers) => responseHeaders(addresses.mapHeaders(headers), policy, []),
       });
     } catch (error) {
       body?.destroy();

@@ -489,6 +489,7 @@ describe('is accepted:', () => {
       websocket: true,
       websocketTokenProtocol: undefined,
       allowEncodedSlashes: false,
+      preserveHost: false,
       dropHeaders: [],
       keepHeaders: [],
       caFile: undefined,

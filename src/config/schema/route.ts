@@ -87,6 +87,11 @@ export const route = z.strictObject({
       'Lets %2F and %5C in paths pass, for an API that needs them. An API that decodes them reads another path than ' +
       'the one that chose the route.',
   }),
+  preserveHost: flag.default(false).meta({
+    description:
+      "Sends the app's host as `Host`, in place of the target's, for an API that builds addresses from it. The API must " +
+      'be reachable under that name.',
+  }),
   dropHeaders: z
     .array(headerPattern)
     .default([])
