@@ -12,9 +12,10 @@ import { cookieNames } from '../session/cookies.ts';
 import type { OpenedSession, OpenSession, Sessions } from '../session/sessions.ts';
 import type { Refresher } from '../tokens/refresh.ts';
 import type { ForwardOutcome, ResponseFilter, Upstream } from './forward.ts';
-import { createRequestHeaders, forwardedOrigin, responseHeaders } from './headers.ts';
+import { createRequestHeaders, forwardedOrigin, responseHeaders, type ResponsePolicy } from './headers.ts';
 import { createPublicAddresses, type PublicAddresses } from './public-addresses.ts';
 import type { RequestBody } from './request-body.ts';
+import { createRouteCookies, type RouteCookies } from './route-cookies.ts';
 import { sessionExpired } from '../session/session.ts';
 import type { SessionBoundList } from './session-bound.ts';
 import { createRouting } from './target.ts';
@@ -35,6 +36,8 @@ export interface ApiUpstream extends Upstream {
   readonly host: string;
   readonly requestHeaders: ReturnType<typeof createRequestHeaders>;
   readonly addresses: PublicAddresses;
+  readonly cookies: RouteCookies | undefined;
+  readonly responsePolicy: ResponsePolicy;
 }
 
 /** A call in progress. Its session's cookie may turn out to be old; then every response must bring the new one. */
@@ -62,7 +65,7 @@ export function createAuthorizedCalls(
   config: Config,
   { sessions, refresher, pools, bound, resolveClientAddress }: AuthorizedCallDeps,
 ) {
-  const policy = { names: cookieNames(config), authenticated: true };
+  const names = cookieNames(config);
   const { forwardedHost, forwardedProto } = forwardedOrigin(config.origin);
   const routing = createRouting(config.api);
   const upstreams = new Map(config.api.map((route) => [route, upstreamOf(route)]));
@@ -71,13 +74,16 @@ export function createAuthorizedCalls(
     const { target } = route;
     const host = route.preserveHost ? forwardedHost : target.host;
     const addresses = createPublicAddresses(route, config.origin);
+    const cookies = createRouteCookies(route.cookies, names, { addresses, target, publicHost: forwardedHost });
     return {
       route,
       host,
       addresses,
+      cookies,
       bound,
       pool: pools.poolOf({ ...route, origin: target.origin, host }),
       requestHeaders: createRequestHeaders(route),
+      responsePolicy: { names, authenticated: true, cookies },
       mapHeaders: addresses.mapHeaders,
     };
   }
@@ -95,12 +101,14 @@ export function createAuthorizedCalls(
       forwardedHost,
       forwardedProto,
       forwardedPrefix: upstream.addresses.forwardedPrefix,
+      cookie: upstream.cookies?.toApi(request.headers.cookie),
       authorization: `Bearer ${opened.entry.session.tokens.accessToken}`,
     });
   }
 
   function clientHeaders(call: AuthorizedCall, headers: IncomingHttpHeaders): string[] {
-    return responseHeaders(call.upstream.addresses.mapHeaders(headers), policy, newCookies(call));
+    const { addresses, responsePolicy } = call.upstream;
+    return responseHeaders(addresses.mapHeaders(headers), responsePolicy, newCookies(call));
   }
 
   function newCookies({ request, opened }: AuthorizedCall): string[] {

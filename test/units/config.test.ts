@@ -490,6 +490,7 @@ describe('is accepted:', () => {
       websocketTokenProtocol: undefined,
       allowEncodedSlashes: false,
       preserveHost: false,
+      cookies: [],
       dropHeaders: [],
       keepHeaders: [],
       caFile: undefined,
