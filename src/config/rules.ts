@@ -13,7 +13,7 @@ export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: bo
     ...(provider?.caFile === undefined ? [] : missingFile(provider.caFile, 'provider.caFile')),
     ...(spa === undefined ? [] : spaFaults(spa)),
     ...(session === undefined ? [] : sessionFaults(session)),
-    ...(api === undefined ? [] : routeFaults(api, basePath)),
+    ...(api === undefined ? [] : [...routeFaults(api, basePath), ...cookieFaults(api, parsed)]),
     ...(login === undefined ? [] : loginFaults(login.params)),
     ...(logout === undefined ? [] : logoutFaults(logout.returnTo, parsed)),
   ];
@@ -91,6 +91,23 @@ function caFaults({ caFile, target }: ParsedConfig['api'][number], path: string)
 
 function missingFile(file: string, path: string): ConfigFault[] {
   return existsSync(file) ? [] : [{ path, reason: `the file "${file}" does not exist; correct the path` }];
+}
+
+/**
+ * A session cookie that passed to an API would let it act as the person on every route. Names are compared without regard
+ * to case, as browsers compare their prefixes (RFC 6265bis 4.1.3), and with whatever follows: a chunk's number, a login's.
+ */
+function cookieFaults(routes: ParsedConfig['api'], { origin = '', session }: Partial<ParsedConfig>): ConfigFault[] {
+  const words = `(?:${session?.cookieName ?? 'session'}|login|logout)`;
+  const onLoopback = isPlainHttp(origin) ? `|${words}-\\d` : '';
+  const own = new RegExp(`^(?:__Host-Http-${words}(?:[-.]|$)${onLoopback})`, 'i');
+  return routes.flatMap(({ cookies }, index) =>
+    cookies.flatMap((name, at) =>
+      own.test(name)
+        ? [{ path: `api.${index}.cookies.${at}`, reason: `"${name}" is a cookie of Sallyport's own; remove it` }]
+        : [],
+    ),
+  );
 }
 
 /** Parameters that would make every login fail. */

@@ -12,8 +12,10 @@ import { cookieNames } from '../session/cookies.ts';
 import type { OpenedSession, OpenSession, Sessions } from '../session/sessions.ts';
 import type { Refresher } from '../tokens/refresh.ts';
 import type { ForwardOutcome, ResponseFilter, Upstream } from './forward.ts';
-import { createRequestHeaders, forwardedOrigin, responseHeaders } from './headers.ts';
+import { createRequestHeaders, forwardedOrigin, responseHeaders, type ResponsePolicy } from './headers.ts';
+import { createPublicAddresses, type PublicAddresses } from './public-addresses.ts';
 import type { RequestBody } from './request-body.ts';
+import { createRouteCookies, type RouteCookies } from './route-cookies.ts';
 import { sessionExpired } from '../session/session.ts';
 import type { SessionBoundList } from './session-bound.ts';
 import { createRouting } from './target.ts';
@@ -30,8 +32,12 @@ export interface AuthorizedCallDeps {
 /** A route and what is derived from it once. */
 export interface ApiUpstream extends Upstream {
   readonly route: ApiRoute;
+  /** Value of `Host`. */
   readonly host: string;
   readonly requestHeaders: ReturnType<typeof createRequestHeaders>;
+  readonly addresses: PublicAddresses;
+  readonly cookies: RouteCookies | undefined;
+  readonly responsePolicy: ResponsePolicy;
 }
 
 /** A call in progress. Its session's cookie may turn out to be old; then every response must bring the new one. */
@@ -59,21 +65,28 @@ export function createAuthorizedCalls(
   config: Config,
   { sessions, refresher, pools, bound, resolveClientAddress }: AuthorizedCallDeps,
 ) {
-  const policy = { names: cookieNames(config), authenticated: true };
+  const names = cookieNames(config);
   const { forwardedHost, forwardedProto } = forwardedOrigin(config.origin);
   const routing = createRouting(config.api);
-  const upstreams = new Map<ApiRoute, ApiUpstream>(
-    config.api.map((route) => [
+  const upstreams = new Map(config.api.map((route) => [route, upstreamOf(route)]));
+
+  function upstreamOf(route: ApiRoute): ApiUpstream {
+    const { target } = route;
+    const host = route.preserveHost ? forwardedHost : target.host;
+    const addresses = createPublicAddresses(route, config.origin);
+    const cookies = createRouteCookies(route.cookies, names, { addresses, target, publicHost: forwardedHost });
+    return {
       route,
-      {
-        route,
-        bound,
-        pool: pools.poolOf({ ...route, origin: route.target.origin }),
-        host: route.target.host,
-        requestHeaders: createRequestHeaders(route),
-      },
-    ]),
-  );
+      host,
+      addresses,
+      cookies,
+      bound,
+      pool: pools.poolOf({ ...route, origin: target.origin, host }),
+      requestHeaders: createRequestHeaders(route),
+      responsePolicy: { names, authenticated: true, cookies },
+      mapHeaders: addresses.mapHeaders,
+    };
+  }
 
   /** The upstream for a request's target; undefined if it is no API's. */
   function find(target: string): ApiUpstream | undefined {
@@ -87,12 +100,15 @@ export function createAuthorizedCalls(
       forwardedFor: resolveClientAddress(request.socket.remoteAddress, request.headers['x-forwarded-for']).chain,
       forwardedHost,
       forwardedProto,
+      forwardedPrefix: upstream.addresses.forwardedPrefix,
+      cookie: upstream.cookies?.toApi(request.headers.cookie),
       authorization: `Bearer ${opened.entry.session.tokens.accessToken}`,
     });
   }
 
   function clientHeaders(call: AuthorizedCall, headers: IncomingHttpHeaders): string[] {
-    return responseHeaders(headers, policy, newCookies(call));
+    const { addresses, responsePolicy } = call.upstream;
+    return responseHeaders(addresses.mapHeaders(headers), responsePolicy, newCookies(call));
   }
 
   function newCookies({ request, opened }: AuthorizedCall): string[] {

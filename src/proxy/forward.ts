@@ -20,6 +20,8 @@ import { deadlineError, isConnectionEnd, upstreamError, type UpstreamLimits } fr
 export interface Upstream {
   readonly pool: ConnectionPool;
   readonly bound: SessionBoundList;
+  /** Applied to interim responses; the filter of a call has the final ones. */
+  readonly mapHeaders?: (headers: IncomingHttpHeaders) => IncomingHttpHeaders;
 }
 
 export interface UpstreamRequest {
@@ -296,7 +298,9 @@ class UpstreamCall extends SessionBound implements Dispatcher.DispatchHandler, P
     }
     const response: InformingResponse = this.#response;
     const isReading = response.socket?.writableNeedDrain === false;
-    if (isReading && response.req.httpVersionMinor > 0) response.writeInformation?.(status, interimHeaders(headers));
+    if (!isReading || response.req.httpVersionMinor === 0) return;
+    const { mapHeaders } = this.#request.upstream;
+    response.writeInformation?.(status, interimHeaders(mapHeaders === undefined ? headers : mapHeaders(headers)));
   }
 
   /** The caller continues at once; the body is read off, and cut when it takes too long. */

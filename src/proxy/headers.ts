@@ -6,6 +6,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { createNameMatcher, foldedName, isIdentityHeader } from '../http/identity-headers.ts';
 import { isOwnCookie, type CookieNames } from '../session/cookies.ts';
 import { isCachingHeader, pushPrivateCaching } from './caching-headers.ts';
+import type { RouteCookies } from './route-cookies.ts';
 
 /** Headers about one connection: not forwarded in either direction. */
 const hopByHop = words(`
@@ -46,8 +47,12 @@ export interface OwnHeaders {
   readonly forwardedFor: string;
   readonly forwardedHost: string;
   readonly forwardedProto: string;
+  /** The public path of what the upstream calls its root; '' for none. */
+  readonly forwardedPrefix?: string;
   /** Value of `Authorization`. */
   readonly authorization: string | undefined;
+  /** Value of `Cookie`. */
+  readonly cookie?: string | undefined;
 }
 
 /** The parts of {@link OwnHeaders} that follow from the app's public origin. */
@@ -95,7 +100,9 @@ export function createRequestHeaders(policy: RequestPolicy = { dropHeaders: [], 
     }
     headers.push('x-forwarded-for', own.forwardedFor, 'x-forwarded-host', own.forwardedHost);
     headers.push('x-forwarded-proto', own.forwardedProto);
+    if (own.forwardedPrefix) headers.push('x-forwarded-prefix', own.forwardedPrefix);
     if (own.authorization !== undefined) headers.push('authorization', own.authorization);
+    if (own.cookie !== undefined) headers.push('cookie', own.cookie);
     return headers;
   };
 }
@@ -105,6 +112,8 @@ export interface ResponsePolicy {
   readonly names: CookieNames;
   /** The response is for one person. Caches on the way see no `Authorization`, so the response must say it. */
   readonly authenticated: boolean;
+  /** Cookies of the API that come back to it; undefined on a route without any. */
+  readonly cookies?: RouteCookies | undefined;
 }
 
 /** The headers of the response to the client, as a flat list; `cookies` are Sallyport's `Set-Cookie` lines. */
@@ -187,11 +196,11 @@ function hasDroppedPrefix(name: string): boolean {
 }
 
 /** Passes on a `Set-Cookie` of the API that sets or clears a cookie of the API's own, and none of Sallyport's. */
-function pushForeignCookie(out: string[], setCookie: string, { names }: ResponsePolicy): void {
+function pushForeignCookie(out: string[], setCookie: string, { names, cookies }: ResponsePolicy): void {
   // A nameless cookie counts, because browsers send its value alone, which then reads as a pair.
   const [name = ''] = setCookie.replace(/^[\s=]+/, '').split(/[=;]/, 1);
   if (isOwnCookie(name.trim(), names)) return;
-  out.push('set-cookie', setCookie);
+  out.push('set-cookie', cookies === undefined ? setCookie : cookies.toBrowser(setCookie));
 }
 
 /** The headers that a Connection header names (RFC 9110 7.6.1); undefined in the usual cases, which name none. */

@@ -9,6 +9,7 @@ import type { Connection, ConnectionPools } from '../upstream/connection-pool.ts
 import { cookieNames } from '../session/cookies.ts';
 import { forward } from '../proxy/forward.ts';
 import { createRequestHeaders, forwardedOrigin, responseHeaders } from '../proxy/headers.ts';
+import { createPublicAddresses } from '../proxy/public-addresses.ts';
 import { streamBody } from '../proxy/request-body.ts';
 import type { SessionBoundList } from '../proxy/session-bound.ts';
 import type { UpstreamLimits } from '../proxy/upstream-errors.ts';
@@ -25,8 +26,8 @@ function limitsOf({ origin }: URL): UpstreamLimits {
   };
 }
 
-function connectionTo({ origin }: URL, { connectTimeoutSeconds }: UpstreamLimits): Connection {
-  return { origin, connectTimeoutSeconds, caFile: undefined, socketPath: undefined };
+function connectionTo({ origin, host }: URL, { connectTimeoutSeconds }: UpstreamLimits): Connection {
+  return { origin, host, connectTimeoutSeconds, caFile: undefined, socketPath: undefined };
 }
 
 export function createDevServerProxy(
@@ -40,6 +41,10 @@ export function createDevServerProxy(
   const requestHeaders = createRequestHeaders();
   const forwarded = forwardedOrigin(config.origin);
   const policy = { names: cookieNames(config), authenticated: false };
+  const addresses = createPublicAddresses(
+    { path: '', target: new URL('/', target), preserveHost: false },
+    config.origin,
+  );
 
   /** @throws {BffError} if the dev server can't be reached; nothing has been sent then */
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -64,7 +69,7 @@ export function createDevServerProxy(
         limits,
         session: undefined,
         response,
-        filter: (_, headers) => responseHeaders(headers, policy, []),
+        filter: (_, headers) => responseHeaders(addresses.mapHeaders(headers), policy, []),
       });
     } catch (error) {
       body?.destroy();

@@ -14,6 +14,8 @@ const keepAliveMs = 4000;
 export interface Connection {
   /** Origin of the target. */
   readonly origin: string;
+  /** The `Host` of its requests: undici reconnects where that changes. */
+  readonly host: string;
   readonly connectTimeoutSeconds: number;
   /** PEM file of the certificate authorities to trust instead of the system's. */
   readonly caFile: string | undefined;
@@ -84,8 +86,8 @@ export function createConnectionPools(): ConnectionPools {
   const pools = new Map<string, ConnectionPool>();
   return {
     poolOf(connection) {
-      const { origin, connectTimeoutSeconds, caFile, socketPath } = connection;
-      const key = JSON.stringify([origin, connectTimeoutSeconds, caFile, socketPath]);
+      const { origin, host, connectTimeoutSeconds, caFile, socketPath } = connection;
+      const key = JSON.stringify([origin, host, connectTimeoutSeconds, caFile, socketPath]);
       const pool = pools.get(key) ?? createPool(connection);
       pools.set(key, pool);
       return pool;
@@ -183,8 +185,11 @@ function connectorOf({ connectTimeoutSeconds, caFile, socketPath }: Connection) 
     ...(socketPath === undefined ? {} : { socketPath }),
   };
   const connect = buildConnector(options);
+  // undici's server name is that of `Host`. Without it the certificate must be the target's, whatever `Host` says.
   return (target: buildConnector.Options, callback: buildConnector.Callback): void => {
-    connect(target, (...result: [Error, null] | [null, Socket]) => {
+    const own = { ...target };
+    delete own.servername;
+    connect(own, (...result: [Error, null] | [null, Socket]) => {
       result[1]?.on('error', markReset);
       callback(...result);
     });

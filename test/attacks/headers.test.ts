@@ -85,7 +85,14 @@ const ofGateways = words(`
 `);
 
 /** Ours: they stand there once, with our value. */
-const setByUs = ['authorization', 'host', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto'];
+const setByUs = [
+  'authorization',
+  'host',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-forwarded-prefix',
+];
 
 const spellings: ReadonlyArray<(name: string) => string> = [
   (name) => name,
@@ -107,16 +114,20 @@ describe('what the client says of itself', () => {
     for (const own of setByUs) expect(valuesOf(own)).toHaveLength(1);
   });
 
-  test.each(['X-Forwarded-For', 'X-Forwarded-Host', 'X-Forwarded-Proto'])('%s is ours alone', async (name) => {
-    const lines = spellings.map((spell) => `${spell(name)}: 6.6.6.6`);
-    await sendRaw(world, alice, { target: '/api/me', lines });
-    const own = {
-      'x-forwarded-for': '127.0.0.1',
-      'x-forwarded-host': new URL(world.origin).host,
-      'x-forwarded-proto': 'http',
-    };
-    for (const [header, value] of Object.entries(own)) expect(valuesOf(header)).toEqual([value]);
-  });
+  test.each(['X-Forwarded-For', 'X-Forwarded-Host', 'X-Forwarded-Proto', 'X-Forwarded-Prefix'])(
+    '%s is ours alone',
+    async (name) => {
+      const lines = spellings.map((spell) => `${spell(name)}: 6.6.6.6`);
+      await sendRaw(world, alice, { target: '/api/me', lines });
+      const own = {
+        'x-forwarded-for': '127.0.0.1',
+        'x-forwarded-host': new URL(world.origin).host,
+        'x-forwarded-proto': 'http',
+        'x-forwarded-prefix': '/api',
+      };
+      for (const [header, value] of Object.entries(own)) expect(valuesOf(header)).toEqual([value]);
+    },
+  );
 
   test.each(
     words(`
@@ -456,7 +467,7 @@ describe('what an API says to the browser', () => {
       `${callHead(browser, 'GET', '/api/me')}TE: trailers\r\nConnection: close\r\n\r\n`,
     );
     const [early, final] = responses;
-    expect(early).toMatchObject({ status: 103, fields: [['link', '</early.css>; rel=preload']] });
+    expect(early).toMatchObject({ status: 103, fields: [['link', '</api/early.css>; rel=preload']] });
     expect(final).toMatchObject({ status: 200, complete: true, trailers: [['x-checksum', '1']] });
     expect(wireValuesOf(final?.fields ?? [], 'x-fine')).toEqual(['kept']);
     expect(wireValuesOf(final?.fields ?? [], 'trailer')).toEqual(['X-Checksum']);

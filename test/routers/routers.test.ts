@@ -40,6 +40,24 @@ afterAll(async () => {
   await routers.close();
 });
 
+test('FastAPI’s redirect to the address with a slash can be followed by a script, with its body', async () => {
+  const path = `/api${names.indexOf('FastAPI')}/slashes/items`;
+  for (const [method, body] of [
+    ['GET', ''],
+    ['POST', 'one more'],
+  ] as const) {
+    const redirect = await sendRaw(world, alice, { method, target: path, lines: [`Content-Length: 0`] });
+    expect(redirect).toMatch(/^HTTP\/1\.1 307 /);
+    expect(/^location: (.*)\r$/im.exec(redirect)?.[1]).toBe(`${path}/`);
+    const answer = await alice.fetch(path, { method, ...(body === '' ? {} : { body }) });
+    expect([answer.status, answer.headers['x-handler'], answer.text]).toEqual([
+      200,
+      'items',
+      `${method} /slashes/items/ ${body}`,
+    ]);
+  }
+});
+
 interface Outcome {
   status: number | undefined;
   /** Whose handler answered. */

@@ -20,6 +20,18 @@ def admin(request: Request) -> Response:
     return answer("admin", request)
 
 
+slashes = FastAPI()
+
+
+@slashes.api_route("/items/", methods=METHODS)
+async def items(request: Request) -> Response:
+    body = await request.body()
+    return Response(f"{request.method} {request.url.path} {body.decode()}", headers={"x-handler": "items"})
+
+
+app.mount("/slashes", slashes)
+
+
 @app.api_route("/{rest:path}", methods=METHODS)
 def other(request: Request) -> Response:
     return answer("other", request)

@@ -512,6 +512,8 @@ describe('is accepted:', () => {
       websocket: true,
       websocketTokenProtocol: undefined,
       allowEncodedSlashes: false,
+      preserveHost: false,
+      cookies: [],
       dropHeaders: [],
       keepHeaders: [],
       caFile: undefined,

@@ -13,6 +13,9 @@ const keepableHeader = z
     (name) => keepable.has(foldedName(name)),
     `is not a name that a route may keep; those are ${keepableHeaders.join(', ')}`,
   );
+const cookieName = z
+  .string('must be the name of a cookie')
+  .regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, 'must be the name of a cookie');
 
 export const route = z.strictObject({
   path: text
@@ -87,6 +90,19 @@ export const route = z.strictObject({
       'Lets %2F and %5C in paths pass, for an API that needs them. An API that decodes them reads another path than ' +
       'the one that chose the route.',
   }),
+  preserveHost: flag.default(false).meta({
+    description:
+      "Sends the app's host as `Host`, in place of the target's, for an API that builds addresses from it. The API must " +
+      'answer to that name.',
+  }),
+  cookies: z
+    .array(cookieName)
+    .default([])
+    .meta({
+      description:
+        "Cookies that pass to the API and not only from it, e.g. `AWSALB` of a load balancer. Never Sallyport's own. The " +
+        'API must not trust them: sibling domains can set them.',
+    }),
   dropHeaders: z
     .array(headerPattern)
     .default([])
