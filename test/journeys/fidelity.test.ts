@@ -120,7 +120,7 @@ function lines(fields: readonly Field[]): string {
 const requestOwn = new Set(
   words(`
     host connection content-length transfer-encoding cookie authorization
-    x-forwarded-for x-forwarded-host x-forwarded-proto
+    x-forwarded-for x-forwarded-host x-forwarded-prefix x-forwarded-proto
   `),
 );
 const responseOwn = new Set(words('connection keep-alive content-length transfer-encoding date'));
