@@ -66,59 +66,61 @@ export function* cookiePairs(header: string): Generator<readonly [name: string, 
 }
 
 /**
- * The sealed session in a Cookie header: the one cookie, or its chunks joined. Undefined when there is none, and also
- * when a name occurs twice: a browser keeps one `__Host-` cookie of a name, so an attacker has planted the other.
+ * The sealed session in a Cookie header that names it once and holds it whole, as nearly every one does. Not parsing the
+ * other cookies saves 3 us a call. Undefined for any other header: see {@link sessionCandidates}.
  */
 export function readSessionCookie(header: string | undefined, names: CookieNames): string | undefined {
   if (header === undefined) return undefined;
   const at = header.indexOf(names.session);
   if (at === -1) return undefined;
-  // Nearly every call: the cookie occurs once and whole. Not parsing the other cookies saves 3 us a call.
   const valueAt = at + names.session.length + 1;
   // A space alone begins no pair: a value may hold one, a sibling subdomain could plant `x=y __Host-Http-session=…`.
   const isPair = header[valueAt - 1] === '=' && (at === 0 || (header[at - 1] === ' ' && header[at - 2] === ';'));
-  if (isPair && !header.includes(names.session, valueAt)) {
-    const end = header.indexOf(';', valueAt);
-    return header.slice(valueAt, end === -1 ? undefined : end).trimEnd();
-  }
-  return findForms(header, names)?.whole ?? joinChunks(header, names);
+  if (!isPair || header.includes(names.session, valueAt)) return undefined;
+  const end = header.indexOf(';', valueAt);
+  return header.slice(valueAt, end === -1 ? undefined : end).trimEnd();
 }
 
-/** Whether a Cookie header holds both a whole session cookie and chunks: one of the two is left over. */
-export function hasBothForms(header: string | undefined, { session }: CookieNames): boolean {
-  return header?.includes(`${session}.1=`) === true && header.includes(`${session}=`);
-}
-
-/** The session that is in chunks, whether or not there is a whole one. */
-export function joinChunks(header: string | undefined, names: CookieNames): string | undefined {
-  const forms = header === undefined ? undefined : findForms(header, names);
-  return forms === undefined ? undefined : joinFound((index) => forms.chunks.get(`${names.session}.${index}`));
-}
-
-interface Forms {
-  readonly whole: string | undefined;
-  readonly chunks: ReadonlyMap<string, string>;
-}
-
-/** Undefined when a name occurs twice. */
-function findForms(header: string, names: CookieNames): Forms | undefined {
-  const found = new Map<string, string>();
+/**
+ * Everything in a Cookie header that may be a sealed session: whole cookies, then chunks joined. More than one is there
+ * when a write was half lost, or when a name occurs twice: a sibling subdomain can plant a second cookie in a browser that
+ * doesn't enforce `__Host-`, and on loopback another port can.
+ */
+export function sessionCandidates(header: string | undefined, names: CookieNames): string[] {
+  if (header?.includes(names.session) !== true) return [];
+  const values = new Map<string, string[]>();
   for (const [name, value] of cookiePairs(header)) {
     if (!isSessionCookie(name, names)) continue;
-    if (found.has(name)) return undefined;
-    found.set(name, value);
+    const known = values.get(name);
+    if (known === undefined) values.set(name, [value]);
+    else known.push(value);
   }
-  return { whole: found.get(names.session), chunks: found };
+  const whole = values.get(names.session) ?? [];
+  return [...whole, ...joinChunks((index) => values.get(`${names.session}.${index}`) ?? [])];
 }
 
-/** The first chunk holds their count, so that a chunk left over from an earlier, longer session is not joined. */
-function joinFound(chunkAt: (index: number) => string | undefined): string | undefined {
-  const [, count, first] = /^([2-9])!(.*)$/.exec(chunkAt(1) ?? '') ?? [];
-  let joined = first;
-  for (let index = 2; index <= Number(count); index++) {
-    const chunk = chunkAt(index);
-    if (chunk === undefined) return undefined;
-    joined += chunk;
+/** How many chunks are put in a place at most, in all ways to join them: a request may bring thousands. */
+const maximumPlacements = 100;
+
+/**
+ * All ways to join chunks. The first one holds their count, so that a chunk left over from an earlier, longer session is
+ * not joined; all have its length, except for the last.
+ */
+function joinChunks(chunksAt: (index: number) => readonly string[]): string[] {
+  const joined: string[] = [];
+  let placements = 0;
+
+  function extend(text: string, index: number, count: number, length: number): void {
+    for (const chunk of chunksAt(index)) {
+      if (++placements > maximumPlacements) return;
+      if (index === count) joined.push(text + chunk);
+      else if (chunk.length === length) extend(text + chunk, index + 1, count, length);
+    }
+  }
+
+  for (const chunk of chunksAt(1)) {
+    const [, count, first = ''] = /^([2-9])!(.*)$/.exec(chunk) ?? [];
+    if (count !== undefined) extend(first, 2, Number(count), chunk.length);
   }
   return joined;
 }

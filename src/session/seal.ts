@@ -13,6 +13,8 @@ export type SealPurpose = 'session' | 'login transaction' | 'login state' | 'log
 export interface Sealer {
   /** Seals 7-bit text. */
   seal(text: string): Promise<string>;
+  /** Whether a text has the form of a seal under one of the keys. What has it costs an attempt to open. */
+  mayOpen(sealed: string): boolean;
   /** Opens a seal; undefined for whatever isn't one of ours: tampered, cut, of an unknown key or version. */
   unseal(sealed: string): Promise<string | undefined>;
 }
@@ -37,6 +39,8 @@ export function createSealer(secrets: readonly string[], purpose: SealPurpose): 
   };
 
   return {
+    mayOpen: (sealed) => Object.hasOwn(opening, shape.exec(sealed)?.[1] ?? ''),
+
     async seal(text) {
       const [, id, , iv, data, , , mac] = (await ironSeal(text, sealing, options)).split('*');
       return `1.${id}.${iv}.${data}.${mac}`;

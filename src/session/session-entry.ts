@@ -11,6 +11,8 @@ export interface SessionEntry {
   sealed: string;
   /** Short hash of the id, for events. */
   readonly sessionHash: string;
+  /** Orders the sessions that began in this process, by 1 and more; 0 for one that came by its cookie. */
+  readonly ordinal: number;
   /** From 0 to 1, by the id: how far this session's refreshes are moved ahead. */
   readonly jitter: number;
   /**
@@ -29,12 +31,13 @@ export interface SessionEntry {
   references: number;
 }
 
-export function createEntry(session: Session, sealed: string): SessionEntry {
+export function createEntry(session: Session, sealed: string, ordinal = 0): SessionEntry {
   const [firstByte = 0] = hashOf(session.id);
   return {
     session,
     sealed,
     sessionHash: sessionHash(session.id),
+    ordinal,
     jitter: firstByte / 255,
     status: 'active',
     replaced: false,

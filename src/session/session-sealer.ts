@@ -1,8 +1,8 @@
 /** Sessions as sealed text, the form that cookies and the store hold: what can't be served doesn't open. */
-import { createSealer } from './seal.ts';
+import { createSealer, type Sealer } from './seal.ts';
 import { isServable, readSession, writeSession, type Session } from './session.ts';
 
-export interface SessionSealer {
+export interface SessionSealer extends Pick<Sealer, 'mayOpen'> {
   /** @throws {RangeError} when the session is larger than what could be opened again */
   seal(session: Session): Promise<string>;
   /** Undefined for whatever isn't a session of ours, and for one that can't be served. */
@@ -12,6 +12,8 @@ export interface SessionSealer {
 export function createSessionSealer(secrets: readonly string[]): SessionSealer {
   const sealer = createSealer(secrets, 'session');
   return {
+    mayOpen: (sealed) => sealer.mayOpen(sealed),
+
     async seal(session) {
       return sealer.seal(writeSession(session));
     },

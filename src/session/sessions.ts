@@ -49,8 +49,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     const now = nowSeconds();
     const id = randomBytes(16).toString('base64url');
     const session = { id, generation: 0, createdAt: now, sealedActivityAt: now, tokensIssuedAt: now, tokens, userInfo };
-    const entry = createEntry(session, await sealNew(session));
-    begun++;
+    const entry = createEntry(session, await sealNew(session), ++begun);
     cache.add(entry.sealed, entry, session);
     return entry;
   }

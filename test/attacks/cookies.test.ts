@@ -1,11 +1,11 @@
 /**
  * The attacker's story: "The session is in a cookie, and cookies are mine to write: on my own machine, and through a
- * sibling subdomain also on yours. I cut it, mix it, swap its chunks with another user's, send it twice, send one kind in
- * place of another, seal my own under a guessed key, hide a bomb in it. I want one of three things: somebody else's
- * session, an error 500 that tells me something, or a session gone that isn't mine to end."
+ * sibling subdomain also on yours. I cut it, mix it, swap its chunks with another user's, plant one beside it, send one
+ * kind in place of another, seal my own under a guessed key, hide a bomb in it. I want one of three things: somebody
+ * else's session, an error 500 that tells me something, or a session gone or hidden that isn't mine to end."
  *
- * Must hold: a cookie that Sallyport did not write for this browser and purpose opens no session, causes no error 500, and ends
- * no session of anybody else.
+ * Must hold: a cookie that Sallyport did not write for this browser and purpose opens no session, causes no error 500, and
+ * neither ends nor hides a session of anybody else.
  */
 import { randomBytes } from 'node:crypto';
 import { deflateRawSync } from 'node:zlib';
@@ -22,12 +22,13 @@ import {
   record,
   string,
 } from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { resolveConfig } from '../../src/config/config.ts';
 import {
   cookieNames,
   type CookieNames,
   readSessionCookie,
+  sessionCandidates,
   cookiesUnknown,
   writeSessionCookie,
 } from '../../src/session/cookies.ts';
@@ -35,6 +36,7 @@ import { pack, unpack } from '../../src/session/packing.ts';
 import { createSealer } from '../../src/session/seal.ts';
 import { readSession, writeSession } from '../../src/session/session.ts';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { CookieJar } from '../support/cookie-jar.ts';
 import { cookieName } from '../support/cookie-names.ts';
 import { signIn, startWorld, type World } from '../support/world.ts';
@@ -183,10 +185,14 @@ describe('no session, and never an error, comes of', () => {
     expect((await ask('/bff/session', `session=${'A'.repeat(40_000)}`)).status).toBe(431);
   });
 
-  test('a name that stands twice: a __Host- cookie can’t, so someone planted one', async () => {
-    expect(await outcomeOf(`session=${aliceSession}; session=${bobSession}`)).toEqual(noSession);
-    expect(await outcomeOf(`session=${aliceSession}; session=${aliceSession}`)).toEqual(noSession);
-    expect(await outcomeOf(`session=${aliceSession}; x=y; session=`)).toEqual(noSession);
+  test('a name that stands twice with nothing good under it', async () => {
+    expect(await outcomeOf('session=x; session=y')).toEqual(noSession);
+    expect(await outcomeOf(`session=${cut()}; session=${tampered(aliceSession)[3]}; session.1=2!${cut()}`)).toEqual(
+      noSession,
+    );
+    expect(await outcomeOf(Array.from({ length: 500 }, (_, index) => `session=${index}`).join('; '))).toEqual(
+      noSession,
+    );
   });
 
   test('a seal of another key', async () => {
@@ -244,6 +250,12 @@ describe('no session, and never an error, comes of', () => {
   });
 });
 
+/** As the server reads a Cookie header: by the quick way where that is one. */
+function sessionsIn(header: string | undefined, names: CookieNames): string[] {
+  const only = readSessionCookie(header, names);
+  return only === undefined ? sessionCandidates(header, names) : [only];
+}
+
 function namesAt(origin: string): CookieNames {
   return cookieNames(resolveConfig({ ...world.config, origin }));
 }
@@ -283,7 +295,11 @@ describe('a chunked session', () => {
       expect(await authenticated(header(a.with(index, b[index] ?? '')))).toBe(false);
       expect(await authenticated(header(a.map((chunk, at) => (at === index ? undefined : chunk))))).toBe(false);
       expect(await authenticated(header(a.with(index, (a[index] ?? '').slice(0, -1))))).toBe(false);
-      expect(await authenticated(`${header(a)}; session.${index + 1}=x`)).toBe(false);
+      // Whatever is planted beside a chunk, of whatever length, hides none.
+      for (const planted of ['x', '', b[index] ?? '', (a[index] ?? '').slice(1), `${(a[index] ?? '').slice(1)}x`]) {
+        expect(await authenticated(`${header(a)}; session.${index + 1}=${planted}`)).toBe(true);
+        expect(await authenticated(`session.${index + 1}=${planted}; ${header(a)}`)).toBe(true);
+      }
     }
     expect(await authenticated(header(a.toReversed()))).toBe(false);
     // One that an earlier, longer session left behind.
@@ -337,6 +353,120 @@ describe('a cookie that opens nothing is cleared', () => {
         expect([answer.status, answer.setCookies]).toEqual([401, []]);
       }
     }
+  });
+});
+
+/** Whose session a Cookie header brings, for Sallyport and for the API. */
+async function userOf(cookie: string): Promise<unknown> {
+  const [session, call] = [await ask('/bff/session', cookie), await ask('/api/me', cookie)];
+  expect(call.at('sub')).toBe(session.at('user.sub'));
+  return session.at('user.sub');
+}
+
+/**
+ * In a browser that doesn't enforce `__Host-`, and on loopback, a sibling subdomain or another port can set a second
+ * cookie of the same name, and no answer of the app can delete it.
+ */
+describe('a cookie planted beside the session’s own', () => {
+  const junk: ReadonlyArray<readonly [what: string, value: () => string]> = [
+    ['nothing', () => ''],
+    ['a word', () => 'x'],
+    ['a copy of the session', () => aliceSession],
+    ['a cut copy', () => aliceSession.slice(0, -1)],
+    ['a forged copy', () => tampered(aliceSession)[3] ?? ''],
+    ['a seal of another key', () => aliceSession.replace(/^1\.[0-9a-f]{8}/, '1.00000000')],
+    ['half a long session', () => `2!${aliceSession}`],
+  ];
+
+  test.each(junk)('hides it not: %s', async (_what, value) => {
+    for (const name of ['session', 'session.1', 'session.2']) {
+      expect(await userOf(`${name}=${value()}; session=${aliceSession}`)).toBe('alice');
+      expect(await userOf(`session=${aliceSession}; ${name}=${value()}`)).toBe('alice');
+      expect(await userOf(`session=${aliceSession}; x=y; ${name}=${value()}`)).toBe('alice');
+    }
+  });
+
+  test('hides it not, however many there are', async () => {
+    for (const one of ['x', '1.00000000.x', aliceSession.replace(/^1\.[0-9a-f]{8}/, '1.00000000').slice(0, 200)]) {
+      const planted = Array.from({ length: 30 }, (_, index) => `session=${one}${index}`).join('; ');
+      expect(await userOf(`${planted}; session=${aliceSession}`)).toBe('alice');
+      expect(await userOf(`session=${aliceSession}; ${planted}`)).toBe('alice');
+    }
+  });
+
+  test('is answered at once, however many ways there are to put it together', async () => {
+    const [version, key] = aliceSession.split('.');
+    const seals = Array.from({ length: 150 }, (_, index) => {
+      return `session=${version}.${key}.${'A'.repeat(22)}.${'A'.repeat(80)}${index}.${'A'.repeat(43)}`;
+    });
+    const chunks = Array.from({ length: 1000 }, (_, index) => `session.${2 + (index % 8)}=${index}`);
+    const short = Array.from(
+      { length: 1000 },
+      (_, index) => `session.${2 + (index % 7)}=${100 + Math.floor(index / 7)}`,
+    );
+    for (const cookie of [
+      seals.join('; '),
+      `session.1=9!${cut()}; ${chunks.join('; ')}`,
+      // All of one length, and the last is missing.
+      `session.1=9!1; ${short.join('; ')}`,
+    ]) {
+      expect((await ask('/api/me', cookie)).at('code')).toBe('login_required');
+    }
+  });
+
+  test('that is a session of somebody’s gives way to the person’s next sign-in, wherever it stands', async () => {
+    const own = await startWorld();
+    const attacker = own.client();
+    await signIn(attacker, 'bob');
+    const planted = attacker.cookies.get(attacker.own('session'))?.value ?? '';
+    const victim = own.client();
+    for (const path of ['/', '/api', '/bff']) {
+      victim.cookies.put({ name: victim.own('session'), value: planted, domain: 'localhost', hostOnly: false, path });
+    }
+    expect((await victim.fetch('/bff/session')).at('user.sub')).toBe('bob');
+    await signIn(victim, 'alice');
+    expect((await victim.fetch('/bff/session')).at('user.sub')).toBe('alice');
+    expect((await victim.fetch('/api/me')).at('sub')).toBe('alice');
+    // The planted one was shown, and has ended: that browser works with no session of anybody's.
+    expect((await attacker.fetch('/bff/session')).at('authenticated')).toBe(false);
+  });
+
+  test('that is a later session of somebody’s wins until the person signs in again', async () => {
+    fakeDate();
+    const own = await startWorld();
+    const [victim, attacker] = [own.client(), own.client()];
+    await signIn(victim, 'alice');
+    await signIn(attacker, 'bob');
+    const value = attacker.cookies.get(attacker.own('session'))?.value ?? '';
+    victim.cookies.put({ name: victim.own('session'), value, domain: 'localhost', hostOnly: false, path: '/api' });
+    victim.cookies.put({ name: victim.own('session'), value, domain: 'localhost', hostOnly: false, path: '/bff' });
+    expect((await victim.fetch('/bff/session')).at('user.sub')).toBe('bob');
+    vi.advanceTimersByTime(1000);
+    await signIn(victim, 'alice');
+    expect((await victim.fetch('/bff/session')).at('user.sub')).toBe('alice');
+    // A restart forgets that the planted one has ended.
+    await own.restart();
+    expect((await victim.fetch('/api/me')).at('sub')).toBe('alice');
+  });
+
+  test('that is an older form of the same session brings the newest one to the browser once', async () => {
+    fakeDate();
+    const own = await startWorld();
+    const browser = own.client();
+    await signIn(browser);
+    const old = browser.cookies.get(browser.own('session'));
+    expireAccessToken();
+    await browser.fetch('/api/me');
+    browser.cookies.put({
+      name: old?.name ?? '',
+      value: old?.value ?? '',
+      domain: 'localhost',
+      hostOnly: false,
+      path: '/api',
+    });
+    const answer = await browser.fetch('/api/me');
+    expect([answer.status, answer.setCookies]).toEqual([200, []]);
+    expect(own.provider.calls.refresh).toBe(1);
   });
 });
 
@@ -493,7 +623,7 @@ describe('writing the session’s cookies', () => {
         const lines = writeSessionCookie(sealed, 28_800, blind ? cookiesUnknown : jar.header(origin), names) ?? [];
         expect(lines.filter((line) => Buffer.byteLength(line) > 4096 || !jar.store(line, origin))).toEqual([]);
         expect(new Set(lines.map((line) => line.split('=')[0])).size).toBe(lines.length);
-        expect(readSessionCookie(jar.header(origin), names)).toBe(sealed);
+        expect(sessionsIn(jar.header(origin), names)).toEqual([sealed]);
         expect(jar.all().filter((cookie) => cookie.value === 'old')).toEqual([]);
       }),
       { numRuns: 300 },
@@ -517,9 +647,9 @@ describe('writing the session’s cookies', () => {
         const others = pairs
           .map((text) => text.replaceAll(';', ''))
           .filter((text) => !text.trimStart().startsWith(names.session));
-        expect(readSessionCookie(others.join('; '), names)).toBeUndefined();
-        expect(readSessionCookie([`${names.session}=mine`, ...others].join('; '), names)).toBe('mine');
-        expect(readSessionCookie([...others, `${names.session}=mine`].join('; '), names)).toBe('mine');
+        expect(sessionsIn(others.join('; '), names)).toEqual([]);
+        expect(sessionsIn([`${names.session}=mine`, ...others].join('; '), names)).toEqual(['mine']);
+        expect(sessionsIn([...others, `${names.session}=mine`].join('; '), names)).toEqual(['mine']);
       }),
       { numRuns: 1000 },
     );

@@ -258,7 +258,7 @@ describe('generated', () => {
       ['Accept-Ranges', 'bytes'],
       ['ETag', 'W/"1"'],
       ['Last-Modified', 'Thu, 01 Jan 1970 00:00:00 GMT'],
-      ['Location', '/v1/elsewhere?x=1#y'],
+      ['Location', 'elsewhere?x=1#y'],
       ['Retry-After', '5'],
       ['Vary', 'Accept'],
       ['Vary', '*'],
