@@ -239,7 +239,7 @@ describe('as many as are taken', () => {
     };
     const got = await call();
     const links = got.responses.filter(({ status }) => status === 103).map(({ fields }) => fields.at(0)?.[1]);
-    expect(links).toEqual(Array.from({ length: count }, (_, index) => `</${index}>`));
+    expect(links).toEqual(Array.from({ length: count }, (_, index) => `</api/${index}>`));
     expect(finalOf(got).body.toString()).toBe('fine');
   });
 
