@@ -48,9 +48,9 @@ function createAgent(tls: { readonly ca?: Buffer }): EnvHttpProxyAgent {
   }
 }
 
-/** The agent counts the bytes on the wire only: a compressed megabyte can decompress to a gigabyte. */
+/** The agent counts the bytes on the wire only, where they may be compressed, and none that come through an http proxy. */
 function bounded(response: Response): Response {
-  if (response.body === null || !response.headers.has('content-encoding')) return response;
+  if (response.body === null) return response;
   let size = 0;
   const limit = new TransformStream<Uint8Array, Uint8Array>({
     transform(chunk, controller) {

@@ -83,6 +83,18 @@ describe('a proxy that the environment names', () => {
     expect(new Set(proxy.seen)).toEqual(new Set([`CONNECT ${new URL(front.issuer).host}`]));
   });
 
+  test('does not lift the limit on what a provider may answer', async () => {
+    const proxy = await startProxy();
+    vi.stubEnv('http_proxy', proxy.url);
+    const world = await startWorld({ providerUp: false });
+    const undo = world.provider.mutateDiscovery((json) => ({ ...json, padding: 'x'.repeat(2 * 1024 * 1024) }));
+    await world.provider.up();
+    expect((await world.client().navigate('/bff/login')).status).toBe(503);
+    undo();
+    await signIn(world.client());
+    expect(proxy.seen).toContain('POST /token');
+  });
+
   test('is named by its variable where it is no URL, without its password', async () => {
     vi.stubEnv('https_proxy', 'me:pass-word@proxy.example.com');
     const failure = await startWorld().catch((error: unknown) => error);
