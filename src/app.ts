@@ -14,6 +14,7 @@ import type { Endpoint } from './endpoints/table.ts';
 import { useOriginForm } from './http/attach.ts';
 import type { ErrorResponder } from './http/error-responder.ts';
 import { BffError } from './http/errors.ts';
+import { createHostRedirect } from './http/own-host.ts';
 import { isWithin } from './http/paths.ts';
 import type { ApiUpstream } from './proxy/api.ts';
 import { createDevServerProxy } from './spa/dev-server.ts';
@@ -53,6 +54,7 @@ interface AppDeps {
 
 export function createApp(config: Config, deps: AppDeps) {
   const { endpoints, findApi, callApi, spa, errors } = deps;
+  const redirectToOrigin = createHostRedirect(config);
   const app = new Hono<BffEnv>();
   app.onError((error, c) => {
     const { status, headers, body } = errors.render(error, c.env?.incoming, c.req.header());
@@ -72,6 +74,7 @@ export function createApp(config: Config, deps: AppDeps) {
       c.header('referrer-policy', 'no-referrer');
       await next();
     });
+    app.use(`${base}/login`, atOrigin);
     for (const endpoint of endpoints) app.all(`${base}${endpoint.path}`, (c) => dispatch(endpoint, c));
     app.all(`${base}/*`, () => {
       throw new BffError('route_not_found', 'There is no such endpoint.');
@@ -98,12 +101,22 @@ export function createApp(config: Config, deps: AppDeps) {
     const { gate, folder, devServer } = spa;
     if (config.path !== '') app.all('*', requireWithinPath);
     if (folder === undefined && devServer === undefined) return;
+    app.use('*', atOrigin);
     app.all('*', async (c) => {
       const gated = await gate?.(c);
       if (gated !== undefined) return gated;
       if (folder !== undefined) return folder.fetch(c.req.raw);
       return withRawResponse(c, async (request, response) => devServer?.handle(request, response));
     });
+  }
+
+  /** A document or a login under another name of this server is sent to the app's origin. */
+  async function atOrigin(c: BffContext, next: Next): Promise<Response | void> {
+    const { pathname, search } = new URL(c.req.url);
+    const address = redirectToOrigin(c.req.method, c.env?.incoming?.headers ?? c.req.header(), pathname + search);
+    if (address === undefined) return next();
+    c.header('cache-control', 'no-store');
+    return c.redirect(address, 302);
   }
 
   async function requireWithinPath(c: BffContext, next: Next): Promise<void> {

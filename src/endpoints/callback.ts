@@ -83,7 +83,9 @@ export function createCallback(deps: EndpointDeps) {
     const { transaction, cookies } = found;
     appendCookies(c, [...cookies, ...transactions.evictSurplus(headersOf(c).cookie)]);
     if (transaction !== undefined && (await transactions.markStateUsed(state))) return transaction;
-    throw invalid('It was completed already, took too long, or was begun in another browser.');
+    throw invalid(
+      `It was completed already, took too long, or was begun in another browser or under another address than ${config.origin}.`,
+    );
   }
 
   /**

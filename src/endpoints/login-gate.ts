@@ -1,5 +1,6 @@
 /** The gate before the SPA's document where a login is required to load it (`spa.requireLogin`). */
 import type { Config } from '../config/config.ts';
+import { createAddressMark } from '../http/address-mark.ts';
 import { loginUrl } from '../http/login-url.ts';
 import { comesFromOwnPage, isNavigation } from '../http/navigation.ts';
 import { sameSiteReloadPage } from '../http/pages.ts';
@@ -8,10 +9,9 @@ import { headersOf, sendPage, type BffContext, type EndpointDeps } from './endpo
 
 /**
  * Marks the address that the page of `sameSiteReloadPage` loads, so that it is shown once, whatever the browser sends
- * then. It carries no trust, and the app never sees it.
+ * then. The app never sees it.
  */
-const reloadedParameter = 'sallyport_reloaded';
-const reloadedMark = new RegExp(`[?&]${reloadedParameter}$`);
+const reloaded = createAddressMark('sallyport_reloaded');
 
 export function createLoginGate({ config, sessions }: EndpointDeps) {
   /** @returns the response in place of the app; undefined if it may be served */
@@ -19,15 +19,15 @@ export function createLoginGate({ config, sessions }: EndpointDeps) {
     const headers = headersOf(c);
     if (c.req.method !== 'GET' || !isNavigation(headers)) return undefined;
     const { pathname, search } = new URL(c.req.url);
-    const path = pathname + search.replace(reloadedMark, '');
-    const isReloaded = path.length < pathname.length + search.length;
+    const isReloaded = reloaded.isOn(search);
+    const path = pathname + reloaded.remove(search);
     const opened = await sessions.open(headers.cookie);
     // A path may begin with "//", which alone would lead to another host.
     if (opened.state === 'active') return isReloaded ? c.redirect(config.origin + path, 302) : undefined;
     // A link on another site comes without the Strict cookie, and in Firefox and WebKit so does a typed address that
     // another site redirects here. It would start a login for a person who is signed in, and lose the fragment.
     if (!isReloaded && !comesFromOwnPage(headers)) {
-      return sendPage(c, sameSiteReloadPage(config.origin + path, reloadedParameter));
+      return sendPage(c, sameSiteReloadPage(config.origin + path, reloaded));
     }
     return c.redirect(loginUrl(config, `returnTo=${encodeURIComponent(returnToOf(path, config))}`), 302);
   };

@@ -1,5 +1,6 @@
 /** The few pages that Sallyport shows itself: small, readable, without scripts where possible, every text escaped. */
 import { createHash } from 'node:crypto';
+import type { AddressMark } from './address-mark.ts';
 import type { CodeDescription } from './errors.ts';
 
 const style = `:root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}
@@ -76,11 +77,11 @@ export function sameSiteRedirectPage(title: string, path: string): Page {
 /**
  * Loads the same address once more, now from this site: for a deep link that came from another one.
  * @param address absolute; its fragment, which only the script knows, is lost if scripts are off
- * @param mark a query parameter to add, by which the next request is known; letters and "_" only
+ * @param mark to be added, by which the next request is known
  */
-export function sameSiteReloadPage(address: string, mark: string): Page {
-  const script = reloadScript(mark);
-  const marked = escape(`${address}${address.includes('?') ? '&' : '?'}${mark}`);
+export function sameSiteReloadPage(address: string, mark: AddressMark): Page {
+  const script = reloadScript(mark.name);
+  const marked = escape(mark.add(address));
   return page(
     'One moment …',
     `<p>Opening the app …</p><a href="${marked}">Continue</a><script>${script}</script>`,

@@ -40,7 +40,6 @@ describe('the dev server', () => {
     ['a name that begins like the own one', () => `localhost.evil.test:${world.server.port}`],
     ['the own name with another port', () => 'localhost:1'],
     ['the own name without its port', () => 'localhost'],
-    ['another name of this machine', () => `127.0.0.1:${world.server.port}`],
   ])('shows nothing to whoever asks for %s', async (_story, host) => {
     for (const lines of [[], ['Accept: text/html', 'Sec-Fetch-Mode: navigate', 'Sec-Fetch-Dest: document']]) {
       const answer = await askAs(host(), ...lines);
@@ -48,6 +47,15 @@ describe('the dev server', () => {
       expect(answer).toContain('request_invalid');
       expect(answer).not.toContain('unpublished');
     }
+    expect(devServer.requests).toEqual([]);
+  });
+
+  test('sends a person who opened another name of this machine to the own one, and shows a script nothing', async () => {
+    const host = `127.0.0.1:${world.server.port}`;
+    expect(await askAs(host)).toMatch(/^HTTP\/1\.1 400 /);
+    const answer = await askAs(host, 'Accept: text/html', 'Sec-Fetch-Mode: navigate', 'Sec-Fetch-Dest: document');
+    expect(answer).toMatch(/^HTTP\/1\.1 302 /);
+    expect(answer).toContain(`${world.origin}/src/main.ts\r\n`);
     expect(devServer.requests).toEqual([]);
   });
 

@@ -30,6 +30,18 @@ afterAll(async () => {
   await world?.stop();
 });
 
+test('the app opened at 127.0.0.1 opens at its origin, with the fragment', async () => {
+  const context = await browser.newContext();
+  onTestFinished(() => context.close());
+  context.setDefaultTimeout(10_000);
+  const page = await context.newPage();
+  await page.goto(`${world.origin}/bff/login?login_hint=alice`);
+  await page.waitForURL(`${world.origin}/`);
+  await page.goto(`http://127.0.0.1:${new URL(world.origin).port}/orders?page=2#tab`);
+  await expect.poll(() => page.textContent('#app'), { timeout: 10_000 }).toBe('ready');
+  expect(page.url()).toBe(`${world.origin}/orders?page=2#tab`);
+});
+
 test.each(paths)('%s opens the app for a person who is signed in, and Back leads back', async (path) => {
   const context = await browser.newContext();
   onTestFinished(() => context.close());
