@@ -8,14 +8,15 @@
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import { readdir, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
-import { resolveConfig } from '../src/config/config.ts';
-import type { ConfigInput } from '../src/config/config.ts';
+import { join } from 'node:path';
+import type { ConfigFile, ConfigInput } from '../src/config/config.ts';
+import { withVariables } from '../src/config/sources.ts';
+import { unknownVariables, variables, type Environment } from '../src/config/variables.ts';
 import { startServer } from '../src/server/server.ts';
 import { createMemoryStore } from '../src/store/memory.ts';
 import { startDemoApi } from './demo/api.ts';
 import { closeServer, isPortBusy, listen } from './demo/listen.ts';
-import { accessTokenSeconds, startDemoProvider } from './demo/provider.ts';
+import { accessTokenSeconds, apiScope, signingAlgorithm, startDemoProvider } from './demo/provider.ts';
 import { demoUsers } from './demo/users.ts';
 import exampleConfig from './sallyport.config.ts';
 
@@ -23,7 +24,9 @@ export interface DemoOptions {
   /** The app's port. Default: `SALLYPORT_PORT`, else 3000. */
   port?: number;
   /** The app to put behind Sallyport: a folder or a dev server's URL. Default: `SALLYPORT_SPA`, else the example. */
-  spa?: string;
+  spa?: string | undefined;
+  /** The APIs to put behind Sallyport, in the form of `SALLYPORT_API`. Default: that variable, else the demo's API. */
+  api?: string | undefined;
   /** Replaces values of `sallyport.config.ts`. */
   overrides?: Partial<ConfigInput>;
 }
@@ -31,6 +34,10 @@ export interface DemoOptions {
 export interface Demo {
   /** The app's origin. */
   origin: string;
+  /** The APIs in place of the demo's, in the form of `SALLYPORT_API`. */
+  api: string | undefined;
+  /** What an API must check in the access tokens that it gets. */
+  tokens: { issuer: string; audience: string; jwksUrl: string };
   close(): Promise<void>;
 }
 
@@ -49,7 +56,7 @@ export async function runDemo(options: DemoOptions = {}): Promise<void> {
     process.exitCode = 1;
   });
   if (!demo) return;
-  console.log(describeDemo(demo.origin));
+  console.log(describeDemo(demo, noticesOf(process.env)));
   stopOnSignal(demo);
 }
 
@@ -58,7 +65,11 @@ export async function startDemo(options: DemoOptions = {}): Promise<Demo> {
   const port = options.port ?? defaultPort;
   await checkPort(port);
   const origin = `http://localhost:${port}`;
-  const spa = await findSpa(options.spa ?? process.env['SALLYPORT_SPA']);
+  const own = {
+    SALLYPORT_SPA: options.spa ?? process.env['SALLYPORT_SPA'],
+    SALLYPORT_API: options.api ?? process.env['SALLYPORT_API'],
+  };
+  const example = own.SALLYPORT_SPA ? undefined : { folder: await buildExample() };
   const client = { id: 'spa-example', ...exampleConfig.client, secret: randomBytes(32).toString('base64url') };
   const running: { close(): Promise<void> }[] = [];
   const close = async (): Promise<void> => {
@@ -85,20 +96,24 @@ export async function startDemo(options: DemoOptions = {}): Promise<Demo> {
       startDemoApi({ host, port, issuer: provider.issuer, audience: apiAudience }),
     );
     running.push(api);
-    const config = resolveConfig({
+    const file: ConfigFile = {
       ...exampleConfig,
       origin,
       issuer: provider.issuer,
       client,
       secrets: [randomBytes(32).toString('base64url')],
       api: [{ path: '/api', target: api.url }],
-      spa,
+      spa: example,
       logLevel: 'warn',
       ...options.overrides,
-    });
+    };
+    const { config, warnings } = withVariables(file, own);
     // All of the demo is gone when it ends: memory is the store that it wants.
-    running.push(await startServer(config, { store: createMemoryStore() }));
-    return { origin, close };
+    const server = await startServer(config, { store: createMemoryStore() });
+    running.push(server);
+    for (const warning of warnings) server.log.warn(warning);
+    const { issuer, jwksUrl } = provider;
+    return { origin, api: own.SALLYPORT_API, tokens: { issuer, audience: apiAudience, jwksUrl }, close };
   } catch (error) {
     await close();
     throw error;
@@ -115,11 +130,6 @@ async function checkPort(port: number): Promise<void> {
 function portFromEnvironment(text: string | undefined): number {
   // Kubernetes sets SALLYPORT_PORT=tcp://… beside a service of that name; that is no port of ours.
   return text !== undefined && /^\d+$/.test(text) ? Number(text) : defaultPort;
-}
-
-async function findSpa(spa: string | undefined): Promise<{ folder: string } | { devServer: string }> {
-  if (spa === undefined || spa === '') return { folder: await buildExample() };
-  return /^https?:\/\//.test(spa) ? { devServer: spa } : { folder: resolve(spa) };
 }
 
 /** Builds the example app unless its build is newer than everything it is made from; gives the folder. */
@@ -159,20 +169,46 @@ async function onPortOrAnother<T>(port: number, start: (port: number) => Promise
   }
 }
 
-function describeDemo(origin: string): string {
+function describeDemo({ origin, api, tokens }: Demo, notices: readonly string[]): string {
   const [user] = demoUsers;
-  return `
+  const head = `
   Sallyport is running:  ${origin}
   Sign in as:            ${user?.username} / ${user?.password}
+`;
+  return `${head}${api ? describeTokens(api, tokens) : tour}${notices.map((notice) => `\n  ${notice}\n`).join('')}
+  The tutorial is spa-example/README.md. Ctrl+C stops everything.
+`;
+}
 
+const tour = `
   Try this:
     - Write a note, then press "Expire my token now" and write another: the token is renewed on the way.
     - Press "Fire 20 calls at once": twenty calls, one refresh, one token.
     - Look for a token in the browser's tools: cookies, storage, network. Scripts can see none.
     - Leave it for ${accessTokenSeconds} seconds: the access token ends, the next call works all the same.
-
-  The tutorial is spa-example/README.md. Ctrl+C stops everything.
 `;
+
+function describeTokens(routes: string, { issuer, audience, jwksUrl }: Demo['tokens']): string {
+  return `  Your API:              ${routes.trim().replaceAll(/\s+/g, '\n                         ')}
+
+  It gets access tokens of the demo's provider, for ${accessTokenSeconds} seconds each, and must check:
+    issuer (iss)         ${issuer}
+    audience (aud)       ${audience}
+    signature            ${signingAlgorithm}, with the keys at ${jwksUrl}
+    scope                holds "${apiScope}"
+    expiry (exp)         is not past
+
+  The example app speaks to the demo's API only. SALLYPORT_SPA puts your own app in its place.
+`;
+}
+
+/** What else is set and has no effect here, so that nobody waits for one. */
+function noticesOf(env: Environment): string[] {
+  const taken = new Set(['SALLYPORT_PORT', 'SALLYPORT_SPA', 'SALLYPORT_API']);
+  const known = variables.flatMap(({ name, secret }) => (secret ? [name, `${name}_FILE`] : [name]));
+  const ignored = known.filter((name) => env[name] && !taken.has(name));
+  const notice = `The demo ignores ${ignored.join(', ')}: \`npm run serve\` takes them.`;
+  return ignored.length === 0 ? unknownVariables(env) : [...unknownVariables(env), notice];
 }
 
 function stopOnSignal(demo: Demo): void {

@@ -37,6 +37,8 @@ export interface DemoProviderOptions extends ListenAddress {
 
 export interface DemoProvider {
   issuer: string;
+  /** Where the keys are with which it signs access tokens. */
+  jwksUrl: string;
   close(): Promise<void>;
 }
 
@@ -44,7 +46,10 @@ export interface DemoProvider {
 export const accessTokenSeconds = 60;
 const hourSeconds = 3600;
 const daySeconds = 24 * hourSeconds;
-const apiScope = 'notes';
+/** What an access token allows. */
+export const apiScope = 'notes';
+/** With what it is signed. */
+export const signingAlgorithm = 'RS256';
 
 /** Starts the provider; rejects with `EADDRINUSE` when the port is taken. */
 export async function startDemoProvider(options: DemoProviderOptions): Promise<DemoProvider> {
@@ -63,7 +68,7 @@ export async function startDemoProvider(options: DemoProviderOptions): Promise<D
       response.destroy();
     });
   });
-  return { issuer, close: () => closeServer(server) };
+  return { issuer, jwksUrl: provider.urlFor('jwks'), close: () => closeServer(server) };
 }
 
 /**
@@ -84,11 +89,11 @@ async function importProviderQuietly(): Promise<typeof import('oidc-provider')> 
 }
 
 async function configure(options: DemoProviderOptions): Promise<Configuration> {
-  const { privateKey } = await generateKeyPair('RS256', { extractable: true });
+  const { privateKey } = await generateKeyPair(signingAlgorithm, { extractable: true });
   const signingKey = {
     ...(await exportJWK(privateKey)),
     kid: randomBytes(8).toString('hex'),
-    alg: 'RS256',
+    alg: signingAlgorithm,
     use: 'sig',
   };
   const headers = pageHeaders(options);
@@ -147,7 +152,7 @@ async function configure(options: DemoProviderOptions): Promise<Configuration> {
           scope: apiScope,
           accessTokenFormat: 'jwt',
           accessTokenTTL: accessTokenSeconds,
-          jwt: { sign: { alg: 'RS256' } },
+          jwt: { sign: { alg: signingAlgorithm } },
         }),
       },
       rpInitiatedLogout: {

@@ -2,12 +2,13 @@
  * The demo in a real Chromium: what a newcomer does after `npm start`, from the sign-in at another site's provider to
  * the sign-out, with a look at everything that a script in the page could steal.
  */
+import { createRemoteJWKSet, jwtVerify } from 'jose';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startDemo } from '../../spa-example/demo.ts';
 import type { Demo } from '../../spa-example/demo.ts';
 import { launchChromium } from '../support/chromium.ts';
-import { freePort } from '../support/listener.ts';
+import { freePort, startListener } from '../support/listener.ts';
 
 const patient = { timeout: 10_000 };
 /** Runs in the page: all the places where a script would look for a token. */
@@ -188,6 +189,29 @@ describe('a person who is signed in', () => {
     await page.getByRole('link', { name: 'Sign in without a question' }).click();
     await expect.poll(pageText, patient).toContain('The provider does not know you yet');
   });
+});
+
+it('attaches tokens to calls of another API, which pass the checks that the demo names', async () => {
+  const seen: string[] = [];
+  const api = await startListener((request, response) => {
+    seen.push(`${request.url} ${request.headers.authorization}`);
+    response.end('{"notes":[]}');
+  });
+  const other = await startDemo({ port: await freePort(), api: `/api=http://127.0.0.1:${api.port}/v9` });
+  try {
+    await page.goto(`${other.origin}/bff/login`);
+    await submitCredentials('bob', 'bob');
+    await page.waitForURL(`${other.origin}/`);
+    await page.evaluate("fetch('/api/orders?x=1').then((answer) => answer.json())");
+    const [path, scheme, token = ''] = seen.find((call) => call.includes('/orders'))?.split(' ') ?? [];
+    expect([path, scheme]).toEqual(['/v9/orders?x=1', 'Bearer']);
+    const { issuer, audience, jwksUrl } = other.tokens;
+    const { payload } = await jwtVerify(token, createRemoteJWKSet(new URL(jwksUrl)), { issuer, audience });
+    expect(payload).toMatchObject({ sub: 'bob', scope: expect.stringContaining('notes') });
+  } finally {
+    await other.close();
+    await api.close();
+  }
 });
 
 async function signIn(username: string): Promise<void> {
