@@ -428,7 +428,8 @@ function isReload(scripts: string): boolean {
   return scripts.includes(`location.replace(${variable})`);
 }
 
-function submittedForm(page: string, base: string): { url: URL; form: Record<string, string> } | undefined {
+/** The first form of a page, and what its inputs hold. */
+export function submittedForm(page: string, base: string): { url: URL; form: Record<string, string> } | undefined {
   const [, attributes = '', content = ''] = /<form([^>]*)>([\s\S]*?)<\/form>/i.exec(page) ?? [];
   const action = attributeOf(attributes, 'action');
   if (action === undefined) return undefined;

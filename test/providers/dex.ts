@@ -1,0 +1,110 @@
+/**
+ * Dex (dexidp.io) as its documentation sets it up: a file, storage in memory, people in its own password database. Its
+ * administration is a gRPC API, of which dex-admin.ts speaks what the tests need.
+ */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { startProcess, untilReady, type ServerProcess } from '../keycloak/processes.ts';
+import { freePort } from '../support/listener.ts';
+import { createDexAdmin, type DexAdmin } from './dex-admin.ts';
+import { buildGoProgram } from './go-programs.ts';
+import { isAnswering, type RealProvider } from './real-provider.ts';
+
+export interface Dex extends RealProvider {
+  readonly admin: DexAdmin;
+  /** Ends it, and with it everything that it keeps in memory. */
+  readonly down: () => Promise<void>;
+  readonly up: () => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+export interface DexOptions {
+  /** The app's origin. */
+  readonly origin: string;
+  /** Dex's own sessions, and so its end-session endpoint: off unless a variable switches them on. Default false. */
+  readonly sessions?: boolean;
+  /** Default: it lists none. */
+  readonly postLogoutRedirectUris?: readonly string[];
+}
+
+const clientId = 'notes-app';
+const clientSecret = 'notes-app-secret';
+/** Of `password`, by bcrypt. */
+const passwordHash = '$2a$10$2b2cU8CPhOTaGrs1HRQuAueS7JTT5ZHsHSzYiFPm1leZck7Mc8T4W';
+const introspection = z.looseObject({ active: z.boolean() });
+
+export async function startDex(options: DexOptions): Promise<Dex> {
+  const program = await buildGoProgram({ name: 'dex', package: 'github.com/dexidp/dex/cmd/dex' });
+  const folder = await mkdtemp(join(tmpdir(), 'sallyport-dex-'));
+  const [port, grpcPort] = [await freePort(), await freePort()];
+  const issuer = `http://127.0.0.1:${port}/dex`;
+  const file = join(folder, 'dex.json');
+  await writeFile(file, JSON.stringify(configuration(options, { issuer, port, grpcPort })));
+  const env: Record<string, string> = options.sessions ? { DEX_SESSIONS_ENABLED: 'true' } : {};
+  let server = await up();
+
+  async function up(): Promise<ServerProcess> {
+    server = startProcess(program, ['serve', file], { cwd: folder, env });
+    await untilReady(server, () => isAnswering(`${issuer}/.well-known/openid-configuration`), 60);
+    return server;
+  }
+
+  return {
+    name: 'Dex',
+    issuer,
+    client: { id: clientId, secret: clientSecret },
+    admin: createDexAdmin(grpcPort),
+    async isActive(token) {
+      const response = await fetch(`${issuer}/token/introspect`, {
+        method: 'POST',
+        body: new URLSearchParams({ token, token_type_hint: 'access_token' }),
+      });
+      // It answers 401 for a token that has expired.
+      return response.ok && introspection.parse(await response.json()).active;
+    },
+    credentials: (person) => ({ login: `${person}@example.com`, password: 'password' }),
+    down: async () => void (await server.stop()),
+    up: async () => void (await up()),
+    async close() {
+      await server.stop();
+      await rm(folder, { recursive: true });
+    },
+  };
+}
+
+interface Places {
+  readonly issuer: string;
+  readonly port: number;
+  readonly grpcPort: number;
+}
+
+function configuration(options: DexOptions, { issuer, port, grpcPort }: Places): Record<string, unknown> {
+  return {
+    issuer,
+    storage: { type: 'memory' },
+    web: { http: `127.0.0.1:${port}` },
+    grpc: { addr: `127.0.0.1:${grpcPort}` },
+    // Dex looks every 30 seconds for keys that are due. Each refresh token is good once.
+    expiry: { signingKeys: '1s', idTokens: '5s', refreshTokens: { reuseInterval: '0s' } },
+    oauth2: { skipApprovalScreen: true },
+    enablePasswordDB: true,
+    staticPasswords: ['alice', 'bob'].map((person) => ({
+      email: `${person}@example.com`,
+      hash: passwordHash,
+      username: person,
+      userID: `id-of-${person}`,
+    })),
+    staticClients: [
+      {
+        id: clientId,
+        name: 'Notes',
+        secret: clientSecret,
+        redirectURIs: [`${options.origin}/bff/callback`],
+        postLogoutRedirectURIs: options.postLogoutRedirectUris ?? [],
+      },
+    ],
+    ...(options.sessions ? { sessions: { rememberMeCheckedByDefault: true } } : {}),
+  };
+}
