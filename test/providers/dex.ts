@@ -43,12 +43,12 @@ export async function startDex(options: DexOptions): Promise<Dex> {
   const file = join(folder, 'dex.json');
   await writeFile(file, JSON.stringify(configuration(options, { issuer, port, grpcPort })));
   const env: Record<string, string> = options.sessions ? { DEX_SESSIONS_ENABLED: 'true' } : {};
-  let server = await up();
+  let server = await start();
 
-  async function up(): Promise<ServerProcess> {
-    server = startProcess(program, ['serve', file], { cwd: folder, env });
-    await untilReady(server, () => isAnswering(`${issuer}/.well-known/openid-configuration`), 60);
-    return server;
+  async function start(): Promise<ServerProcess> {
+    const started = startProcess(program, ['serve', file], { cwd: folder, env });
+    await untilReady(started, () => isAnswering(`${issuer}/.well-known/openid-configuration`), 60);
+    return started;
   }
 
   return {
@@ -66,7 +66,9 @@ export async function startDex(options: DexOptions): Promise<Dex> {
     },
     credentials: (person) => ({ login: `${person}@example.com`, password: 'password' }),
     down: async () => void (await server.stop()),
-    up: async () => void (await up()),
+    async up() {
+      server = await start();
+    },
     async close() {
       await server.stop();
       await rm(folder, { recursive: true });
