@@ -1,10 +1,11 @@
 /**
- * Dex (dexidp.io) as its documentation sets it up: a file, storage in memory, people in its own password database. Its
- * administration is a gRPC API, of which dex-admin.ts speaks what the tests need.
+ * Dex (dexidp.io) with people in its own password database. Its administration is a gRPC API, of which dex-admin.ts
+ * speaks what the tests need. It stores in etcd, because this release locks itself out of its embedded stores (memory,
+ * SQLite) at the first refresh: it reads anew inside of a transaction.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { startProcess, untilReady, type ServerProcess } from '../keycloak/processes.ts';
 import { freePort } from '../support/listener.ts';
@@ -14,7 +15,6 @@ import { isAnswering, type RealProvider } from './real-provider.ts';
 
 export interface Dex extends RealProvider {
   readonly admin: DexAdmin;
-  /** Ends it, and with it everything that it keeps in memory. */
   readonly down: () => Promise<void>;
   readonly up: () => Promise<void>;
   readonly close: () => Promise<void>;
@@ -39,9 +39,10 @@ export async function startDex(options: DexOptions): Promise<Dex> {
   const program = await buildGoProgram({ name: 'dex', package: 'github.com/dexidp/dex/cmd/dex' });
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-dex-'));
   const [port, grpcPort] = [await freePort(), await freePort()];
+  const etcd = await startEtcd(join(folder, 'etcd'));
   const issuer = `http://127.0.0.1:${port}/dex`;
   const file = join(folder, 'dex.json');
-  await writeFile(file, JSON.stringify(configuration(options, { issuer, port, grpcPort })));
+  await writeFile(file, JSON.stringify(configuration(options, { issuer, port, grpcPort, etcdUrl: etcd.url })));
   const env: Record<string, string> = options.sessions ? { DEX_SESSIONS_ENABLED: 'true' } : {};
   let server = await start();
 
@@ -71,21 +72,38 @@ export async function startDex(options: DexOptions): Promise<Dex> {
     },
     async close() {
       await server.stop();
+      await etcd.server.stop();
       await rm(folder, { recursive: true });
     },
   };
+}
+
+async function startEtcd(folder: string): Promise<{ readonly server: ServerProcess; readonly url: string }> {
+  const [url, peerUrl] = [`http://127.0.0.1:${await freePort()}`, `http://127.0.0.1:${await freePort()}`];
+  const addresses = Object.entries({
+    'listen-client-urls': url,
+    'advertise-client-urls': url,
+    'listen-peer-urls': peerUrl,
+    'initial-advertise-peer-urls': peerUrl,
+    'initial-cluster': `default=${peerUrl}`,
+  }).flatMap(([option, value]) => [`--${option}`, value]);
+  const command = process.env['ETCD_COMMAND'] ?? 'etcd';
+  const server = startProcess(command, ['--data-dir', folder, ...addresses], { cwd: dirname(folder), env: {} });
+  await untilReady(server, () => isAnswering(`${url}/health`), 60);
+  return { server, url };
 }
 
 interface Places {
   readonly issuer: string;
   readonly port: number;
   readonly grpcPort: number;
+  readonly etcdUrl: string;
 }
 
-function configuration(options: DexOptions, { issuer, port, grpcPort }: Places): Record<string, unknown> {
+function configuration(options: DexOptions, { issuer, port, grpcPort, etcdUrl }: Places): Record<string, unknown> {
   return {
     issuer,
-    storage: { type: 'memory' },
+    storage: { type: 'etcd', config: { endpoints: [etcdUrl] } },
     web: { http: `127.0.0.1:${port}` },
     grpc: { addr: `127.0.0.1:${grpcPort}` },
     // Dex looks every 30 seconds for keys that are due. Each refresh token is good once.

@@ -43,7 +43,10 @@ export async function startHydra(options: HydraOptions): Promise<Hydra> {
   const app = await startLoginApp(admin);
   const file = join(folder, 'hydra.json');
   await writeFile(file, JSON.stringify(configuration({ issuer, port, adminPort, appPort: app.port })));
-  const server: ServerProcess = startProcess(program, ['serve', 'all', '--dev', '--config', file], { cwd: folder, env: {} });
+  const server: ServerProcess = startProcess(program, ['serve', 'all', '--dev', '--config', file], {
+    cwd: folder,
+    env: {},
+  });
   await untilReady(server, () => isAnswering(`http://127.0.0.1:${adminPort}/health/ready`), 120);
   const client = createdClient.parse(
     await admin('POST', '/clients', {
@@ -140,7 +143,9 @@ async function answer(admin: Admin, request: IncomingMessage, response: ServerRe
   } else if (pathname === '/logout') {
     redirect(await accept(admin, 'logout', challenge('logout')));
   } else {
-    show(`<!doctype html><title>${pathname}</title><p>${searchParams.get('error_description')?.replaceAll('<', '&lt;')}`);
+    show(
+      `<!doctype html><title>${pathname}</title><p>${searchParams.get('error_description')?.replaceAll('<', '&lt;')}`,
+    );
   }
 }
 
@@ -152,6 +157,8 @@ async function acceptConsent(admin: Admin, challenge: string): Promise<string> {
   const { requested_scope, subject } = consentRequest.parse(await requestOf(admin, 'consent', challenge));
   return accept(admin, 'consent', challenge, {
     grant_scope: requested_scope,
+    remember: true,
+    remember_for: 3600,
     session: { id_token: { name: `${subject} of Hydra`, email: `${subject}@example.com` } },
   });
 }

@@ -113,11 +113,6 @@ export async function signOut(browser: BrowserClient): Promise<Navigation> {
   return browser.navigate(logoutUrl, { initiator: browser.origin });
 }
 
-/** How often tokens were refreshed so far. */
-export function refreshesOf({ command }: Deployment): number {
-  return command.lines().filter((line) => line['msg'] === 'token.refreshed').length;
-}
-
 /** The hops of a navigation, for a message. */
 export function wayOf(page: { readonly chain: readonly Exchange[] }): string {
   return page.chain.map((hop) => `${hop.status} ${hop.url.slice(0, 200)}`).join('\n');
