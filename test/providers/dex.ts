@@ -6,12 +6,11 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { z } from 'zod';
 import { startProcess, untilReady, type ServerProcess } from '../keycloak/processes.ts';
 import { freePort } from '../support/listener.ts';
 import { createDexAdmin, type DexAdmin } from './dex-admin.ts';
 import { buildGoProgram } from './go-programs.ts';
-import { isAnswering, type RealProvider } from './real-provider.ts';
+import { introspect, isAnswering, type RealProvider } from './real-provider.ts';
 
 export interface Dex extends RealProvider {
   readonly admin: DexAdmin;
@@ -33,7 +32,6 @@ const clientId = 'notes-app';
 const clientSecret = 'notes-app-secret';
 /** Of `password`, by bcrypt. */
 const passwordHash = '$2a$10$2b2cU8CPhOTaGrs1HRQuAueS7JTT5ZHsHSzYiFPm1leZck7Mc8T4W';
-const introspection = z.looseObject({ active: z.boolean() });
 
 export async function startDex(options: DexOptions): Promise<Dex> {
   const program = await buildGoProgram({ name: 'dex', package: 'github.com/dexidp/dex/cmd/dex' });
@@ -53,18 +51,10 @@ export async function startDex(options: DexOptions): Promise<Dex> {
   }
 
   return {
-    name: 'Dex',
     issuer,
     client: { id: clientId, secret: clientSecret },
     admin: createDexAdmin(grpcPort),
-    async isActive(token) {
-      const response = await fetch(`${issuer}/token/introspect`, {
-        method: 'POST',
-        body: new URLSearchParams({ token, token_type_hint: 'access_token' }),
-      });
-      // It answers 401 for a token that has expired.
-      return response.ok && introspection.parse(await response.json()).active;
-    },
+    isActive: (token) => introspect(`${issuer}/token/introspect`, token),
     credentials: (person) => ({ login: `${person}@example.com`, password: 'password' }),
     down: async () => void (await server.stop()),
     async up() {

@@ -43,9 +43,10 @@ test('refreshes an expired token once for 30 calls, again and again, though each
     const answers = await inParallel(30, () => browser.fetch('/api/notes'));
 
     expect(statusesOf(answers)).toEqual([200]);
-    expect(await tokenOfCall(deployment, browser)).not.toBe(before);
+    const tokens = new Set(deployment.api.requests.slice(-30).map(({ token }) => token));
+    expect(tokens.size).toBe(1);
+    expect(tokens).not.toContain(before);
   }
-  expect(new Set(deployment.api.requests.map(({ token }) => token)).size).toBe(4);
 });
 
 test('ends the session when an administrator has taken the grants back, and signs in anew', async () => {

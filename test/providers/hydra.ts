@@ -10,7 +10,7 @@ import { z } from 'zod';
 import { startProcess, untilReady, type ServerProcess } from '../keycloak/processes.ts';
 import { abortWith, freePort, readBody, startListener, type Listener } from '../support/listener.ts';
 import { buildGoProgram } from './go-programs.ts';
-import { isAnswering, type Person, type RealProvider } from './real-provider.ts';
+import { introspect, isAnswering, type Person, type RealProvider } from './real-provider.ts';
 
 export interface Hydra extends RealProvider {
   /** Takes back all that the person has granted, as an administrator does. */
@@ -29,7 +29,6 @@ export interface HydraOptions {
 const withRedirect = z.looseObject({ redirect_to: z.string() });
 const loginRequest = z.looseObject({ subject: z.string(), skip: z.boolean() });
 const consentRequest = z.looseObject({ requested_scope: z.array(z.string()), subject: z.string() });
-const introspection = z.looseObject({ active: z.boolean() });
 const createdClient = z.looseObject({ client_id: z.string(), client_secret: z.string() });
 
 type Admin = (method: string, path: string, body?: unknown) => Promise<unknown>;
@@ -58,11 +57,9 @@ export async function startHydra(options: HydraOptions): Promise<Hydra> {
   );
 
   return {
-    name: 'Hydra',
     issuer,
     client: { id: client.client_id, secret: client.client_secret },
-    isActive: async (token) =>
-      introspection.parse(await admin('POST', '/oauth2/introspect', new URLSearchParams({ token }))).active,
+    isActive: (token) => introspect(`http://127.0.0.1:${adminPort}/admin/oauth2/introspect`, token),
     credentials: (person) => ({ name: person }),
     async revokeGrants(person) {
       await admin('DELETE', `/oauth2/auth/sessions/consent?subject=${person}&all=true`);

@@ -7,6 +7,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
+import { z } from 'zod';
 import type { ConfigInput } from '../../src/config/config.ts';
 import { startApi, type ApiAnswer, type TestApi } from '../support/api.ts';
 import { BrowserClient, submittedForm, type Exchange, type Navigation } from '../support/browser-client.ts';
@@ -16,7 +17,6 @@ import { freePort } from '../support/listener.ts';
 export type Person = 'alice' | 'bob';
 
 export interface RealProvider {
-  readonly name: string;
   readonly issuer: string;
   readonly client: { readonly id: string; readonly secret: string };
   /** What the provider says of an access token. */
@@ -118,6 +118,21 @@ export function wayOf(page: { readonly chain: readonly Exchange[] }): string {
   return page.chain.map((hop) => `${hop.status} ${hop.url.slice(0, 200)}`).join('\n');
 }
 
+const introspection = z.looseObject({ active: z.boolean() });
+
+/** Token introspection (RFC 7662), with the client's authentication where the endpoint demands it. */
+export async function introspect(url: string, token: string, client?: RealProvider['client']): Promise<boolean> {
+  const basic = client && Buffer.from(`${client.id}:${client.secret}`).toString('base64');
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: basic === undefined ? {} : { authorization: `Basic ${basic}` },
+    body: new URLSearchParams({ token }),
+  });
+  // Dex answers 401 for a token that has expired.
+  return response.ok && introspection.parse(await response.json()).active;
+}
+
+/** Whether a server answers with success. */
 export async function isAnswering(url: string): Promise<boolean> {
   try {
     return (await fetch(url)).ok;
