@@ -1,6 +1,6 @@
 // Installs what is missing before `npm start`, `npm run serve`, `npm test` (--for-tests), `npm run test:keycloak`
-// (--for-keycloak) and `npm run test:routers` (--for-routers). It runs before anything is installed, so it is plain
-// JavaScript for any Node from 18 on, without dependencies.
+// (--for-keycloak), `npm run test:routers` (--for-routers) and `npm run test:providers` (--for-providers). It runs before
+// anything is installed, so it is plain JavaScript for any Node from 18 on, without dependencies.
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
@@ -94,10 +94,35 @@ const routerNeeds = [
   ...keycloakNeeds.filter(({ name }) => name === 'Maven'),
 ];
 
+/** What `npm run test:providers` needs. */
+const providerNeeds = [
+  {
+    ...routerNeeds.find(({ name }) => name === 'Go'),
+    remedy: 'install Go 1.25.8 or newer, or set GO_COMMAND to its executable',
+  },
+  {
+    name: 'a C compiler',
+    variable: 'CC',
+    anyOf: ['cc', 'gcc', 'clang'],
+    paths: [],
+    packages: ['build-essential'],
+    remedy: 'install gcc or clang',
+  },
+  {
+    name: 'etcd',
+    variable: 'ETCD_COMMAND',
+    anyOf: ['etcd'],
+    paths: [],
+    packages: ['etcd-server'],
+    remedy: 'install etcd, or set ETCD_COMMAND to its executable',
+  },
+];
+
 installNodePackages();
 if (process.argv.includes('--for-tests')) installSystemPackages(systemNeeds);
 if (process.argv.includes('--for-keycloak')) installSystemPackages(keycloakNeeds);
 if (process.argv.includes('--for-routers')) installSystemPackages(routerNeeds);
+if (process.argv.includes('--for-providers')) installSystemPackages(providerNeeds);
 
 function installNodePackages() {
   if (!isOutdated()) return;

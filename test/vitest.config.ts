@@ -6,7 +6,7 @@ export default defineConfig({
     environment: 'node',
     include: ['**/*.test.ts'],
     // The benchmark is no test; the journeys with Keycloak and the real routers have a configuration of their own.
-    exclude: ['bench/**', 'keycloak/**', 'routers/**', '**/node_modules/**'],
+    exclude: ['bench/**', 'keycloak/**', 'routers/**', 'providers/**', '**/node_modules/**'],
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 20_000,

@@ -2,14 +2,13 @@
  * Servers whose routers read paths each in its own way. All serve `/admin` and what is below it with one handler and
  * everything else with another, take every method, and name the handler in `X-Handler`.
  */
-import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import express from 'express';
 import { run, startProcess, succeeds, untilReady, type ServerProcess } from '../keycloak/processes.ts';
 import { freePort, startListener } from '../support/listener.ts';
+import { javaLibraries } from '../support/user-cache.ts';
 
 export interface Router {
   readonly name: string;
@@ -81,31 +80,8 @@ async function startGo(port: number, program: string): Promise<ServerProcess> {
 }
 
 async function startJava(ports: readonly number[]): Promise<ServerProcess> {
-  const libraries = await javaLibraries();
+  const libraries = await javaLibraries('routers', join(folder, 'pom.xml'));
   return startProcess('java', ['-cp', join(libraries, '*'), 'Routers.java', ...ports.map(String)], { cwd: folder });
-}
-
-/** Spring, Tomcat and Jetty, fetched once with Maven and kept in the user's cache. */
-async function javaLibraries(): Promise<string> {
-  const digest = createHash('sha256')
-    .update(await readFile(join(folder, 'pom.xml')))
-    .digest('hex');
-  const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'sallyport');
-  const home = join(cache, `routers-${digest.slice(0, 12)}`);
-  if (existsSync(home)) return home;
-  await mkdir(cache, { recursive: true });
-  const staging = await mkdtemp(join(cache, 'fetching-'));
-  try {
-    const goal = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies';
-    await run(process.env['MAVEN_COMMAND'] ?? 'mvn', ['-q', '-B', goal, `-DoutputDirectory=${staging}`], {
-      cwd: folder,
-    });
-    // Renamed at the end only, so that a download that was cut short is never taken for the whole.
-    await rename(staging, home);
-  } finally {
-    await rm(staging, { recursive: true, force: true });
-  }
-  return home;
 }
 
 async function untilAnswering(server: ServerProcess, ports: readonly number[]): Promise<ServerProcess> {

@@ -442,7 +442,8 @@ function markedAddress(address: string, mark: string): URL {
   return url;
 }
 
-function submittedForm(page: string, base: string): { url: URL; form: Record<string, string> } | undefined {
+/** The first form of a page, and what its inputs hold. */
+export function submittedForm(page: string, base: string): { url: URL; form: Record<string, string> } | undefined {
   const [, attributes = '', content = ''] = /<form([^>]*)>([\s\S]*?)<\/form>/i.exec(page) ?? [];
   const action = attributeOf(attributes, 'action');
   if (action === undefined) return undefined;
