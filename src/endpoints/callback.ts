@@ -216,8 +216,8 @@ function loginUrlFor({ returnTo, parameters = {} }: LoginIntent, config: Config)
   return loginUrl(config, query.toString());
 }
 
-function withLoginUrl({ code, message, cause, headers, extensions }: BffError, url: string): BffError {
-  return new BffError(code, message, { cause, headers, extensions: { ...extensions, loginUrl: url } });
+function withLoginUrl({ code, message, cause, headers, extensions, pageTitle }: BffError, url: string): BffError {
+  return new BffError(code, message, { cause, headers, pageTitle, extensions: { ...extensions, loginUrl: url } });
 }
 
 /**

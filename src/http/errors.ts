@@ -90,7 +90,7 @@ const table = {
   provider_unavailable: {
     status: 503,
     title: 'The identity provider is unavailable',
-    when: 'The provider cannot be reached. The session stays.',
+    when: 'The provider cannot be reached, refuses this client, or does not fit the configuration; `detail` says which. The session stays.',
     remedy: 'Repeat the call after `Retry-After`. The log has the cause, and `sallyport check` tries the provider.',
   },
   store_unavailable: {
@@ -187,6 +187,11 @@ export interface BffErrorOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** Further members of the problem, e.g. `loginUrl`. Must hold nothing secret. */
   readonly extensions?: Readonly<Record<string, string | number>>;
+  /**
+   * What a page says where the code's title would mislead a person. In problem details the title stays that of the code
+   * (RFC 9457 3.1.3).
+   */
+  readonly pageTitle?: string | undefined;
 }
 
 /**
@@ -206,6 +211,7 @@ export class BffError extends Error {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly extensions: Readonly<Record<string, string | number>>;
+  readonly pageTitle: string | undefined;
 
   constructor(code: ErrorCode, detail: string, options: BffErrorOptions = {}) {
     super(detail, options.cause === undefined ? undefined : { cause: options.cause });
@@ -214,6 +220,7 @@ export class BffError extends Error {
     this.status = table[code].status;
     this.headers = options.headers ?? {};
     this.extensions = options.extensions ?? {};
+    this.pageTitle = options.pageTitle;
   }
 
   get title(): string {

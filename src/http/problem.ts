@@ -79,13 +79,13 @@ const signInHelps: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ]);
 
 function problemPage(error: BffError, requestId: string, signInUrl: string, config: Config): ProblemContent {
-  const { title, message, code, extensions } = error;
+  const { title, pageTitle = title, message, code, extensions } = error;
   const links: PageLink[] = [{ href: config.home, text: 'Go to the app' }];
   if (signInHelps.has(code) || 'loginUrl' in extensions) links.unshift({ href: signInUrl, text: 'Sign in' });
   // The explanation is for those who set the app up.
   if (isLoopback(new URL(config.origin).hostname)) {
     links.push({ href: typeOf(error, config), text: 'What does this mean?' });
   }
-  const page = errorPage({ title, detail: message, code, requestId, links });
+  const page = errorPage({ title: pageTitle, detail: message, code, requestId, links });
   return { headers: page.headers, body: page.html };
 }

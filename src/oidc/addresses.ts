@@ -4,6 +4,7 @@
  */
 import type { ServerMetadata } from 'openid-client';
 import type { Config } from '../config/config.ts';
+import { UnusableMetadata } from './metadata-faults.ts';
 
 /** Every member of the metadata that Sallyport fetches, or sends browsers to. */
 const members = [
@@ -18,7 +19,7 @@ const members = [
 export interface ProviderAddresses {
   /** Whether plain http is allowed anywhere, because openid-client has one switch for all addresses. */
   readonly plainHttp: boolean;
-  /** @throws {Error} that names the members whose addresses are not allowed */
+  /** @throws {UnusableMetadata} that names the members whose addresses are not allowed */
   requireSecure(metadata: ServerMetadata): void;
   /** A fetch that goes to allowed addresses only, and follows no redirect. */
   guard(fetch: typeof globalThis.fetch): typeof globalThis.fetch;
@@ -43,7 +44,7 @@ export function createProviderAddresses({ issuer, discoveryUrl }: Config): Provi
     requireSecure(metadata) {
       const insecure = members.filter((name) => metadata[name] !== undefined && !isAllowed(metadata[name]));
       if (insecure.length === 0) return;
-      throw new Error(
+      throw new UnusableMetadata(
         `The provider's metadata names addresses that are not https: ${insecure.map((name) => `${name} ${JSON.stringify(metadata[name])}`).join(', ')}.`,
       );
     },

@@ -5,7 +5,10 @@
  * classes and codes of openid-client.
  */
 import * as client from 'openid-client';
+import type { Config } from '../config/config.ts';
+import { isLoopback } from '../config/rules.ts';
 import { BffError, codeOf, defaultRetrySeconds, retryAfter } from '../http/errors.ts';
+import { UnusableMetadata } from './metadata-faults.ts';
 import { responseOf } from './refusal.ts';
 
 /** Thrown for a token response that was received and breaks a rule which openid-client doesn't check. */
@@ -40,16 +43,41 @@ export function isKeyFault(error: unknown): boolean {
  */
 export function providerUnavailable(error: unknown, cause: unknown = error): BffError {
   if (error instanceof BffError) return error;
-  const detail = isClientRejected(error)
+  const rejectsClient = isClientRejected(error);
+  const detail = rejectsClient
     ? "The identity provider refuses Sallyport's own credentials. The operator must check the client id, the client secret and the authentication method."
     : isInvalidTokenResponse(error)
       ? "The identity provider's answer is no token response: it lacks what each must have. The log has the cause."
       : 'The identity provider cannot be reached or answers with an error. Try again in a moment.';
   return new BffError('provider_unavailable', detail, {
     cause,
+    ...(rejectsClient ? { pageTitle: setupTitle } : {}),
     headers: retryAfter(Math.ceil(retryAfterMs(error) / 1000) || defaultRetrySeconds),
   });
 }
+
+/**
+ * The error where the provider's metadata can't be had. The reason is for whoever sets the app up: on a loopback origin it
+ * is told, elsewhere it is in the log alone, because it may name an inner address.
+ */
+export function undiscovered(cause: unknown, { origin }: Pick<Config, 'origin'>): BffError {
+  const reason = cause instanceof Error && isLoopback(new URL(origin).hostname) ? ` ${cause.message}` : '';
+  const options = { cause, headers: retryAfter() };
+  return cause instanceof UnusableMetadata
+    ? new BffError(
+        'provider_unavailable',
+        `This app and its identity provider do not fit together; the operator finds the reason in the log.${reason}`,
+        { ...options, pageTitle: setupTitle },
+      )
+    : new BffError(
+        'provider_unavailable',
+        `The identity provider cannot be reached. Try again in a moment.${reason}`,
+        options,
+      );
+}
+
+/** For a person: that the provider is unavailable would not be true, and waiting does not help. */
+const setupTitle = 'The sign-in is not set up correctly';
 
 /** Whether the provider rejected Sallyport's own authentication, not the grant. */
 function isClientRejected(error: unknown): boolean {

@@ -99,10 +99,7 @@ export function createSigningKeys(deps: SigningKeyDeps) {
         headers: { accept: 'application/json' },
         signal: AbortSignal.timeout(Math.ceil(deps.timeoutSeconds * 1000)),
       });
-      const jwks = (await response.json()) as Keys;
-      if (!response.ok || !Array.isArray(jwks.keys)) throw new Error(`${address} answers with no key set.`);
-      // openid-client does without a set in which a key is no object.
-      keys = { jwks: { keys: jwks.keys.filter((key) => key instanceof Object) }, fetchedAt: nowSeconds() };
+      keys = { jwks: await keySetIn(response, address), fetchedAt: nowSeconds() };
       retryMs = firstRetryMs;
       schedule(refreshAfterSeconds * 1000);
     } catch (error) {
@@ -122,4 +119,16 @@ export function createSigningKeys(deps: SigningKeyDeps) {
       clearTimeout(timer);
     },
   };
+}
+
+async function keySetIn(response: Response, address: string): Promise<Keys> {
+  const body: unknown = response.ok ? await response.json().catch(undefinedIfUnreadable) : undefined;
+  const keys = body instanceof Object && 'keys' in body ? body.keys : undefined;
+  if (!Array.isArray(keys)) throw new Error(`${address} answers ${response.status} without a key set (RFC 7517 5).`);
+  // openid-client does without a set in which a key is no object.
+  return { keys: keys.filter((key): key is Keys['keys'][number] => key instanceof Object) };
+}
+
+function undefinedIfUnreadable(error: unknown): undefined {
+  if (!(error instanceof SyntaxError)) throw error;
 }

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { EnvHttpProxyAgent, fetch as undiciFetch, Response } from 'undici';
+import { UnreachableProvider } from './unreachable-provider.ts';
 
 /** Metadata, keys and token responses are small; a larger response is none of these. */
 const maximumResponseBytes = 1024 * 1024;
@@ -22,10 +23,17 @@ export interface ProviderFetch {
 /** @param caFile PEM file of the certificate authorities to trust instead of the system's */
 export function createProviderFetch({ caFile }: { readonly caFile?: string | undefined }): ProviderFetch {
   const agent = createAgent(caFile === undefined ? {} : { ca: readFileSync(caFile) });
+  async function call(address: string, options: { readonly method?: string }): Promise<Response> {
+    try {
+      return bounded(await undiciFetch(address, { ...options, dispatcher: agent }));
+    } catch (cause) {
+      throw new UnreachableProvider({ method: options.method ?? 'GET', address }, cause);
+    }
+  }
+
   return {
     // undici's classes are the platform's, but the compiler treats the two declarations as different types.
-    fetch: (async (input: string, init: object) =>
-      bounded(await undiciFetch(input, { ...init, dispatcher: agent }))) as unknown as typeof fetch,
+    fetch: call as unknown as typeof fetch,
     close: () => agent.destroy(),
   };
 }
