@@ -11,6 +11,7 @@ import { loginUrl } from '../http/login-url.ts';
 import { isAppPath, parseReturnTo } from '../http/return-to.ts';
 import { isPrefetchOrSubresource } from '../http/navigation.ts';
 import { repostPage, sameSiteRedirectPage } from '../http/pages.ts';
+import { bodyTaken } from '../http/unread-body.ts';
 import type { Grant } from '../oidc/provider.ts';
 import { authorizationRefusal } from '../oidc/refusal.ts';
 import { revokeRefreshToken } from '../oidc/revocation.ts';
@@ -238,6 +239,8 @@ async function readForm(c: BffContext): Promise<URLSearchParams> {
   try {
     return new URLSearchParams(await c.req.text());
   } catch (cause) {
+    // A middleware of Hono shares what it has read; other parsers don't.
+    if (c.env.incoming?.complete === true) throw bodyTaken(cause);
     throw new BffError('request_invalid', 'The form broke off.', { cause });
   }
 }
