@@ -4,6 +4,7 @@
  * need so that a handler can write the raw response.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { getRequestListener } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono, type Next } from 'hono';
@@ -17,6 +18,7 @@ import { BffError } from './http/errors.ts';
 import { createHostRedirect } from './http/own-host.ts';
 import { isWithin } from './http/paths.ts';
 import type { ApiUpstream } from './proxy/api.ts';
+import { hasBody } from './proxy/request-body.ts';
 import { createDevServerProxy } from './spa/dev-server.ts';
 import { createSpaFolder, type SpaFolder } from './spa/folder.ts';
 
@@ -156,6 +158,8 @@ async function withRawResponse(c: BffContext, handle: RawHandler): Promise<Respo
   if (incoming === undefined || outgoing === undefined) {
     throw new TypeError('Sallyport streams to the raw response: serve the app with @hono/node-server.');
   }
+  // A middleware that only looked at `c.req.raw.body` has begun to read it by the next turn of the event loop.
+  if (hasBody(incoming)) await nextTurn();
   await handle(incoming, outgoing);
   return alreadySent(outgoing);
 }
@@ -167,5 +171,6 @@ async function withRawResponse(c: BffContext, handle: RawHandler): Promise<Respo
 function alreadySent(outgoing: ServerResponse): Response {
   outgoing.writeHead = () => outgoing;
   outgoing.end = () => outgoing;
-  return RESPONSE_ALREADY_SENT;
+  // A response of its own: what middleware adds to the shared one would stay there, from all calls.
+  return new Response(null, RESPONSE_ALREADY_SENT);
 }

@@ -5,6 +5,7 @@ import type { Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import type { Provider } from '../oidc/provider.ts';
 import { BffError } from '../http/errors.ts';
+import { bodyTaken } from '../http/unread-body.ts';
 import type { Page } from '../http/pages.ts';
 import type { LogoutReturns } from '../session/logout-returns.ts';
 import type { LoginTransactions } from '../session/transactions.ts';
@@ -65,6 +66,8 @@ export async function readForm(c: BffContext): Promise<URLSearchParams> {
   try {
     return new URLSearchParams(await c.req.text());
   } catch (cause) {
+    // A middleware of Hono shares what it has read; other parsers don't.
+    if (c.env?.incoming?.complete === true) throw bodyTaken(cause);
     throw new BffError('request_invalid', 'The form broke off.', { cause });
   }
 }

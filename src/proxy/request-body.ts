@@ -5,6 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { BffError } from '../http/errors.ts';
+import { bodyTaken, isBodyTaken } from '../http/unread-body.ts';
 
 export interface RequestBody {
   readonly content: Buffer | Readable | null;
@@ -29,7 +30,7 @@ export function hasBody({ headers }: IncomingMessage): boolean {
 
 /**
  * Drops trailers of a request: no browser sends any, and undici can't (RFC 9112 7.1.2 allows it).
- * @throws {BffError} `body_too_large`, `request_invalid`
+ * @throws {BffError} `body_too_large`, `request_invalid`; `internal_error` where another part of the program reads the body
  * @returns undefined when the client disconnects before its body has arrived
  */
 export function readBody(
@@ -38,6 +39,7 @@ export function readBody(
   limits: BodyLimits,
 ): RequestBody | Promise<RequestBody | undefined> {
   if (!hasBody(request)) return noBody;
+  if (isBodyTaken(request)) throw bodyTaken();
   requireChunkedFraming(request);
   const declared = request.headers['content-length'];
   const length = declared === undefined ? undefined : Number(declared);
@@ -53,8 +55,12 @@ export function readBody(
   return new BodyBuffer(request, limits, length).body;
 }
 
-/** A body that is streamed, whatever its size; null if the request has none. */
+/**
+ * A body that is streamed, whatever its size; null if the request has none.
+ * @throws {BffError} `internal_error` where another part of the program reads the body
+ */
 export function streamBody(request: IncomingMessage): Readable | null {
+  if (hasBody(request) && isBodyTaken(request)) throw bodyTaken();
   return hasBody(request) ? new StreamedBody(request, { maxBodyBytes: 0 }) : null;
 }
 

@@ -5,7 +5,16 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createAdaptorServer } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono } from 'hono';
+import { compress } from 'hono/compress';
+import { cors } from 'hono/cors';
+import { etag } from 'hono/etag';
+import { poweredBy } from 'hono/powered-by';
+import { prettyJSON } from 'hono/pretty-json';
+import { requestId } from 'hono/request-id';
+import { secureHeaders } from 'hono/secure-headers';
+import { timing } from 'hono/timing';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { createBff, type Bff } from '../../src/bff.ts';
@@ -185,6 +194,30 @@ describe('the app in another Hono app', () => {
         return createAdaptorServer(outer) as Server;
       }),
     );
+    expect(said).toEqual([]);
+  });
+
+  test('works within Hono’s own middleware, and keeps nothing that one call’s adds for the next', async () => {
+    const seen: string[][] = [];
+    const mounted = await mount((bff) => {
+      const outer = new Hono();
+      outer.use(async (c, next) => {
+        await next();
+        if (c.req.path === '/api/again') seen.push([...c.res.headers.keys()]);
+      });
+      outer.use(compress(), etag(), secureHeaders(), timing(), cors(), prettyJSON(), poweredBy(), requestId());
+      outer.get('/bye', (c) => c.text('bye'));
+      outer.route('/', bff.app);
+      return createAdaptorServer(outer) as Server;
+    });
+    await signIn(mounted.browser, 'alice', '/bye');
+    for (let call = 0; call < 3; call += 1) {
+      expect((await mounted.browser.fetch('/api/again?pretty')).at('sub')).toBe('alice');
+    }
+    expect(seen[0]).toContain('server-timing');
+    expect(seen[2]).toEqual(seen[0]);
+    const shared = [...RESPONSE_ALREADY_SENT.headers.keys()];
+    expect(shared).toHaveLength(1);
     expect(said).toEqual([]);
   });
 
