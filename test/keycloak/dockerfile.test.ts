@@ -79,6 +79,39 @@ test('starts as an unprivileged PID 1 on a read-only tree, is healthy, and ends 
   await run('chmod', ['-R', 'u+w', image.root], { cwd });
 });
 
+test('reads a configuration in code from outside its own folder, as the documentation mounts one', async () => {
+  const image = imageNamed('sallyport');
+  const mounted = join(folder, 'etc/sallyport');
+  await mkdir(mounted, { recursive: true });
+  const port = String(await freePort());
+  const file = join(mounted, 'sallyport.config.ts');
+  const code = `import { defineConfig } from 'sallyport';
+    export default defineConfig({
+      origin: 'http://localhost:${port}',
+      issuer: 'http://127.0.0.1:9/nobody-is-there',
+      client: { id: 'sallyport' },
+      spa: { folder: './spa' },
+    });`;
+  await writeFile(file, code);
+  await mkdir(join(mounted, 'spa'));
+  await writeFile(join(mounted, 'spa/index.html'), '<!doctype html><title>the mounted app</title>');
+  const env = {
+    ...image.env,
+    SALLYPORT_HOST: '127.0.0.1',
+    SALLYPORT_OPS_PORT: String(await freePort()),
+    SALLYPORT_CLIENT_SECRET: 'a client secret of some length',
+    SALLYPORT_SECRET: '0123456789abcdef0123456789abcdef0123456789abcdef',
+  };
+
+  const server = startInside(image, [...image.entrypoint, 'start', '--config', file], env);
+  await untilReady(server, () => succeedsInside(image, image.healthcheck, env), 30);
+
+  expect(await (await fetch(`http://127.0.0.1:${port}/`, { headers: { host: `localhost:${port}` } })).text()).toContain(
+    'the mounted app',
+  );
+  expect(await stopInside(server)).toBe(0);
+});
+
 test('runs the other commands of the CLI', async () => {
   const image = imageNamed('sallyport');
   const [program = '', ...args] = asImageUser(image, [...image.entrypoint, 'keygen']);

@@ -91,12 +91,12 @@ export async function createStack(options: StackOptions): Promise<Stack> {
   };
 }
 
-/** What the README's line with openssl does. */
+/** What the lines at the head of docker-compose.yml do with `sallyport keygen`. */
 async function writeSecrets(file: ComposeFile, folder: string): Promise<Map<string, string>> {
   await mkdir(folder);
   const secrets = new Map<string, string>();
   for (const name of Object.keys(file.secrets)) {
-    const secret = randomBytes(32).toString('hex');
+    const secret = randomBytes(32).toString('base64url');
     await writeFile(join(folder, name), `${secret}\n`);
     secrets.set(name, secret);
   }
