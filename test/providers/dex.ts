@@ -14,6 +14,8 @@ import { introspect, isAnswering, type RealProvider } from './real-provider.ts';
 
 export interface Dex extends RealProvider {
   readonly admin: DexAdmin;
+  /** The `sub` of her ID tokens, which is what the admin API calls a person. */
+  readonly subjectOfAlice: string;
   readonly down: () => Promise<void>;
   readonly up: () => Promise<void>;
   readonly close: () => Promise<void>;
@@ -30,6 +32,8 @@ export interface DexOptions {
 
 const clientId = 'notes-app';
 const clientSecret = 'notes-app-secret';
+/** A message of two strings: the person's id, and the connector `local`. */
+const subjectOfAlice = Buffer.from('\n\vid-of-alice\u0012\u0005local').toString('base64url');
 /** Of `password`, by bcrypt. */
 const passwordHash = '$2a$10$2b2cU8CPhOTaGrs1HRQuAueS7JTT5ZHsHSzYiFPm1leZck7Mc8T4W';
 
@@ -54,8 +58,12 @@ export async function startDex(options: DexOptions): Promise<Dex> {
     issuer,
     client: { id: clientId, secret: clientSecret },
     admin: createDexAdmin(grpcPort),
+    subjectOfAlice,
     isActive: (token) => introspect(`${issuer}/token/introspect`, token),
     credentials: (person) => ({ login: `${person}@example.com`, password: 'password' }),
+    alice: { sub: subjectOfAlice, name: 'alice', email: 'alice@example.com' },
+    revokes: false,
+    unregisteredPage: /Unregistered post_logout_redirect_uri/,
     down: async () => void (await server.stop()),
     async up() {
       server = await start();

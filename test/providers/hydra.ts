@@ -61,6 +61,9 @@ export async function startHydra(options: HydraOptions): Promise<Hydra> {
     client: { id: client.client_id, secret: client.client_secret },
     isActive: (token) => introspect(`http://127.0.0.1:${adminPort}/admin/oauth2/introspect`, token),
     credentials: (person) => ({ name: person }),
+    alice: { sub: 'alice', name: 'alice of Hydra', email: 'alice@example.com' },
+    revokes: true,
+    unregisteredPage: /post_logout_redirect_uri is not a whitelisted/,
     async revokeGrants(person) {
       await admin('DELETE', `/oauth2/auth/sessions/consent?subject=${person}&all=true`);
     },

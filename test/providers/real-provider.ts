@@ -23,6 +23,12 @@ export interface RealProvider {
   readonly isActive: (token: string) => Promise<boolean>;
   /** The fields of its login form. */
   readonly credentials: (person: Person) => Record<string, string>;
+  /** What the session shows of alice. */
+  readonly alice: Readonly<Record<string, unknown>>;
+  /** It has a revocation endpoint. */
+  readonly revokes: boolean;
+  /** What it shows for a post-logout address that is not registered. */
+  readonly unregisteredPage: RegExp;
 }
 
 export interface Deployment {
@@ -55,6 +61,7 @@ export async function deploy(
     spa: { folder: spa },
     // The providers' tokens live for seconds here; by default they would be refreshed with each call.
     refresh: { beforeSeconds: 1 },
+
     ...config,
   });
   return {

@@ -39,6 +39,9 @@ export async function startSpring(origin: string): Promise<Spring> {
     client,
     isActive: (token) => introspect(`${issuer}/oauth2/introspect`, token, client),
     credentials: () => ({ username: 'alice', password: 'password' }),
+    alice: { sub: 'alice' },
+    revokes: true,
+    unregisteredPage: /"status":400|Bad Request/,
     async restart() {
       await server.stop();
       server = await start();
