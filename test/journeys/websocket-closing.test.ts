@@ -1,4 +1,5 @@
 /** The end of an open WebSocket: with its session, and when the server stops. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test, vi } from 'vitest';
 import { expireAccessToken, fakeDate, fakeDateAndIntervals } from '../support/clock.ts';
 import { beginSocket, closeOf, nextMessage, openSocket, refusalOf, startSocketWorld } from '../support/web-socket.ts';
@@ -135,6 +136,21 @@ describe('when its session ends, a socket is closed with 4401', () => {
     await within(1, toApi.ended, 'the API was not told');
     await within(8, toClient.ended, 'the client was not let go');
     expect(await Promise.all([isCut(client), isCut(atApi)])).toEqual([true, true]);
+  });
+
+  test('and its connection ends when it has answered, so that no proxy in between cuts the answer off', async () => {
+    const world = await startSocketWorld();
+    const { client, atApi } = await rawPair(world);
+    const [toClient, toApi] = [everything(client), everything(atApi)];
+    await vi.waitFor(() => expect(toClient.text()).toContain('101'));
+    await world.browser.clone().fetch('/bff/logout', { method: 'POST' });
+    await vi.waitFor(() => expect(toClient.text()).toContain('session ended'));
+    expect(await Promise.race([toClient.ended, sleep(200, 'still open')])).toBe('still open');
+    client.write(Buffer.from([0x88, 0x82, 0, 0, 0, 0, 0x11, 0x31]));
+    await within(1, toClient.ended, 'the connection did not end');
+    // The answer was for Sallyport; the API got a Close frame of its own.
+    await within(1, toApi.ended, 'the API was not told');
+    expect(toApi.text().slice(-21, -19)).toBe('\x88\x8f');
   });
 
   test('but gets no second Close frame where it has had one', async () => {

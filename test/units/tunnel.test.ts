@@ -1,7 +1,8 @@
 /** What a tunnel does about time: nobody holds half a connection for ever. */
 import { duplexPair, type Duplex } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { closeFrame } from '../../src/proxy/websocket/frames.ts';
 import { Tunnel } from '../../src/proxy/websocket/tunnel.ts';
 
 beforeEach(() => {
@@ -86,6 +87,84 @@ test('an end that was told to go and stays is cut after five seconds, whatever i
   expect(closings()).toBe(1);
 });
 
+function bye(towardsServer: boolean): Buffer {
+  return closeFrame(1000, 'bye', towardsServer);
+}
+
+async function isEnded(side: Duplex): Promise<boolean> {
+  await settle();
+  return side.readableEnded;
+}
+
+describe('the connection to a side that was told to close', () => {
+  test('ends with its answer, and not before that is whole', async () => {
+    const { client, upstream, tunnel } = startReadTunnel();
+    tunnel.close(goodbye);
+    const answer = bye(true);
+    client.write(answer.subarray(0, 4));
+    expect([await isEnded(client), await isEnded(upstream)]).toEqual([false, false]);
+    client.write(answer.subarray(4));
+    expect([await isEnded(client), await isEnded(upstream)]).toEqual([true, false]);
+    upstream.write(bye(false));
+    expect(await isEnded(upstream)).toBe(true);
+  });
+
+  test('ends with an answer that was on its way already', async () => {
+    const { client, upstream, tunnel } = startReadTunnel();
+    client.write(bye(true));
+    upstream.write(bye(false));
+    await settle();
+    tunnel.close(goodbye);
+    expect([await isEnded(client), await isEnded(upstream)]).toEqual([true, true]);
+  });
+
+  test('ends without an answer a moment later, the near one sooner', async () => {
+    const { client, upstream, tunnel } = startReadTunnel();
+    tunnel.close(goodbye);
+    vi.advanceTimersByTime(499);
+    expect([await isEnded(upstream), await isEnded(client)]).toEqual([false, false]);
+    vi.advanceTimersByTime(2);
+    expect([await isEnded(upstream), await isEnded(client)]).toEqual([true, false]);
+    vi.advanceTimersByTime(1000);
+    expect(await isEnded(client)).toBe(true);
+  });
+
+  test('waits also where the other side told it, and has gone', async () => {
+    const { client, upstream, closings } = startReadTunnel();
+    upstream.end(bye(false));
+    expect([await isEnded(client), closings()]).toEqual([false, 0]);
+    let atUpstream = '';
+    upstream.on('data', (chunk: Buffer) => (atUpstream += chunk.toString('latin1')));
+    const answer = bye(true);
+    client.write(answer);
+    expect([await isEnded(client), atUpstream]).toEqual([true, answer.toString('latin1')]);
+    client.end();
+    expect([await isEnded(upstream), closings()]).toEqual([true, 1]);
+  });
+
+  test('waits also where the other side has broken', async () => {
+    const { client, upstream, nearUpstream, closings } = startTunnel();
+    client.resume();
+    upstream.write(bye(false));
+    await settle();
+    nearUpstream.destroy(new Error('reset'));
+    expect(await isEnded(client)).toBe(false);
+    client.end(bye(true));
+    expect([await isEnded(client), closings()]).toEqual([true, 1]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('does not wait for a side that has ended', async () => {
+    const { client, upstream, tunnel, closings } = startReadTunnel();
+    client.end();
+    upstream.end();
+    tunnel.close(goodbye);
+    await settle();
+    expect([client.readableEnded, upstream.readableEnded, closings()]).toEqual([true, true, 1]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
 test('a tunnel whose ends are both gone leaves no timer', async () => {
   const { client, upstream, closings } = startReadTunnel();
   client.end();
@@ -128,8 +207,10 @@ test('a client that was held back is heard again when the tunnel is closed', asy
   expect(client.writableLength).toBeGreaterThan(0);
   tunnel.close(goodbye);
   await settle();
-  expect([client.writableLength, client.readableEnded]).toEqual([0, true]);
-  expect(upstream.readableEnded).toBe(false);
+  expect(client.writableLength).toBe(0);
+  client.write(closeFrame(4401, '', true));
+  await settle();
+  expect([client.readableEnded, upstream.readableEnded]).toEqual([true, false]);
 });
 
 test('an upstream that was held back is heard again when the tunnel is closed', async () => {
@@ -142,6 +223,8 @@ test('an upstream that was held back is heard again when the tunnel is closed', 
   expect(upstream.writableLength).toBeGreaterThan(0);
   tunnel.close(goodbye);
   await settle();
-  expect([upstream.writableLength, upstream.readableEnded]).toEqual([0, true]);
-  expect(client.readableEnded).toBe(false);
+  expect(upstream.writableLength).toBe(0);
+  upstream.write(closeFrame(4401, '', false));
+  await settle();
+  expect([upstream.readableEnded, client.readableEnded]).toEqual([true, false]);
 });

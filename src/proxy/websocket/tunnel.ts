@@ -4,12 +4,16 @@
  * (RFC 6455 5.5.1).
  */
 import type { Duplex } from 'node:stream';
-import { closeFrame, FrameTracker } from './frames.ts';
+import { closeFrame } from './frames.ts';
+import { TunnelEnd } from './tunnel-end.ts';
 
 /** How long one direction may be silent after the other has ended: WebSocket needs both directions. */
 const halfOpenMs = 60_000;
 /** How long a side may take to close after a Close frame. */
 const closeTimeoutMs = 5000;
+/** How long a side may take to answer a Close frame: more than a round trip of a slow network, or of a near one. */
+const clientAnswerMs = 1500;
+const upstreamAnswerMs = 500;
 
 /** Why a tunnel is closed; for the meaning of codes see RFC 6455 7.4. */
 export interface CloseReason {
@@ -19,10 +23,8 @@ export interface CloseReason {
 }
 
 export class Tunnel {
-  readonly #client: Duplex;
-  readonly #upstream: Duplex;
-  readonly #fromClient = new FrameTracker();
-  readonly #fromUpstream = new FrameTracker();
+  readonly #client: TunnelEnd;
+  readonly #upstream: TunnelEnd;
   #closeReason: CloseReason | undefined;
   #openSides = 2;
   /** Runs from the first end on, and destroys what is still open. */
@@ -33,68 +35,82 @@ export class Tunnel {
    * @param onClosed called when both connections are closed
    */
   constructor(client: Duplex, upstream: Duplex, onClosed: () => void) {
-    this.#client = client;
-    this.#upstream = upstream;
-    client.on('data', (chunk: Buffer) => this.#toUpstream(chunk));
-    upstream.on('data', (chunk: Buffer) => this.#toClient(chunk));
-    this.#watch(client, upstream, onClosed);
-    this.#watch(upstream, client, onClosed);
+    this.#client = new TunnelEnd(client, clientAnswerMs);
+    this.#upstream = new TunnelEnd(upstream, upstreamAnswerMs);
+    client.on('data', (chunk: Buffer) => this.#fromClient(chunk));
+    upstream.on('data', (chunk: Buffer) => this.#fromUpstream(chunk));
+    this.#watch(this.#client, this.#upstream, onClosed);
+    this.#watch(this.#upstream, this.#client, onClosed);
   }
 
   /** Sends a Close frame to both sides and closes them. Nothing more of the client reaches the upstream. */
   close(reason: CloseReason): void {
     if (this.#closeReason !== undefined) return;
     this.#closeReason = reason;
-    sendCloseFrame(this.#upstream, this.#fromClient, closeFrame(reason.code, reason.reason, true));
+    if (this.#client.sent.isBetweenFrames) this.#upstream.tellToClose(closeFrame(reason.code, reason.reason, true));
     this.#upstream.end();
-    if (this.#fromUpstream.isBetweenFrames) this.#closeClient(reason);
+    if (this.#upstream.sent.isBetweenFrames) this.#closeClient(reason);
     this.#startCloseTimeout();
-    this.#client.resume();
+    this.#client.socket.resume();
   }
 
   /** Cuts both connections. */
   destroy(): void {
-    this.#client.destroy();
-    this.#upstream.destroy();
+    this.#client.socket.destroy();
+    this.#upstream.socket.destroy();
   }
 
-  #toUpstream(chunk: Buffer): void {
-    if (!this.#upstream.writable) return;
-    this.#fromClient.pass(chunk);
-    this.#timer?.refresh();
-    if (!this.#upstream.write(chunk)) this.#client.pause();
+  #fromClient(chunk: Buffer): void {
+    if (this.#closeReason === undefined) this.#pass(chunk, this.#client, this.#upstream);
+    else this.#client.follow(chunk);
   }
 
-  #toClient(chunk: Buffer): void {
-    if (!this.#client.writable) return;
+  #fromUpstream(chunk: Buffer): void {
     if (this.#closeReason === undefined) {
-      this.#timer?.refresh();
-      this.#fromUpstream.pass(chunk);
-      if (!this.#client.write(chunk)) this.#upstream.pause();
+      this.#pass(chunk, this.#upstream, this.#client);
       return;
     }
     // Forward the current frame to its end before sending a Close frame; inside it, the Close frame would be read as
     // payload.
-    const end = this.#fromUpstream.passFrame(chunk, 0);
-    if (!this.#client.write(chunk.subarray(0, end))) this.#upstream.pause();
-    if (this.#fromUpstream.isBetweenFrames) this.#closeClient(this.#closeReason);
+    const end = this.#upstream.sent.isBetweenFrames ? 0 : this.#upstream.sent.passFrame(chunk, 0);
+    if (end > 0) {
+      this.#write(chunk.subarray(0, end), this.#upstream, this.#client);
+      if (this.#upstream.sent.isBetweenFrames) this.#closeClient(this.#closeReason);
+    }
+    this.#upstream.follow(chunk.subarray(end));
+  }
+
+  /** Follows the sender's frames also where nobody takes them any more: its answer to a Close frame is awaited. */
+  #pass(chunk: Buffer, from: TunnelEnd, to: TunnelEnd): void {
+    if (to.socket.writable) this.#timer?.refresh();
+    from.sent.pass(chunk);
+    this.#write(chunk, from, to);
+    from.endIfAnswered();
+  }
+
+  #write(chunk: Buffer, from: TunnelEnd, to: TunnelEnd): void {
+    if (!to.socket.writable) return;
+    if (!to.socket.write(chunk)) from.socket.pause();
+    if (from.sent.closed) to.toldToClose = true;
   }
 
   #closeClient({ code, reason }: CloseReason): void {
-    sendCloseFrame(this.#client, this.#fromUpstream, closeFrame(code, reason, false));
+    this.#client.tellToClose(closeFrame(code, reason, false));
     this.#client.end();
-    this.#upstream.resume();
+    this.#upstream.socket.resume();
   }
 
-  #watch(side: Duplex, other: Duplex, onClosed: () => void): void {
-    side.on('drain', () => other.resume());
-    side.on('end', () => {
+  #watch(side: TunnelEnd, other: TunnelEnd, onClosed: () => void): void {
+    const { socket } = side;
+    socket.on('drain', () => other.socket.resume());
+    socket.on('end', () => {
+      side.endIfAnswered();
       other.end();
       this.#timer ??= setTimeout(() => this.destroy(), halfOpenMs).unref();
     });
     // `close` follows and is handled; a broken connection is no error of Sallyport's.
-    side.on('error', () => side.destroy());
-    side.on('close', () => {
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => {
       if (--this.#openSides === 0) {
         clearTimeout(this.#timer);
         onClosed();
@@ -102,18 +118,14 @@ export class Tunnel {
       }
       // Bytes read before the connection broke are still delivered; bytes that arrive now have no destination.
       other.end();
-      other.resume();
+      other.socket.resume();
       this.#startCloseTimeout();
     });
-    side.resume();
+    socket.resume();
   }
 
   #startCloseTimeout(): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.destroy(), closeTimeoutMs).unref();
   }
-}
-
-function sendCloseFrame(side: Duplex, sent: FrameTracker, frame: Buffer): void {
-  if (side.writable && sent.isBetweenFrames && !sent.closed) side.write(frame);
 }
