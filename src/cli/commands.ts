@@ -60,11 +60,17 @@ async function runCommand(args: string[]): Promise<void> {
     throw new UsageError(`There is no command "${name}".${suggestion(name, Object.keys(commands))}`);
   }
   if (more.length > 0) {
-    const hint = command.configurable ? ` For a configuration file: sallyport ${name} --config ${more[0]}` : '';
+    const hint = command.configurable ? ` For a configuration file: ${called(name)} --config ${more[0]}` : '';
     throw new UsageError(`"sallyport ${name}" takes no "${more[0]}".${hint}`);
   }
   if (file !== undefined && !command.configurable) throw new UsageError(`"sallyport ${name}" takes no --config.`);
   await command.run(file);
+}
+
+/** How the command was run. npm keeps options for itself unless they stand behind `--`. */
+function called(name: string): string {
+  const script = process.env['npm_lifecycle_event'];
+  return script === undefined ? `sallyport ${name}` : `npm run ${script} --`;
 }
 
 interface Arguments {

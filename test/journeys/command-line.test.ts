@@ -43,3 +43,8 @@ test.each([['--help'], ['-h'], ['start', '--help']])('%s prints the usage', (...
   expect(output).toMatch(/^sallyport: .*\n\n {2}sallyport start /);
   expect(exitCode).toBe(0);
 });
+
+test('a file that npm kept the option of is told how to be named', () => {
+  const { errors } = runSallyport(['start', 'x.ts'], { env: { npm_lifecycle_event: 'serve' } });
+  expect(errors).toContain('For a configuration file: npm run serve -- --config x.ts\n');
+});
