@@ -60,13 +60,18 @@ function refusal(address: string, response: Response, config: Config): Error {
   const answer = `${address} answers ${status}`;
   if (status >= 500 || status === 408 || status === 429) return new MissingMetadata(`${answer}.`);
   const setting = settingOf(config);
-  const location = status >= 300 && status < 400 ? legible(headers.get('location')) : undefined;
+  // Without what may be secret in it.
+  const location = status >= 300 && status < 400 ? legible(bareAddress(headers.get('location'))) : undefined;
   if (location !== undefined) {
     return new UnusableMetadata(
       `${answer} and leads to ${location}, which is not followed. Correct ${setting}: the provider's metadata must be there itself.`,
     );
   }
   return new UnusableMetadata(`${answer}, and not with the provider's metadata. Correct ${setting}.`);
+}
+
+function bareAddress(address: string | null): string | undefined {
+  return address?.replace(/[?#].*$/s, '').replace(/\/\/[^/@]*@/, '//');
 }
 
 async function documentIn(response: Response, address: string): Promise<Readonly<Record<string, unknown>>> {
