@@ -49,11 +49,13 @@ interface AppDeps {
   readonly findApi: (target: string) => ApiUpstream | undefined;
   readonly callApi: (request: IncomingMessage, response: ServerResponse, upstream: ApiUpstream) => Promise<void>;
   readonly spa: SpaParts;
+  /** Answers a browser that comes back from a sign-out at the provider. */
+  readonly answerReturn: (c: BffContext) => Promise<Response | undefined>;
   readonly errors: ErrorResponder;
 }
 
 export function createApp(config: Config, deps: AppDeps) {
-  const { endpoints, findApi, callApi, spa, errors } = deps;
+  const { endpoints, findApi, callApi, spa, answerReturn, errors } = deps;
   const redirectToOrigin = createHostRedirect(config);
   const app = new Hono<BffEnv>();
   app.onError((error, c) => {
@@ -100,6 +102,7 @@ export function createApp(config: Config, deps: AppDeps) {
   function mountSpa(): void {
     const { gate, folder, devServer } = spa;
     if (config.path !== '') app.all('*', requireWithinPath);
+    app.get('*', async (c, next) => (await answerReturn(c)) ?? next());
     if (folder === undefined && devServer === undefined) return;
     app.use('*', atOrigin);
     app.all('*', async (c) => {

@@ -9,6 +9,7 @@ import { createApp, createSpa } from './app.ts';
 import { resolveConfig, type Config, type ConfigInput } from './config/config.ts';
 import type { BffEnv } from './endpoints/endpoint.ts';
 import { createClaimsSelection } from './endpoints/claims-view.ts';
+import { createLogoutReturn } from './endpoints/logout-return.ts';
 import { createEndpointTable } from './endpoints/table.ts';
 import { createEvents, type Events } from './events.ts';
 import type { ServerObserver } from './http/attach.ts';
@@ -22,6 +23,7 @@ import { createCallSlots } from './proxy/call-slots.ts';
 import { createSessionBoundList } from './proxy/session-bound.ts';
 import { createOpenSockets } from './proxy/websocket/open-sockets.ts';
 import { createUpgrade } from './proxy/websocket/upgrade.ts';
+import { createLogoutReturns } from './session/logout-returns.ts';
 import { createSessions } from './session/sessions.ts';
 import { createLoginTransactions } from './session/transactions.ts';
 import { createConfiguredStore } from './store/configured-store.ts';
@@ -141,6 +143,7 @@ export function assembleBff(
   const provider = createProvider(config, { fetch: providerFetch.fetch, events });
   const sessions = createSessions(config, { store, events });
   const transactions = createLoginTransactions(config, { store, events });
+  const logoutReturns = createLogoutReturns(config);
   const refresher = createRefresher(config, { provider, sessions, events });
   const resolveClientAddress = createClientAddressResolver(config.trustedProxies);
   const requestIdOf = createRequestIds();
@@ -153,20 +156,26 @@ export function assembleBff(
 
   // Endpoints
   const sessionView = options.sessionView ?? createClaimsSelection(config.session.claims);
-  const endpointDeps = { config, events, provider, sessions, transactions, refresher, sessionView };
+  const endpointDeps = { config, events, provider, sessions, transactions, logoutReturns, refresher, sessionView };
   const endpoints = createEndpointTable(endpointDeps);
   const spa = createSpa(config, endpointDeps, { pools, bound });
 
   // Doors
   const proxy = { findApi: apis.find, callApi, errors };
-  const { app, listener: throughApp } = createApp(config, { ...proxy, endpoints, spa });
+  const answerReturn = createLogoutReturn(endpointDeps);
+  const { app, listener: throughApp } = createApp(config, { ...proxy, endpoints, spa, answerReturn });
   const upgrade = createUpgrade(config, {
     ...proxyDeps,
     openSockets,
     devServer: spa.devServer?.webSockets,
     renderFailed: errors.render,
   });
-  const { listener, attach, isApiCall } = createNodeDoors(config, { ...proxy, throughApp, upgrade });
+  const { listener, attach, isApiCall } = createNodeDoors(config, {
+    ...proxy,
+    throughApp,
+    upgrade,
+    mayBeReturn: logoutReturns.mayBeRemembered,
+  });
   provider.start();
 
   /** One call of an API, its errors included. */

@@ -19,10 +19,12 @@ interface ListenerDeps {
   readonly throughApp: (request: IncomingMessage, response: ServerResponse) => Promise<void>;
   readonly upgrade: ReturnType<typeof createUpgrade>;
   readonly errors: ErrorResponder;
+  /** Whether a request may come back from a sign-out at the provider. */
+  readonly mayBeReturn: (target: string, cookies: string | undefined) => boolean;
 }
 
 export function createNodeDoors(config: Config, deps: ListenerDeps) {
-  const { findApi, callApi, throughApp, upgrade, errors } = deps;
+  const { findApi, callApi, throughApp, upgrade, errors, mayBeReturn } = deps;
 
   /** @param next takes the requests that are not Sallyport's; default: 404 */
   function createListener(next?: RequestHandler, observer?: ServerObserver): RequestHandler {
@@ -65,9 +67,9 @@ export function createNodeDoors(config: Config, deps: ListenerDeps) {
   }
 
   /** Whether a path that is no API's is answered here. */
-  function isOwn({ url = '/' }: IncomingMessage): boolean {
+  function isOwn({ url = '/', headers }: IncomingMessage): boolean {
     const own = config.spa === undefined ? config.basePath : config.path;
-    return own === '' || isWithin(url, own);
+    return own === '' || isWithin(url, own) || mayBeReturn(url, headers.cookie);
   }
 
   /** For example a write after the end. Without a listener the error would end the process. */

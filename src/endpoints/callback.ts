@@ -23,10 +23,17 @@ import {
   issuerFaults,
   needsInteraction,
 } from './authorization-response.ts';
-import { appendCookies, headersOf, sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
+import {
+  appendCookies,
+  headersOf,
+  isForm,
+  readForm,
+  sendPage,
+  single,
+  type BffContext,
+  type EndpointDeps,
+} from './endpoint.ts';
 import { createLoginStart } from './start-login.ts';
-
-const maximumFormBytes = 64 * 1024;
 
 /** Marks the second, same-site POST of a `form_post` response. It carries no trust: the cookie decides. */
 const repostedField = 'sallyport_reposted';
@@ -41,7 +48,7 @@ const advice =
   'with SALLYPORT_LOGIN_PARAMS=prompt=consent only.';
 
 export function createCallback(deps: EndpointDeps) {
-  const { config, events, provider, sessions, transactions } = deps;
+  const { config, events, provider, sessions, transactions, logoutReturns } = deps;
   const startLogin = createLoginStart(deps);
   const usesForm = config.client.responseMode === 'form_post';
 
@@ -52,6 +59,7 @@ export function createCallback(deps: EndpointDeps) {
 
   async function post(c: BffContext): Promise<Response> {
     if (!usesForm) throw methodNotAllowed('GET');
+    if (!isForm(c)) throw new BffError('request_invalid', 'The answer must be a form.');
     const parameters = await readForm(c);
     if (parameters.get(repostedField) === '1') return completeLogin(c, parameters);
     return sendPage(c, repostPage(`${config.basePath}/callback`, [...parameters, [repostedField, '1']]));
@@ -122,7 +130,7 @@ export function createCallback(deps: EndpointDeps) {
     if (parameters.has('error')) return answerAuthorizationError(c, parameters, transaction);
     const grant = await redeemCode(parameters, transaction);
     const { entry, cookies } = await beginSession(grant);
-    appendCookies(c, cookies);
+    appendCookies(c, [...cookies, ...logoutReturns.forget(headersOf(c).cookie)]);
     await endPreviousSession(c, transaction);
     events.emit({ type: 'login.succeeded', session: entry.sessionHash, subject: grant.subject });
     if (grant.tokens.refreshToken === undefined) {
@@ -226,20 +234,6 @@ function withLoginUrl({ code, message, cause, headers, extensions }: BffError, u
  */
 function mayHideSession(headers: IncomingHttpHeaders, transaction: LoginTransaction): boolean {
   return !transaction.showedSession && headers['sec-fetch-site'] === 'cross-site';
-}
-
-async function readForm(c: BffContext): Promise<URLSearchParams> {
-  if (!c.req.header('content-type')?.startsWith('application/x-www-form-urlencoded')) {
-    throw new BffError('request_invalid', 'The answer must be a form.');
-  }
-  if (Number(c.req.header('content-length') ?? Infinity) > maximumFormBytes) {
-    throw new BffError('body_too_large', `The answer must have a length, of at most ${maximumFormBytes} bytes.`);
-  }
-  try {
-    return new URLSearchParams(await c.req.text());
-  } catch (cause) {
-    throw new BffError('request_invalid', 'The form broke off.', { cause });
-  }
 }
 
 function invalid(detail: string, cause?: unknown): BffError {

@@ -6,15 +6,25 @@ import { timingSafeEqual } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { nowSeconds } from '../clock.ts';
 import { BffError } from '../http/errors.ts';
-import { isPrefetchOrSubresource } from '../http/navigation.ts';
+import { comesFromOwnPage, isPrefetchOrSubresource } from '../http/navigation.ts';
 import { sameSiteRedirectPage } from '../http/pages.ts';
+import { parseReturnTo } from '../http/return-to.ts';
 import { requireSameOrigin } from '../http/same-origin.ts';
 import { revokeAccessToken, revokeRefreshToken } from '../oidc/revocation.ts';
 import { cookieNames, cookiePairs, logoutCookie, maximumCookieBytes } from '../session/cookies.ts';
 import { pack, unpack } from '../session/packing.ts';
 import { createSealer } from '../session/seal.ts';
 import type { OpenedSession, OpenSession, SessionEntry } from '../session/sessions.ts';
-import { appendCookies, headersOf, sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
+import {
+  appendCookies,
+  headersOf,
+  isForm,
+  readForm,
+  sendPage,
+  single,
+  type BffContext,
+  type EndpointDeps,
+} from './endpoint.ts';
 
 /** The redirect to the provider waits no longer than this for the revocation. */
 const revocationTimeoutMs = 2000;
@@ -32,7 +42,7 @@ interface LogoutTicket {
   readonly idToken: string | undefined;
 }
 
-export function createLogout({ config, events, provider, sessions }: EndpointDeps) {
+export function createLogout({ config, events, provider, sessions, logoutReturns }: EndpointDeps) {
   const names = cookieNames(config);
   const sealer = createSealer(config.secrets, 'logout ticket');
   const path = `${config.basePath}/logout`;
@@ -44,42 +54,73 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
     if (isPrefetchOrSubresource(headers)) {
       throw new BffError('request_invalid', 'Sign-out by a link is a navigation of the browser.');
     }
-    if (new URL(c.req.url).searchParams.has(interstitialParameter)) return showInterstitial(c);
+    const parameters = new URL(c.req.url).searchParams;
+    const returnTo = readReturnTo(parameters);
+    if (parameters.has(interstitialParameter)) return showInterstitial(c, returnTo);
     const opened = await sessions.open(headers.cookie);
-    return opened.state === 'active' ? endByLink(c, opened) : continueAtProvider(c, opened);
+    return opened.state === 'active' ? endByLink(c, opened, returnTo) : continueAtProvider(c, opened, returnTo);
+  }
+
+  /** By the same rules as at a login. */
+  function readReturnTo(parameters: URLSearchParams): string | undefined {
+    const given = single(parameters, 'returnTo');
+    const returnTo = typeof given === 'string' ? parseReturnTo(given, config) : undefined;
+    if (given === undefined || returnTo !== undefined) return returnTo;
+    throw new BffError('return_to_invalid', 'returnTo must be one path on this origin, such as "/goodbye".');
   }
 
   /** A form post has ended the session; the page's navigation to the provider is subject to no `form-action`. */
-  function showInterstitial(c: BffContext): Response {
-    return sendPage(c, sameSiteRedirectPage('Signing out', path));
+  function showInterstitial(c: BffContext, returnTo: string | undefined): Response {
+    return sendPage(c, sameSiteRedirectPage('Signing out', ownAddress({ returnTo })));
   }
 
   /** A link of the app, with a session: ends it here, then at the provider. */
-  async function endByLink(c: BffContext, opened: OpenSession): Promise<Response> {
+  async function endByLink(c: BffContext, opened: OpenSession, returnTo: string | undefined): Promise<Response> {
     requireLogoutSid(c, opened.entry);
     await end(opened.entry);
     clearCookies(c, opened);
-    return c.redirect(await logoutRedirect({ idToken: opened.entry.session.tokens.idToken }), 302);
+    return c.redirect(await wayOut(c, { idToken: opened.entry.session.tokens.idToken }, returnTo), 302);
   }
 
   /** The navigation after a `post`, with its ticket: the session has ended here, and ends at the provider now. */
-  async function continueAtProvider(c: BffContext, opened: OpenedSession): Promise<Response> {
+  async function continueAtProvider(
+    c: BffContext,
+    opened: OpenedSession,
+    returnTo: string | undefined,
+  ): Promise<Response> {
     clearCookies(c, opened);
-    return c.redirect(await logoutRedirect(await consumeLogoutTicket(c)), 302);
+    const ticket = await consumeLogoutTicket(c);
+    // The link of a tab whose person has signed out in another one.
+    const isRepeated = comesFromOwnPage(headersOf(c)) && new URL(c.req.url).searchParams.has('sid');
+    const goesOut = ticket !== undefined || isRepeated;
+    return c.redirect(goesOut ? await wayOut(c, ticket, returnTo) : landingOf(returnTo), 302);
+  }
+
+  function landingOf(returnTo: string | undefined): string {
+    return returnTo ?? config.logout.returnTo;
   }
 
   /** A script gets JSON with `location`; a form post (`Sec-Fetch-Mode: navigate`) gets a 303. */
   async function post(c: BffContext): Promise<Response> {
     const headers = headersOf(c);
     requireSameOrigin(c.req.method, headers, config);
+    const returnTo = readReturnTo(await parametersOf(c));
     const opened = await sessions.open(headers.cookie);
     const entry = opened.state === 'active' ? opened.entry : undefined;
     if (entry !== undefined) await end(entry);
     clearCookies(c, opened);
     if (entry !== undefined) await issueLogoutTicket(c, entry.session.tokens.idToken);
-    const location = entry === undefined ? config.logout.returnTo : path;
-    if (headers['sec-fetch-mode'] !== 'navigate') return c.json({ location });
-    return c.redirect(entry === undefined ? location : `${location}?${interstitialParameter}`, 303);
+    const navigates = headers['sec-fetch-mode'] === 'navigate';
+    const location =
+      entry === undefined
+        ? landingOf(returnTo)
+        : ownAddress({ returnTo, ...(navigates ? { [interstitialParameter]: '' } : {}) });
+    return navigates ? c.redirect(location, 303) : c.json({ location });
+  }
+
+  function ownAddress({ returnTo, ...further }: Readonly<Record<string, string | undefined>>): string {
+    const query = new URLSearchParams({ ...further, ...(returnTo === undefined ? {} : { returnTo }) });
+    return query.size === 0 ? path : `${path}?${query.toString()}`;
   }
 
   /**
@@ -102,10 +143,29 @@ export function createLogout({ config, events, provider, sessions }: EndpointDep
     await Promise.race([revocation, sleep(revocationTimeoutMs, undefined, { ref: false })]);
   }
 
-  /** Without a ticket there is nothing to end at the provider either. */
-  async function logoutRedirect(ticket: LogoutTicket | undefined): Promise<string> {
-    const endSessionUrl = ticket === undefined ? undefined : await provider.endSessionUrl(ticket.idToken);
-    return endSessionUrl ?? config.logout.returnTo;
+  /**
+   * Where a person goes who is signed out here, as far as the request shows: to the provider, if their session is to end there as well, and at the end
+   * to where they want. An app that nobody sees without a login gets them back as from the provider.
+   */
+  async function wayOut(
+    c: BffContext,
+    ticket: LogoutTicket | undefined,
+    returnTo: string | undefined,
+  ): Promise<string> {
+    const isGated = config.spa?.requireLogin === true;
+    // Where another server has the app, nothing waits for the state, and it would only stand in the app's address.
+    const isAwaited = config.spa !== undefined || returnTo !== undefined;
+    const state = isAwaited ? await logoutReturns.beginState() : undefined;
+    const url = ticket === undefined ? undefined : await provider.endSessionUrl(ticket.idToken, state);
+    if (state !== undefined && (isGated || (url !== undefined && returnTo !== undefined))) {
+      appendCookies(c, await logoutReturns.remember(state, returnTo, headersOf(c).cookie));
+    }
+    return url ?? (isGated && state !== undefined ? returnAddress(state) : landingOf(returnTo));
+  }
+
+  function returnAddress(state: string): string {
+    const { pathname, search } = new URL(config.logout.returnTo, config.origin);
+    return `${pathname}${search}${search === '' ? '?' : '&'}state=${state}`;
   }
 
   /**
@@ -144,4 +204,10 @@ function requireLogoutSid(c: BffContext, entry: SessionEntry): void {
   const [given, expected] = [Buffer.from(sid), Buffer.from(entry.session.id)];
   if (given.length === expected.length && timingSafeEqual(given, expected)) return;
   throw new BffError('logout_sid_invalid', 'The link is not of this session. Use the logoutUrl of the session.');
+}
+
+/** Of the query and of a form: a link in a form's address and a field of it are equally usual. */
+async function parametersOf(c: BffContext): Promise<URLSearchParams> {
+  const query = new URL(c.req.url).searchParams;
+  return isForm(c) ? new URLSearchParams([...query, ...(await readForm(c))]) : query;
 }

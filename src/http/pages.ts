@@ -90,6 +90,11 @@ export function sameSiteReloadPage(address: string, mark: AddressMark): Page {
   );
 }
 
+/** For a person who has signed out of an app that nobody sees without a login. */
+export function signedOutPage(signInUrl: string): Page {
+  return page('You are signed out', `<a href="${escape(signInUrl)}">Sign in</a>`, policy("form-action 'none'"));
+}
+
 /** Posts the provider's `form_post` response once more, now from this site, with the Lax cookie of the login. */
 export function repostPage(action: string, fields: Iterable<readonly [string, string]>): Page {
   const inputs = [...fields]

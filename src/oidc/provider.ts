@@ -193,16 +193,13 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     await client.tokenRevocation(await configure(), token, { token_type_hint: hint });
   }
 
-  /** The provider's end-session URL (RP-Initiated Logout 2); undefined if it has none or isn't known yet. */
-  async function endSessionUrl(idToken: string | undefined): Promise<string | undefined> {
+  /**
+   * The provider's end-session URL (RP-Initiated Logout 2); undefined if it has none or isn't known yet.
+   * @param state to be sent back, where the way back is expected
+   */
+  async function endSessionUrl(idToken: string | undefined, state: string | undefined): Promise<string | undefined> {
     if (discovery.cachedMetadata()?.end_session_endpoint === undefined) return undefined;
-    const configuration = await configure();
-    const { params, returnTo, idTokenHint } = config.logout;
-    const parameters = { ...params, post_logout_redirect_uri: `${config.origin}${returnTo}` };
-    const withoutHint = client.buildEndSessionUrl(configuration, parameters).href;
-    if (idToken === undefined || !idTokenHint) return withoutHint;
-    if (withoutHint.length + idToken.length > maximumAddressLength) return withoutHint;
-    return client.buildEndSessionUrl(configuration, { ...parameters, id_token_hint: idToken }).href;
+    return endSessionAddress(await configure(), config, { idToken, state });
   }
 
   /** @param previous what a refresh started from; undefined at login */
@@ -245,4 +242,20 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
       oidc.close();
     },
   };
+}
+
+function endSessionAddress(
+  configuration: client.Configuration,
+  { origin, logout }: Config,
+  { idToken, state }: { readonly idToken: string | undefined; readonly state: string | undefined },
+): string {
+  const parameters = {
+    ...logout.params,
+    post_logout_redirect_uri: `${origin}${logout.returnTo}`,
+    ...(state === undefined ? {} : { state }),
+  };
+  const withoutHint = client.buildEndSessionUrl(configuration, parameters).href;
+  if (idToken === undefined || !logout.idTokenHint) return withoutHint;
+  if (withoutHint.length + idToken.length > maximumAddressLength) return withoutHint;
+  return client.buildEndSessionUrl(configuration, { ...parameters, id_token_hint: idToken }).href;
 }

@@ -48,7 +48,9 @@ function mapNames({ session, loginPrefix, logout }: Names, change: (name: string
 
 /** Names are letters, digits, "-" and "_", which stand for themselves in a pattern. */
 function ownPattern(...sets: Names[]): RegExp {
-  const each = sets.map(({ session, loginPrefix, logout }) => `${session}(?:\\.[1-9])?|${loginPrefix}.*|${logout}`);
+  const each = sets.map(
+    ({ session, loginPrefix, logout }) => `${session}(?:\\.[1-9])?|${loginPrefix}.*|${logout}(?:-return-.*)?`,
+  );
   return new RegExp(`^(?:${each.join('|')})$`, 'is');
 }
 
@@ -192,10 +194,10 @@ function hasOurForm(suffix: string, value: string): boolean {
 }
 
 /**
- * A login transaction's `Set-Cookie` line. Lax, because the provider's redirect back is cross-site; `value` '' deletes
- * it.
+ * The `Set-Cookie` line of what the browser brings back from the provider: a login transaction, or where a sign-out
+ * ends. Lax, because that way is cross-site; `value` '' deletes it.
  */
-export function loginCookie(name: string, value: string, maxAgeSeconds: number, names: CookieNames): string {
+export function laxCookie(name: string, value: string, maxAgeSeconds: number, names: CookieNames): string {
   return `${name}=${value}; Max-Age=${maxAgeSeconds}; Path=/; HttpOnly${names.secure ? '; Secure' : ''}; SameSite=Lax`;
 }
 
@@ -213,7 +215,7 @@ function allSessionNames(names: CookieNames): string[] {
 }
 
 /**
- * Whether a name, in any case, is one of Sallyport's cookies: a session's, a login transaction's, a logout ticket's. On
+ * Whether a name, in any case, is one of Sallyport's cookies: a session's, a login transaction's, a sign-out's. On
  * an https origin the plain names are free, on loopback those of other ports; the prefixed ones never are.
  */
 export function isOwnCookie(name: string, { own }: CookieNames): boolean {

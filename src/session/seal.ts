@@ -8,7 +8,7 @@ import { hkdfSync } from 'node:crypto';
 import { defaults, seal as ironSeal, unseal as ironUnseal } from 'iron-webcrypto';
 
 /** What a seal is for; each has keys of its own. */
-export type SealPurpose = 'session' | 'login transaction' | 'login state' | 'logout ticket';
+export type SealPurpose = 'session' | 'login transaction' | 'login state' | 'logout ticket' | 'logout return';
 
 export interface Sealer {
   /** Seals 7-bit text. */

@@ -12,7 +12,7 @@ import type { Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import type { Store } from '../store/store.ts';
 import { nowSeconds } from '../clock.ts';
-import { cookieNames, cookiePairs, isLoginCookie, loginCookie } from './cookies.ts';
+import { cookieNames, cookiePairs, isLoginCookie, laxCookie } from './cookies.ts';
 import { readState, writeState, type LoginIntent } from './login-state.ts';
 import { createSealer } from './seal.ts';
 import type { ReplacedSession } from './sessions.ts';
@@ -80,7 +80,7 @@ export function createLoginTransactions(
     return {
       transaction: { ...request, ...secrets, state },
       cookies: [
-        loginCookie(nameOf(state, present), sealed, Math.ceil(lifetimeSeconds), names),
+        laxCookie(nameOf(state, present), sealed, Math.ceil(lifetimeSeconds), names),
         ...evict(endedState === undefined ? present : present.filter(isNotOf(endedState)), maximumTransactions - 1),
       ],
     };
@@ -112,7 +112,7 @@ export function createLoginTransactions(
     return present
       .toSorted((one, other) => timeIn(one) - timeIn(other))
       .slice(0, Math.max(0, present.length - kept))
-      .map((name) => loginCookie(name, '', 0, names));
+      .map((name) => laxCookie(name, '', 0, names));
   }
 
   /** Finds the transaction that `state` belongs to. */
@@ -123,7 +123,7 @@ export function createLoginTransactions(
     const cookies = new Set<string>();
     for (const [name, value] of cookiePairs(header ?? '')) {
       if (!isLoginCookie(name, names) || !name.endsWith(suffix)) continue;
-      cookies.add(loginCookie(name, '', 0, names));
+      cookies.add(laxCookie(name, '', 0, names));
       const opened = read === undefined ? undefined : await open(value, read.id);
       if (read !== undefined && opened !== undefined) transaction = { ...opened, ...read.intent, state };
     }

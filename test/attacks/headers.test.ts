@@ -283,6 +283,8 @@ describe('what an API says to the browser', () => {
     'LOGIN =; Max-Age=0; Path=/',
     'logout=evil',
     'logout\t=evil',
+    'logout-return-Ab3_-f6h8j=evil; Path=/',
+    'logout-return-=evil',
     '=session=evil',
     ' = session=evil',
     '==session=evil',
@@ -296,10 +298,11 @@ describe('what an API says to the browser', () => {
     '=__Host-Http-session=evil',
     '__Host-Http-session.1=; Max-Age=0; Path=/; Secure; HttpOnly',
     '__Host-Http-logout=evil',
+    '__host-http-logout-return-Ab3_-f6h8j=evil',
   ];
   /** An API's own, on the port beside ours: whole names count. */
   const harmless = words(`
-    sessionid session_id session-id sessions session.id mysession logout_reason logouts login login_hint my-login
+    sessionid session_id session-id sessions session.id mysession logout_reason logouts logout-return login login_hint my-login
     JSESSIONID connect.sid
   `);
 

@@ -244,6 +244,23 @@ describe('attached to a server of node:http', () => {
     expect(said).toEqual([]);
   });
 
+  test('leads a person who has signed out to where they wanted, and passes on what only looks like that', async () => {
+    const asked: string[] = [];
+    const { browser, world, port } = await mount(attached(asked), withoutSpa);
+    await signIn(browser);
+    const link = String((await browser.fetch('/bff/session')).at('logoutUrl'));
+    const page = await browser.navigate(`${link}&returnTo=/bye`, { initiator: browser.origin });
+    expect([page.url, page.text]).toEqual([`${world.origin}/bye`, 'own /bye ']);
+    const cookie = `logout-${new URL(world.origin).port}-return-x=y`;
+    for (const target of ['/?state=x', '/?state=', '//[?state=x', '/bye?state=x', '/?state=%']) {
+      const head = `GET ${target} HTTP/1.1\r\nHost: x\r\nCookie: ${cookie}\r\nConnection: close\r\n\r\n`;
+      const { responses } = await exchange(port, head);
+      expect([target, responses.map(({ status }) => status)]).toEqual([target, [200]]);
+    }
+    expect(asked).toContain('GET /bye');
+    expect(said).toEqual([]);
+  });
+
   test('works where the app is served, too', async () => {
     const asked: string[] = [];
     const mounted = await mount(attached(asked));

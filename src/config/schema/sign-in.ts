@@ -61,8 +61,8 @@ export const logout = z
       .default('/')
       .meta({
         description:
-          'The page to which the provider sends the browser after sign-out. Register origin + path with the provider as ' +
-          'a post-logout redirect URI.',
+          'The page to which the provider sends the browser after sign-out, and where people land who give no `returnTo` ' +
+          'of their own. Register origin + path with the provider as a post-logout redirect URI.',
       }),
     params: z
       .record(
