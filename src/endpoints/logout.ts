@@ -6,7 +6,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { nowSeconds } from '../clock.ts';
 import { BffError } from '../http/errors.ts';
-import { isPrefetchOrSubresource } from '../http/navigation.ts';
+import { comesFromOwnPage, isPrefetchOrSubresource } from '../http/navigation.ts';
 import { sameSiteRedirectPage } from '../http/pages.ts';
 import { parseReturnTo } from '../http/return-to.ts';
 import { requireSameOrigin } from '../http/same-origin.ts';
@@ -89,7 +89,15 @@ export function createLogout({ config, events, provider, sessions, logoutReturns
     returnTo: string | undefined,
   ): Promise<Response> {
     clearCookies(c, opened);
-    return c.redirect(await wayOut(c, await consumeLogoutTicket(c), returnTo), 302);
+    const ticket = await consumeLogoutTicket(c);
+    // The link of a tab whose person has signed out in another one.
+    const isRepeated = comesFromOwnPage(headersOf(c)) && new URL(c.req.url).searchParams.has('sid');
+    const goesOut = ticket !== undefined || isRepeated;
+    return c.redirect(goesOut ? await wayOut(c, ticket, returnTo) : landingOf(returnTo), 302);
+  }
+
+  function landingOf(returnTo: string | undefined): string {
+    return returnTo ?? config.logout.returnTo;
   }
 
   /** A script gets JSON with `location`; a form post (`Sec-Fetch-Mode: navigate`) gets a 303. */
@@ -105,7 +113,7 @@ export function createLogout({ config, events, provider, sessions, logoutReturns
     const navigates = headers['sec-fetch-mode'] === 'navigate';
     const location =
       entry === undefined
-        ? await wayOut(c, undefined, returnTo)
+        ? landingOf(returnTo)
         : ownAddress({ returnTo, ...(navigates ? { [interstitialParameter]: '' } : {}) });
     return navigates ? c.redirect(location, 303) : c.json({ location });
   }
@@ -152,7 +160,7 @@ export function createLogout({ config, events, provider, sessions, logoutReturns
     if (state !== undefined && (isGated || (url !== undefined && returnTo !== undefined))) {
       appendCookies(c, await logoutReturns.remember(state, returnTo, headersOf(c).cookie));
     }
-    return url ?? (isGated && state !== undefined ? returnAddress(state) : (returnTo ?? config.logout.returnTo));
+    return url ?? (isGated && state !== undefined ? returnAddress(state) : landingOf(returnTo));
   }
 
   function returnAddress(state: string): string {
