@@ -46,6 +46,8 @@ export type BffEvent =
   | { readonly type: 'provider.discovered'; readonly scope: string }
   | { readonly type: 'provider.discovery_failed'; readonly cause: unknown }
   | { readonly type: 'provider.keys_failed'; readonly cause: unknown }
+  /** The provider says of itself what cannot work with this configuration. */
+  | { readonly type: 'provider.unsuitable'; readonly problem: string }
   | { readonly type: 'userinfo.failed'; readonly cause: unknown }
   | { readonly type: 'store.failed'; readonly cause: unknown }
   /** A listening socket failed after it had been opened: the server goes on. */

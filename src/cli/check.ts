@@ -1,20 +1,51 @@
-/** `sallyport check`: validates the configuration, reaches the provider, and prints what to register with it. */
+/**
+ * `sallyport check`: validates the configuration, asks the provider, says what cannot work, and prints what to register
+ * with it. Ends with 1 after a fault, and with `--strict` with 3 after a warning.
+ */
+import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/sources.ts';
 import { createEvents } from '../events.ts';
+import { BffError } from '../http/errors.ts';
 import { createProvider } from '../oidc/provider.ts';
 import { createProviderFetch } from '../upstream/provider-fetch.ts';
 
-export async function check(file: string | undefined): Promise<void> {
+export async function check(file: string | undefined, { strict }: { readonly strict: boolean }): Promise<void> {
   const { config, warnings } = await loadConfig(file, process.env);
-  for (const warning of warnings) console.log(`warning: ${warning}`);
-  console.log('ok: the configuration is valid');
+  say('warning', warnings);
+  say('ok', ['the configuration is valid']);
+  const found = await askProvider(config);
+  say('warning', found.warnings);
+  say('fault', found.faults);
+  if (found.faults.length > 0) process.exitCode = 1;
+  else if (strict && warnings.length + found.warnings.length > 0) process.exitCode = 3;
+}
+
+function say(kind: 'ok' | 'warning' | 'fault', sentences: readonly string[]): void {
+  const print = kind === 'fault' ? console.error : console.log;
+  for (const sentence of sentences) print(`${kind}: ${sentence}`);
+}
+
+interface Findings {
+  readonly warnings: readonly string[];
+  readonly faults: readonly string[];
+}
+
+async function askProvider(config: Config): Promise<Findings> {
   const providerFetch = createProviderFetch(config.provider);
   const provider = createProvider(config, { fetch: providerFetch.fetch, events: createEvents() });
   try {
-    await provider.discover();
-    console.log(`ok: the provider ${config.issuer} answers`);
+    const { faults, warnings, scope, keyCount } = await provider.examine();
+    say('ok', [`the provider ${config.issuer} answers, with ${keyCount} ${keyCount === 1 ? 'key' : 'keys'}`]);
+    const choice =
+      config.scope === undefined ? 'chosen by what it supports; SALLYPORT_SCOPE asks for others' : 'configured';
+    console.log(`    logins ask for the scope "${scope}" (${choice})`);
     console.log(`    to be registered with it: redirect URI ${provider.redirectUri}`);
     console.log(`    and post-logout redirect URI ${config.origin}${config.logout.returnTo}`);
+    return { faults, warnings };
+  } catch (error) {
+    if (!(error instanceof BffError)) throw error;
+    // What the error says is for a person in a browser; its cause names address, status and remedy.
+    return { faults: [error.cause instanceof Error ? error.cause.message : error.message], warnings: [] };
   } finally {
     provider.close();
     await providerFetch.close();

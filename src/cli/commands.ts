@@ -12,7 +12,8 @@ import { start } from './start.ts';
 const usage = `sallyport: the backend-for-frontend token handler for single-page apps
 
   sallyport start  [--config FILE]   runs the server
-  sallyport check  [--config FILE]   validates the configuration and reaches the provider
+  sallyport check  [--config FILE]   validates the configuration and asks the provider; ends with 1 after a fault,
+                   [--strict]        and with 3 after a warning if that is asked for
   sallyport demo                     runs the demo: an example app, API and provider (from a clone of the repository)
   sallyport keygen                   prints a sealing secret for SALLYPORT_SECRET
   sallyport schema                   prints the JSON Schema of the configuration file
@@ -20,14 +21,16 @@ const usage = `sallyport: the backend-for-frontend token handler for single-page
 `;
 
 interface Command {
-  readonly run: (file: string | undefined) => Promise<void> | void;
+  readonly run: (file: string | undefined, options: { readonly strict: boolean }) => Promise<void> | void;
   /** Whether it reads a configuration. */
   readonly configurable: boolean;
+  /** Whether it takes `--strict`. */
+  readonly graded?: boolean;
 }
 
 const commands: Readonly<Record<string, Command>> = {
   start: { run: start, configurable: true },
-  check: { run: check, configurable: true },
+  check: { run: check, configurable: true, graded: true },
   demo: { run: () => demo(), configurable: false },
   keygen: { run: keygen, configurable: false },
   schema: { run: schema, configurable: false },
@@ -48,7 +51,7 @@ export async function run(args: string[]): Promise<void> {
 class UsageError extends Error {}
 
 async function runCommand(args: string[]): Promise<void> {
-  const { names, file, asks } = readArguments(args);
+  const { names, file, strict, asks } = readArguments(args);
   if (asks !== undefined) {
     console.log(asks === 'version' ? version() : usage);
     return;
@@ -64,7 +67,8 @@ async function runCommand(args: string[]): Promise<void> {
     throw new UsageError(`"sallyport ${name}" takes no "${more[0]}".${hint}`);
   }
   if (file !== undefined && !command.configurable) throw new UsageError(`"sallyport ${name}" takes no --config.`);
-  await command.run(file);
+  if (strict && command.graded !== true) throw new UsageError(`"sallyport ${name}" takes no --strict.`);
+  await command.run(file, { strict });
 }
 
 /** How the command was run. npm keeps options for itself unless they stand behind `--`. */
@@ -76,11 +80,13 @@ function called(name: string): string {
 interface Arguments {
   readonly names: readonly string[];
   readonly file: string | undefined;
+  readonly strict: boolean;
   readonly asks: 'help' | 'version' | undefined;
 }
 
 const options = {
   config: { type: 'string', short: 'c' },
+  strict: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const;
@@ -103,10 +109,11 @@ function readArguments(args: string[]): Arguments {
     if (token.name !== 'config' && token.value !== undefined) throw new UsageError(`${token.rawName} takes no value.`);
     if (token.name === 'config' && !token.value) throw new UsageError(`${token.rawName} needs the path of a file.`);
   }
-  const { config, help, version: asksVersion } = values;
+  const { config, strict, help, version: asksVersion } = values;
   return {
     names: positionals,
     file: typeof config === 'string' ? config : undefined,
+    strict: strict === true,
     asks: help === true ? 'help' : asksVersion === true ? 'version' : undefined,
   };
 }

@@ -75,20 +75,17 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
     timeoutSeconds: number,
     grant: Grant<T>,
   ): Promise<T> {
-    const attempt = async (keys: Keys | undefined) =>
-      grant(await configure({ fetch: recorder.fetch, timeoutSeconds, keys }));
-    await signingKeys.requireUsable();
-    const tried = signingKeys.current();
+    const attempt = async (keys: Keys) => grant(await configure({ fetch: recorder.fetch, timeoutSeconds, keys }));
+    const tried = await signingKeys.requireUsable();
     try {
       return await attemptWithEachKey(tried, recorder, attempt);
     } catch (error) {
       if (!isKeyFault(error)) throw error;
-      await signingKeys.refreshForUnknownKey(tried);
-      return await attemptWithEachKey(signingKeys.current(), recorder, attempt);
+      return await attemptWithEachKey(await signingKeys.refreshForUnknownKey(tried), recorder, attempt);
     }
   }
 
-  return { fetchOnce, configure, verifyWithFreshKeys, close: signingKeys.close };
+  return { fetchOnce, configure, verifyWithFreshKeys, usableKeys: signingKeys.requireUsable, close: signingKeys.close };
 }
 
 /**
@@ -97,16 +94,16 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
  * key by its id alone.
  */
 async function attemptWithEachKey<T>(
-  set: Keys | undefined,
+  set: Keys,
   recorder: ReplayableFetch,
-  attempt: (keys: Keys | undefined) => Promise<T>,
+  attempt: (keys: Keys) => Promise<T>,
 ): Promise<T> {
   try {
     return await attempt(set);
   } catch (error) {
     if (!isKeyFault(error)) throw error;
     const { kid } = await idTokenHeader(recorder.response());
-    for (const key of set?.keys.slice(0, maximumKeysTried) ?? []) {
+    for (const key of set.keys.slice(0, maximumKeysTried)) {
       try {
         return await attempt({ keys: [typeof kid === 'string' ? { ...key, kid } : key] });
       } catch {

@@ -11,6 +11,7 @@ import type { ProviderAddresses } from './addresses.ts';
 import { requestMetadata } from './metadata.ts';
 import { undiscovered } from './provider-errors.ts';
 import { scopeFor } from './scope.ts';
+import { suitabilityOf } from './suitability.ts';
 
 const firstRetryMs = 1000;
 const lastRetryMs = 30_000;
@@ -32,6 +33,7 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
   let timer: NodeJS.Timeout | undefined;
   let retryMs = firstRetryMs;
   let closed = false;
+  let toldFaults: readonly string[] = [];
 
   /** The metadata, requested now if it isn't cached. @throws {BffError} `provider_unavailable` */
   async function fetchMetadata(): Promise<ServerMetadata> {
@@ -48,6 +50,7 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
       const fetched = await requestMetadata(config, deps);
       if (metadata === undefined) events.emit({ type: 'provider.discovered', scope: scopeFor(config.scope, fetched) });
       metadata = fetched;
+      tellFaults(suitabilityOf(metadata, config).faults);
       retryMs = firstRetryMs;
       schedule(refreshAfterMs);
       return metadata;
@@ -58,6 +61,14 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
       if (metadata !== undefined) return metadata;
       throw undiscovered(cause, config);
     }
+  }
+
+  /** Each once, and again when it comes back. */
+  function tellFaults(faults: readonly string[]): void {
+    for (const problem of faults) {
+      if (!toldFaults.includes(problem)) events.emit({ type: 'provider.unsuitable', problem });
+    }
+    toldFaults = faults;
   }
 
   function schedule(delayMs: number): void {

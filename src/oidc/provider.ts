@@ -13,6 +13,7 @@ import { createProviderAddresses } from './addresses.ts';
 import { createCircuitBreaker } from './circuit-breaker.ts';
 import { createClient } from './client.ts';
 import { createDiscovery } from './discovery.ts';
+import { examineProvider } from './examination.ts';
 import { isInvalidTokenResponse, providerUnavailable, retryAfterMs } from './provider-errors.ts';
 import { withProvidersWords } from './refusal.ts';
 import { scopeFor } from './scope.ts';
@@ -235,8 +236,8 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     start: discovery.start,
     /** Whether the provider's metadata is known. */
     ready: () => discovery.cachedMetadata() !== undefined,
-    /** Discovers now. @throws {BffError} `provider_unavailable` */
-    discover: async () => void (await discovery.fetchMetadata()),
+    /** Asks the provider now. @throws {BffError} `provider_unavailable` */
+    examine: () => examineProvider(config, { discovery, usableKeys: oidc.usableKeys }),
     close: () => {
       discovery.close();
       oidc.close();

@@ -10,9 +10,11 @@ const wanted = ['openid', 'profile', 'email', 'offline_access'];
 export function scopeFor(configured: string | undefined, metadata: ServerMetadata): string {
   if (configured !== undefined) return configured;
   const { scopes_supported: supported } = metadata;
-  const scopes = Array.isArray(supported)
-    ? wanted.filter((name) => name === 'openid' || supported.includes(name))
-    : wanted;
+  // An empty list says nothing.
+  const scopes =
+    Array.isArray(supported) && supported.length > 0
+      ? wanted.filter((name) => name === 'openid' || supported.includes(name))
+      : wanted;
   return scopes.filter((name) => name !== 'offline_access' || !grantsRefreshTokensByItself(metadata)).join(' ');
 }
 
@@ -20,6 +22,6 @@ export function scopeFor(configured: string | undefined, metadata: ServerMetadat
  * Keycloak gives refresh tokens without `offline_access`. With it they would outlive the person's session there, and an
  * administrator's sign-out.
  */
-function grantsRefreshTokensByItself({ token_endpoint: endpoint = '' }: ServerMetadata): boolean {
+export function grantsRefreshTokensByItself({ token_endpoint: endpoint = '' }: ServerMetadata): boolean {
   return endpoint.endsWith('/protocol/openid-connect/token');
 }

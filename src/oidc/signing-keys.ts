@@ -38,7 +38,7 @@ export function createSigningKeys(deps: SigningKeyDeps) {
   /** When keys were fetched for a token whose key was unknown, in milliseconds, within the last minute. */
   const unknownKeyFetches: number[] = [];
   let keys: FetchedKeys | undefined;
-  let pendingFetch: Promise<void> | undefined;
+  let pendingFetch: Promise<Keys> | undefined;
   let timer: NodeJS.Timeout | undefined;
   let retryMs = firstRetryMs;
   let closed = false;
@@ -61,21 +61,22 @@ export function createSigningKeys(deps: SigningKeyDeps) {
    * of the key set fails while the token is still unused.
    * @throws {BffError} `provider_unavailable`
    */
-  async function requireUsable(): Promise<void> {
+  async function requireUsable(): Promise<Keys> {
     const ageSeconds = keys === undefined ? Infinity : nowSeconds() - keys.fetchedAt;
-    if (ageSeconds >= maximumAgeSeconds) await refresh();
+    if (keys === undefined || ageSeconds >= maximumAgeSeconds) return refresh();
     // The timer of a machine that slept is late.
-    else if (ageSeconds >= 2 * refreshAfterSeconds && pendingFetch === undefined) refreshInBackground();
+    if (ageSeconds >= 2 * refreshAfterSeconds && pendingFetch === undefined) refreshInBackground();
+    return keys.jwks;
   }
 
   /**
    * Fetches the keys for a token whose key is not among `tried`, unless another call has replaced those already.
    * @throws {BffError} `provider_unavailable`, also when the budget is used up
    */
-  async function refreshForUnknownKey(tried: Keys | undefined): Promise<void> {
-    if (keys?.jwks !== tried) return;
+  async function refreshForUnknownKey(tried: Keys): Promise<Keys> {
+    if (keys !== undefined && keys.jwks !== tried) return keys.jwks;
     if (pendingFetch === undefined) spendFetchBudget();
-    await refresh();
+    return refresh();
   }
 
   function spendFetchBudget(): void {
@@ -87,12 +88,12 @@ export function createSigningKeys(deps: SigningKeyDeps) {
     unknownKeyFetches.push(now);
   }
 
-  function refresh(): Promise<void> {
+  function refresh(): Promise<Keys> {
     return (pendingFetch ??= fetchKeys().finally(() => (pendingFetch = undefined)));
   }
 
   /** @throws {BffError} `provider_unavailable`: while no key can be looked up, the outcome of a grant is open */
-  async function fetchKeys(): Promise<void> {
+  async function fetchKeys(): Promise<Keys> {
     try {
       const { jwks_uri: address = '' } = await deps.discovery.fetchMetadata();
       const response = await deps.fetch(address, {
@@ -102,6 +103,7 @@ export function createSigningKeys(deps: SigningKeyDeps) {
       keys = { jwks: await keySetIn(response, address), fetchedAt: nowSeconds() };
       retryMs = firstRetryMs;
       schedule(refreshAfterSeconds * 1000);
+      return keys.jwks;
     } catch (error) {
       schedule(retryMs);
       retryMs = Math.min(lastRetryMs, retryMs * 2);

@@ -122,6 +122,7 @@ const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fat
   'provider.discovered': 'info',
   'provider.discovery_failed': 'warn',
   'provider.keys_failed': 'warn',
+  'provider.unsuitable': 'warn',
   'userinfo.failed': 'warn',
   'store.failed': 'warn',
   'listener.failed': 'error',

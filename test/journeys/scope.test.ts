@@ -14,6 +14,7 @@ function scopesOfRefreshes({ provider }: World): Array<string | undefined> {
 describe('where no scope is configured, a login asks for', () => {
   test.each([
     ['all four, if the provider says nothing', undefined, 'openid profile email offline_access'],
+    ['all four, if it lists none', [], 'openid profile email offline_access'],
     ['those that it supports', ['offline_access', 'offline', 'openid'], 'openid offline_access'],
     ['openid alone, if it supports nothing else of them', ['read', 'write'], 'openid'],
   ])('%s', async (_story, supported, scope) => {

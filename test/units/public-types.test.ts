@@ -147,6 +147,7 @@ test('the members of the exported unions', () => {
     | 'provider.discovered'
     | 'provider.discovery_failed'
     | 'provider.keys_failed'
+    | 'provider.unsuitable'
     | 'session.ended'
     | 'session.oversized'
     | 'store.failed'

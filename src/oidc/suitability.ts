@@ -1,0 +1,152 @@
+/**
+ * What a provider says of itself (OpenID Connect Discovery 3, RFC 8414 2), against what Sallyport needs and what is
+ * configured. A fault is what cannot work; a warning is what probably isn't meant.
+ */
+import type { ServerMetadata } from 'openid-client';
+import type { Config } from '../config/config.ts';
+import { legible } from './legible.ts';
+import { grantsRefreshTokensByItself, scopeFor } from './scope.ts';
+
+/** What does not fit, each in a sentence with its remedy. */
+export interface Suitability {
+  readonly faults: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+type Finding = string | false | undefined;
+
+export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitability {
+  return {
+    faults: [
+      authenticationFault(metadata, config),
+      ...demands(metadata),
+      pkceFault(metadata),
+      signatureFault(metadata),
+      lacking(metadata, 'response_types_supported', 'code') && 'The provider does not offer the code flow.',
+      lacking(metadata, 'grant_types_supported', 'authorization_code') &&
+        'The provider does not offer the authorization_code grant.',
+      responseModeFault(metadata, config),
+    ].filter(isSaid),
+    warnings: [
+      authenticationWarning(metadata, config),
+      listOf(metadata, 'code_challenge_methods_supported') === undefined &&
+        'The provider does not say whether it checks PKCE (code_challenge_methods_supported). It is used in any case.',
+      refreshTokenWarning(metadata, config),
+      scopeWarning(metadata, config),
+      config.login.userInfo &&
+        metadata.userinfo_endpoint === undefined &&
+        'login.userInfo is on, but the provider names no userinfo_endpoint: people have the claims of the ID token alone.',
+    ].filter(isSaid),
+  };
+}
+
+function isSaid(finding: Finding): finding is string {
+  return typeof finding === 'string';
+}
+
+type ListMember =
+  | 'code_challenge_methods_supported'
+  | 'grant_types_supported'
+  | 'id_token_signing_alg_values_supported'
+  | 'response_modes_supported'
+  | 'response_types_supported'
+  | 'scopes_supported'
+  | 'token_endpoint_auth_methods_supported';
+
+/** A list that says something; undefined if the provider leaves it out or empty. */
+function listOf(metadata: ServerMetadata, name: ListMember): readonly string[] | undefined {
+  const list: unknown = metadata[name];
+  return Array.isArray(list) && list.length > 0 ? list.map(String) : undefined;
+}
+
+function lacking(metadata: ServerMetadata, name: ListMember, value: string): boolean {
+  return listOf(metadata, name)?.includes(value) === false;
+}
+
+const maximumNamed = 10;
+
+/** A provider's own values, for a message. */
+function named(values: readonly string[]): string {
+  const first = values.slice(0, maximumNamed).map((value) => legible(value) ?? '""');
+  return values.length > maximumNamed ? `${first.join(', ')} …` : first.join(', ');
+}
+
+const authMethods = ['client_secret_basic', 'client_secret_post'];
+
+function authenticationFault(metadata: ServerMetadata, { client }: Config): Finding {
+  const methods = listOf(metadata, 'token_endpoint_auth_methods_supported');
+  if (methods === undefined || methods.includes(client.authMethod)) return undefined;
+  const other = authMethods.find((method) => methods.includes(method));
+  const said = `The provider does not take ${client.authMethod}, only ${named(methods)}`;
+  return other === undefined
+    ? `${said}: Sallyport has ${authMethods.join(' and ')}. Allow one of them for this client.`
+    : `${said}: set SALLYPORT_CLIENT_AUTH_METHOD=${other}.`;
+}
+
+/** Without a list, `client_secret_basic` is what the provider takes (RFC 8414 2). */
+function authenticationWarning(metadata: ServerMetadata, { client }: Config): Finding {
+  const isUnsaid = listOf(metadata, 'token_endpoint_auth_methods_supported') === undefined;
+  return (
+    isUnsaid &&
+    client.authMethod !== 'client_secret_basic' &&
+    `The provider names no token_endpoint_auth_methods_supported, which stands for client_secret_basic; ${client.authMethod} is configured.`
+  );
+}
+
+/** What a provider can demand of every login, and Sallyport doesn't do. */
+function demands(metadata: ServerMetadata): Finding[] {
+  return [
+    metadata.require_pushed_authorization_requests === true &&
+      'The provider demands pushed authorization requests (RFC 9126), which Sallyport does not make: switch that off for this client.',
+    metadata['require_signed_request_object'] === true &&
+      'The provider demands signed request objects (RFC 9101), which Sallyport does not make: switch that off for this client.',
+  ];
+}
+
+function pkceFault(metadata: ServerMetadata): Finding {
+  return (
+    lacking(metadata, 'code_challenge_methods_supported', 'S256') &&
+    `The provider does not take the PKCE method S256 (RFC 7636), only ${named(metadata.code_challenge_methods_supported ?? [])}.`
+  );
+}
+
+const verifiable = /^(?:(?:RS|PS|ES)(?:256|384|512)|EdDSA|Ed25519|ML-DSA-(?:44|65|87))$/;
+
+function signatureFault(metadata: ServerMetadata): Finding {
+  const algorithms = listOf(metadata, 'id_token_signing_alg_values_supported');
+  if (algorithms === undefined || algorithms.some((algorithm) => verifiable.test(algorithm))) return undefined;
+  return `The provider signs ID tokens with ${named(algorithms)} only, which whoever knows the client secret can forge: give this client RS256, ES256 or another algorithm with a public key.`;
+}
+
+function responseModeFault(metadata: ServerMetadata, { client: { responseMode } }: Config): Finding {
+  return (
+    lacking(metadata, 'response_modes_supported', responseMode) &&
+    `The provider does not offer the response mode ${responseMode}: correct SALLYPORT_CLIENT_RESPONSE_MODE.`
+  );
+}
+
+function refreshTokenWarning(metadata: ServerMetadata, { scope, login }: Config): Finding {
+  const consequence = 'Without a refresh token a session ends with its access token, and a login logs that.';
+  if (lacking(metadata, 'grant_types_supported', 'refresh_token')) {
+    return `The provider lists no refresh_token grant (grant_types_supported). ${consequence}`;
+  }
+  const asksByParameter = login.params['access_type'] === 'offline';
+  const isAsked = scopeFor(scope, metadata).split(' ').includes('offline_access');
+  if (isAsked || asksByParameter || grantsRefreshTokensByItself(metadata)) return undefined;
+  return lacking(metadata, 'scopes_supported', 'offline_access')
+    ? `The provider lists no offline_access (scopes_supported), and grants refresh tokens by other rules or not at all. ${consequence}`
+    : `The scope has no offline_access, and many providers grant no refresh token then. ${consequence}`;
+}
+
+/** The scopes that OpenID Connect names; a provider need not list those of an API. */
+const standardScopes = new Set(['openid', 'profile', 'email', 'address', 'phone', 'offline_access']);
+
+function scopeWarning(metadata: ServerMetadata, { scope = '' }: Config): Finding {
+  const unlisted = scope
+    .split(' ')
+    .filter((name) => standardScopes.has(name) && lacking(metadata, 'scopes_supported', name));
+  return (
+    unlisted.length > 0 &&
+    `The provider does not list ${unlisted.join(', ')} (scopes_supported), which the configured scope names; some refuse a login for that.`
+  );
+}

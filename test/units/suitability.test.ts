@@ -1,0 +1,155 @@
+/** What a provider says of itself, against what is needed and configured (OpenID Connect Discovery 3, RFC 8414 2). */
+import { expect, test } from 'vitest';
+import type { Config } from '../../src/config/config.ts';
+import { loadConfig } from '../../src/config/sources.ts';
+import { suitabilityOf } from '../../src/oidc/suitability.ts';
+
+/** Metadata that fits, as most providers write it. */
+const fitting = {
+  issuer: 'https://login.example.com',
+  authorization_endpoint: 'https://login.example.com/auth',
+  token_endpoint: 'https://login.example.com/token',
+  jwks_uri: 'https://login.example.com/jwks',
+  userinfo_endpoint: 'https://login.example.com/me',
+  response_types_supported: ['code', 'id_token'],
+  response_modes_supported: ['query', 'form_post'],
+  grant_types_supported: ['authorization_code', 'refresh_token'],
+  scopes_supported: ['openid', 'profile', 'email', 'offline_access'],
+  id_token_signing_alg_values_supported: ['RS256', 'HS256'],
+  code_challenge_methods_supported: ['S256', 'plain'],
+  token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
+};
+
+/** Members of the metadata to replace; `undefined` leaves one out. */
+type Members = Readonly<Record<string, unknown>>;
+
+async function configOf(env: Readonly<Record<string, string>>): Promise<Config> {
+  const { config } = await loadConfig(undefined, {
+    SALLYPORT_ORIGIN: 'https://app.example.com',
+    SALLYPORT_ISSUER: fitting.issuer,
+    SALLYPORT_CLIENT_ID: 'app',
+    SALLYPORT_CLIENT_SECRET: 'client-secret',
+    SALLYPORT_SECRET: 'q8Zr2mVxT0cLw7yNf4Hs1JkPb6DgEa9u',
+    ...env,
+  });
+  return config;
+}
+
+async function findingsWith(members: Members, env: Readonly<Record<string, string>> = {}) {
+  return suitabilityOf({ ...fitting, ...members }, await configOf(env));
+}
+
+const faults: ReadonlyArray<readonly [story: string, members: Members, env: Record<string, string>, fault: RegExp]> = [
+  [
+    'the secret in the body only',
+    { token_endpoint_auth_methods_supported: ['client_secret_post', 'private_key_jwt'] },
+    {},
+    /does not take client_secret_basic, only client_secret_post, private_key_jwt: set SALLYPORT_CLIENT_AUTH_METHOD=client_secret_post/,
+  ],
+  [
+    'the secret in the header only',
+    { token_endpoint_auth_methods_supported: ['client_secret_basic'] },
+    { SALLYPORT_CLIENT_AUTH_METHOD: 'client_secret_post' },
+    /does not take client_secret_post, .*set SALLYPORT_CLIENT_AUTH_METHOD=client_secret_basic/,
+  ],
+  [
+    'a key in place of a secret',
+    { token_endpoint_auth_methods_supported: ['private_key_jwt'] },
+    {},
+    /only private_key_jwt: Sallyport has client_secret_basic and client_secret_post/,
+  ],
+  ['pushed requests', { require_pushed_authorization_requests: true }, {}, /demands pushed authorization requests/],
+  ['signed requests', { require_signed_request_object: true }, {}, /demands signed request objects/],
+  [
+    'PKCE in plain text',
+    { code_challenge_methods_supported: ['plain'] },
+    {},
+    /not take the PKCE method S256.*only plain/,
+  ],
+  [
+    'ID tokens signed with the client secret',
+    { id_token_signing_alg_values_supported: ['HS256', 'none'] },
+    {},
+    /signs ID tokens with HS256, none only/,
+  ],
+  ['no code flow', { response_types_supported: ['id_token', 'code id_token'] }, {}, /does not offer the code flow/],
+  ['no code grant', { grant_types_supported: ['implicit'] }, {}, /does not offer the authorization_code grant/],
+  [
+    'answers by redirects only',
+    { response_modes_supported: ['query', 'fragment'] },
+    { SALLYPORT_CLIENT_RESPONSE_MODE: 'form_post' },
+    /not offer the response mode form_post: correct SALLYPORT_CLIENT_RESPONSE_MODE/,
+  ],
+];
+
+const warnings: ReadonlyArray<readonly [story: string, members: Members, env: Record<string, string>, said: RegExp]> = [
+  [
+    'no refresh_token grant',
+    { grant_types_supported: ['authorization_code'] },
+    {},
+    /lists no refresh_token grant.*a session ends with its access token/,
+  ],
+  ['no offline_access', { scopes_supported: ['openid', 'email'] }, {}, /lists no offline_access.*a session ends with/],
+  ['no word on PKCE', { code_challenge_methods_supported: undefined }, {}, /does not say whether it checks PKCE/],
+  [
+    'no word on authentication where the body is configured',
+    { token_endpoint_auth_methods_supported: undefined },
+    { SALLYPORT_CLIENT_AUTH_METHOD: 'client_secret_post' },
+    /stands for client_secret_basic; client_secret_post is configured/,
+  ],
+  [
+    'no scope that is configured',
+    { scopes_supported: ['openid', 'email'] },
+    { SALLYPORT_SCOPE: 'openid profile offline_access notes' },
+    /does not list profile, offline_access \(scopes_supported\)/,
+  ],
+  [
+    'offline_access, which is not asked for',
+    {},
+    { SALLYPORT_SCOPE: 'openid profile' },
+    /scope has no offline_access.*a session ends with its access token/,
+  ],
+  ['no UserInfo', { userinfo_endpoint: undefined }, { SALLYPORT_LOGIN_USERINFO: 'true' }, /names no userinfo_endpoint/],
+];
+
+test.each(faults)('it is a fault that a provider wants or has %s', async (_story, members, env, fault) => {
+  const findings = await findingsWith(members, env);
+  expect(findings.faults).toEqual([expect.stringMatching(fault)]);
+});
+
+test.each(warnings)('it is a warning that a provider has %s', async (_story, members, env, said) => {
+  expect(await findingsWith(members, env)).toEqual({ faults: [], warnings: [expect.stringMatching(said)] });
+});
+
+test.each<[story: string, members: Members, env?: Record<string, string>]>([
+  ['a provider that fits', {}],
+  ['no word on how clients authenticate', { token_endpoint_auth_methods_supported: undefined }],
+  ['empty lists', { grant_types_supported: [], scopes_supported: [], response_modes_supported: [] }],
+  ['lists that are none', { grant_types_supported: 'code', scopes_supported: 5, response_types_supported: {} }],
+  [
+    'no lists at all',
+    {
+      response_types_supported: undefined,
+      response_modes_supported: undefined,
+      grant_types_supported: undefined,
+      scopes_supported: undefined,
+      id_token_signing_alg_values_supported: undefined,
+    },
+  ],
+  [
+    'demands that are switched off',
+    { require_pushed_authorization_requests: false, require_signed_request_object: false },
+  ],
+  [
+    'refresh tokens by a parameter (Google)',
+    { scopes_supported: ['openid', 'email', 'profile'] },
+    { SALLYPORT_LOGIN_PARAMS: 'access_type=offline&prompt=consent' },
+  ],
+  [
+    'refresh tokens without a scope for them (Keycloak)',
+    { token_endpoint: 'https://login.example.com/realms/main/protocol/openid-connect/token' },
+  ],
+  ['scopes of an API, which need not be listed', {}, { SALLYPORT_SCOPE: 'openid offline_access api://id/notes' }],
+])('nothing is wrong with %s', async (_story, members, env) => {
+  expect(await findingsWith(members, env)).toEqual({ faults: [], warnings: [] });
+});
