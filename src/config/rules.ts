@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { isWithin } from '../http/paths.ts';
 import type { ConfigFault } from './faults.ts';
 import { defaultBasePath, type ParsedConfig } from './schema.ts';
-import { faultOfSpaFolder } from './spa-folder.ts';
+import { faultOfSpaFolder, holdsPlaceholder } from './spa-folder.ts';
 
 /** @param parsed the keys that are valid in themselves; a rule about an absent one is skipped */
 export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: boolean): ConfigFault[] {
@@ -49,8 +49,24 @@ function spaFaults(spa: NonNullable<ParsedConfig['spa']>): ConfigFault[] {
   if (spa.folder !== undefined && spa.devServer !== undefined) {
     return [{ path: 'spa', reason: 'has both a folder and a dev server; keep one' }];
   }
-  const reason = spa.folder === undefined ? undefined : faultOfSpaFolder(spa.folder);
-  return reason === undefined ? [] : [{ path: 'spa.folder', reason }];
+  const faults = policyFaults(spa);
+  if (spa.folder === undefined) return faults;
+  const reason = faultOfSpaFolder(spa.folder);
+  if (reason !== undefined) return [...faults, { path: 'spa.folder', reason }];
+  if (spa.nonce === undefined || holdsPlaceholder(spa.folder, spa.nonce)) return faults;
+  return [
+    ...faults,
+    { path: 'spa.nonce', reason: `"${spa.nonce}" is not in the folder's index.html; build the app with it` },
+  ];
+}
+
+/** A header that replaces the policy leaves nothing to add to. */
+function policyFaults({ csp, nonce, headers }: NonNullable<ParsedConfig['spa']>): ConfigFault[] {
+  const replaced = Object.keys(headers).find((name) => name.toLowerCase() === 'content-security-policy');
+  if (replaced === undefined) return [];
+  const reason = `has no effect beside spa.headers["${replaced}"], which replaces the whole policy; keep one`;
+  const without = [...(Object.keys(csp).length > 0 ? ['spa.csp'] : []), ...(nonce === undefined ? [] : ['spa.nonce'])];
+  return without.map((path) => ({ path, reason }));
 }
 
 function sessionFaults({ mode }: ParsedConfig['session']): ConfigFault[] {

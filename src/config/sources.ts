@@ -71,8 +71,12 @@ function tryToResolve(input: ConfigInput): { readonly config?: Config; readonly 
   }
 }
 
-/** Valid settings that send secrets or trust over plain http. */
+/** Valid settings that send secrets or trust over plain http, or let injected scripts run. */
 function risksOf(config: Config): string[] {
+  return [...plainHttpOf(config), ...scriptsOfAnybody(config)];
+}
+
+function plainHttpOf(config: Config): string[] {
   const plain = config.api
     .filter(({ target }) => target.protocol === 'http:' && !isLoopback(target.hostname))
     .map(
@@ -82,4 +86,29 @@ function risksOf(config: Config): string[] {
   return config.discoveryUrl?.protocol === 'http:' && config.issuer.startsWith('https:')
     ? [...plain, "The provider's metadata is fetched over plain http; keep that network to yourself."]
     : plain;
+}
+
+/** Sources that stand for scripts which nobody of the app's developers wrote. */
+const anybodys = new Set([
+  "'unsafe-inline'",
+  "'unsafe-eval'",
+  "'unsafe-hashes'",
+  '*',
+  'http:',
+  'https:',
+  'data:',
+  'blob:',
+]);
+
+function scriptsOfAnybody({ spa }: Config): string[] {
+  return Object.entries(spa?.csp ?? {}).flatMap(([directive, sources]) => {
+    const risky = directive.startsWith('script-src')
+      ? sources.filter((source) => anybodys.has(source.toLowerCase()))
+      : [];
+    if (risky.length === 0) return [];
+    return [
+      `The policy lets injected scripts run (spa.csp: ${directive} ${risky.join(' ')}), and each calls the APIs as the ` +
+        'person who is signed in.',
+    ];
+  });
 }

@@ -23,6 +23,11 @@ export function faultOfSpaFolder(folder: string): string | undefined {
   return `the folder "${path}" holds the source of an app, not its build (${sign}); ${remedyFor(path)}`;
 }
 
+/** Whether the folder's document holds a placeholder. */
+export function holdsPlaceholder(folder: string, placeholder: string): boolean {
+  return readDocument(join(resolve(folder), 'index.html')).includes(placeholder);
+}
+
 /** Where bundlers put what they build, Angular's in a folder of its own. */
 const builds = ['{dist,build,out,www}/index.html', '{.,dist}/{browser,*/browser}/index.html'];
 

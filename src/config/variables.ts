@@ -31,6 +31,16 @@ const list = (value: string) =>
     .map((part) => part.trim())
     .filter((part) => part !== '');
 const query = (value: string) => Object.fromEntries(new URLSearchParams(value));
+/** A Content-Security-Policy in its own form: `connect-src https://maps.example.com; img-src data:`. */
+const policy = (value: string) => {
+  const directives = new Map<string, string[]>();
+  for (const directive of value.split(';')) {
+    const [name, ...sources] = words(directive);
+    const key = name?.toLowerCase();
+    if (key !== undefined) directives.set(key, [...(directives.get(key) ?? []), ...sources]);
+  }
+  return Object.fromEntries(directives);
+};
 const routes = (value: string) =>
   words(value).map((word) => {
     const equals = word.indexOf('=');
@@ -80,6 +90,8 @@ export const variables: readonly Variable[] = [
   { ...variable('API', 'api', routes), faultOf: faultOfRoutes },
   variable('SPA', 'spa', spaSource),
   variable('SPA_REQUIRE_LOGIN', 'spa.requireLogin', boolean),
+  variable('SPA_CSP', 'spa.csp', policy),
+  variable('SPA_NONCE', 'spa.nonce'),
   variable('SESSION', 'session.mode'),
   variable('SESSION_COOKIE_NAME', 'session.cookieName'),
   variable('SESSION_LIFETIME', 'session.lifetimeSeconds', number),

@@ -2,8 +2,8 @@
  * Serves the single-page app's built files: one folder, read only, with validators, ranges, precompressed variants
  * and the history fallback to index.html (RFC 9110, RFC 9111). Hides how a path of a request finds its file.
  *
- * Nothing about a file is cached between requests except the hashes of a document's inline scripts, under the file's
- * own ETag: the next request sees a redeploy, also one that switches the folder when the folder is a link.
+ * Nothing about a file is cached between requests except what follows from a document's own code, under the file's
+ * ETag: the next request sees a redeploy, also one that switches the folder when the folder is a link.
  */
 import { lstatSync, statSync } from 'node:fs';
 import { lstat, realpath, type FileHandle } from 'node:fs/promises';
@@ -30,7 +30,10 @@ import {
   type ByteRange,
   type Representation,
 } from './representation.ts';
-import { inlineHashes, securityHeaders, type HeaderOverrides } from './security-headers.ts';
+import type { CspAdditions } from './content-security-policy.ts';
+import { inlineHashes } from './inline-hashes.ts';
+import { nonceDocument } from './nonce-document.ts';
+import { securityHeaders, type HeaderOverrides } from './security-headers.ts';
 
 export interface SpaFolderOptions {
   /** The folder of built files; it must hold an index.html. May itself be a link that deployments switch. */
@@ -41,6 +44,10 @@ export interface SpaFolderOptions {
   readonly path?: string | undefined;
   /** Replaces (string), adds (string) or removes (`false`) response headers, the security headers among them. */
   readonly headers?: HeaderOverrides | undefined;
+  /** Sources that the Content-Security-Policy allows besides its own, by directive. */
+  readonly csp?: CspAdditions | undefined;
+  /** The text in documents that each response replaces by a fresh nonce. */
+  readonly nonce?: string | undefined;
   /** Serve `*.map` files. Default `false`: a source map contains the app's source code. */
   readonly sourceMaps?: boolean | undefined;
   /**
@@ -62,31 +69,37 @@ export interface SpaFolder {
 /** Serves one folder of built files. Throws at once, with reason and remedy, if the folder or its index.html is missing. */
 export function createSpaFolder(options: SpaFolderOptions): SpaFolder {
   const folder = resolve(options.folder);
-  const { path = '' } = options;
+  const { path = '', origin, headers: overrides, csp } = options;
+  const policy = { origin, headers: overrides, csp };
   const visibility: Visibility = { sourceMaps: options.sourceMaps ?? false, symlinks: options.symlinks ?? false };
   requireFolder(folder, visibility);
-  const assetHeaders = securityHeaders(options);
+  const assetHeaders = securityHeaders(policy);
   requireValidHeaders(assetHeaders);
-  const documentHeaders = new LRUCache<string, HeaderPairs>({ max: 200 });
+  const assetPlan = { fresh: undefined, headers: assetHeaders };
+  const documents = new LRUCache<string, DocumentPlan>({ max: 200 });
 
-  async function headersFor(file: OpenFile): Promise<HeaderPairs> {
-    if (!isDocument(nameOf(file.segments))) return assetHeaders;
-    const cached = documentHeaders.get(file.etag);
+  /** What to do with a document of this version. */
+  async function planFor(file: OpenFile): Promise<DocumentPlan> {
+    const cached = documents.get(file.etag);
     if (cached !== undefined) return cached;
-    const inline = inlineHashes(await file.handle.readFile('utf8'));
-    const headers = securityHeaders({ origin: options.origin, headers: options.headers, inline });
-    documentHeaders.set(file.etag, headers);
-    return headers;
+    const html = await file.handle.readFile('utf8');
+    const plan = {
+      fresh: options.nonce === undefined ? undefined : nonceDocument(html, options.nonce, policy),
+      headers: securityHeaders({ ...policy, inline: inlineHashes(html) }),
+    };
+    documents.set(file.etag, plan);
+    return plan;
   }
 
   async function respond(request: Request, visible: VisibleFolder, file: OpenFile): Promise<Response> {
     const unused = new Set([file.handle]);
     try {
-      const policy = await headersFor(file);
+      const plan = isDocument(nameOf(file.segments)) ? await planFor(file) : assetPlan;
+      if (plan.fresh !== undefined) return plan.fresh(request.method);
       const chosen = await chooseCoding(visible, file, request.headers.get('accept-encoding'));
       unused.add(chosen.file.handle);
       const { status, headers, range } = evaluateRequest(request, chosen);
-      for (const [name, value] of policy) headers.set(name, value);
+      for (const [name, value] of plan.headers) headers.set(name, value);
       if (request.method === 'HEAD' || range === undefined || range.last < range.first) {
         return new Response(null, { status, headers });
       }
@@ -131,6 +144,13 @@ export function createSpaFolder(options: SpaFolderOptions): SpaFolder {
 const indexName = 'index.html';
 
 type HeaderPairs = ReturnType<typeof securityHeaders>;
+
+interface DocumentPlan {
+  /** Makes the response, if each has a nonce of its own. */
+  readonly fresh: ((method: string) => Response) | undefined;
+  /** What goes with a document that is sent as it is. */
+  readonly headers: HeaderPairs;
+}
 
 function requireFolder(folder: string, { symlinks }: Visibility): void {
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) {

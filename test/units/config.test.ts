@@ -50,6 +50,11 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
+/** What is warned of a policy. */
+async function warningsOfPolicy(policy: string): Promise<readonly string[]> {
+  return (await loadConfig(undefined, { ...minimalEnv, SALLYPORT_SPA_CSP: policy })).warnings;
+}
+
 /** The faults of a configuration, as `path: reason`. */
 function faultsOf(input: unknown): string[] {
   try {
@@ -226,6 +231,55 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
     { spa: { folder: 'spa', devServer: 'http://localhost:5173' } },
     /^spa: has both a folder and a dev server/,
   ],
+  ...(
+    [
+      ['connect', ['https://a.test'], /^spa\.csp\.connect: is no directive; those are default-src, script-src, /],
+      ['connect-src', ['self'], /^spa\.csp\.connect-src\.0: must be written 'self', in quotation marks$/],
+      ['connect-src', ["'Self'"], /^spa\.csp\.connect-src\.0: must be written 'self', in quotation marks$/],
+      ['style-src', ['unsafe-inline'], /^spa\.csp\.style-src\.0: must be written 'unsafe-inline'/],
+      ['style-src', ["'unsafe-inlin'"], /^spa\.csp\.style-src\.0: is no keyword; those are 'self', /],
+      ['script-src', ["'nonce-abc'"], /^spa\.csp\.script-src\.0: is a nonce that never changes.* use spa\.nonce$/],
+      [
+        'script-src',
+        ['sha256-abc'],
+        /^spa\.csp\.script-src\.0: must be a hash such as 'sha256-…', in quotation marks$/,
+      ],
+      ['img-src', ['https://a.test; script-src *'], /^spa\.csp\.img-src\.0: must be one source, without spaces/],
+      ['img-src', ['https://a.test,https://b.test'], /^spa\.csp\.img-src\.0: must be one source/],
+      ['report-uri', ['/r\r\nx: y'], /^spa\.csp\.report-uri\.0: must be one source/],
+      ['img-src', ['https://a.test/x?y'], /^spa\.csp\.img-src\.0: must be a source such as .* without a query$/],
+      ['img-src', ['https://'], /^spa\.csp\.img-src\.0: must be a source such as/],
+      ['img-src', ['a.*.test'], /^spa\.csp\.img-src\.0: must be a source such as/],
+      ['img-src', [], /^spa\.csp\.img-src: names no source/],
+      ['font-src', ["'none'", 'data:'], /^spa\.csp\.font-src: must not name 'none' beside others$/],
+      ['upgrade-insecure-requests', ['x'], /^spa\.csp\.upgrade-insecure-requests: takes no value/],
+    ] as const
+  ).map(
+    ([directive, sources, reason]) =>
+      [`${directive} ${sources.join(' ')} in the policy`, { spa: { csp: { [directive]: sources } } }, reason] as const,
+  ),
+  [
+    'a policy that is added to and replaced',
+    { spa: { csp: { 'img-src': ['*'] }, headers: { 'Content-Security-Policy': "default-src 'self'" } } },
+    /^spa\.csp: has no effect beside spa\.headers\["Content-Security-Policy"\]/,
+  ],
+  [
+    'a nonce without a policy',
+    { spa: { nonce: '__CSP_NONCE__', headers: { 'content-security-policy': false } } },
+    /^spa\.nonce: has no effect beside spa\.headers/,
+  ],
+  [
+    'a placeholder in no document',
+    { spa: { folder: 'spa', nonce: '__CSP_NONCE__' } },
+    /^spa\.nonce: .*not in the folder/,
+  ],
+  ...['nonce', 'a"placeholder"', '<placeholder>', 'x'.repeat(65)].map(
+    (nonce) =>
+      [`the placeholder ${nonce}`, { spa: { nonce } }, /^spa\.nonce: must be 8 to 64 letters, digits or/] as const,
+  ),
+  ...['ngCspNonce', 'csp-nonce', 'CspNonce'].map(
+    (nonce) => [`the placeholder ${nonce}`, { spa: { nonce } }, /^spa\.nonce: is the name of an attribute/] as const,
+  ),
   ['sessions in a store', { session: { mode: 'store' } }, /^session\.mode: /],
   [
     'a lifetime of nothing',
@@ -562,6 +616,26 @@ describe('variables', () => {
     ]);
   });
 
+  test('hold a policy in its own form', async () => {
+    const { spa } = await loaded({
+      ...minimalEnv,
+      SALLYPORT_SPA_CSP:
+        'connect-src https://maps.example.com wss://maps.example.com; IMG-SRC https://*.tile.example.org;; ' +
+        "style-src 'unsafe-inline';img-src https://b.test:* ; upgrade-insecure-requests;",
+      SALLYPORT_SPA_NONCE: '__CSP_NONCE__',
+    });
+    expect(spa?.csp).toEqual({
+      'connect-src': ['https://maps.example.com', 'wss://maps.example.com'],
+      'img-src': ['https://*.tile.example.org', 'https://b.test:*'],
+      'style-src': ["'unsafe-inline'"],
+      'upgrade-insecure-requests': [],
+    });
+    expect(spa?.nonce).toBe('__CSP_NONCE__');
+    expect(await messageOf({ ...minimalEnv, SALLYPORT_SPA_CSP: 'connect-src self' })).toContain(
+      "SALLYPORT_SPA_CSP (spa.csp.connect-src.0): must be written 'self'",
+    );
+  });
+
   test('stand over the file, and the rest of the file stays', async () => {
     const file = await fileOf(
       'over.json',
@@ -663,6 +737,19 @@ describe('variables', () => {
 });
 
 describe('files', () => {
+  test('a policy that lets injected scripts run', async () => {
+    expect(
+      await warningsOfPolicy("script-src 'unsafe-inline' https://cdn.test https:; script-src-attr 'unsafe-hashes'"),
+    ).toEqual([
+      expect.stringContaining("lets injected scripts run (spa.csp: script-src 'unsafe-inline' https:)"),
+      expect.stringContaining("(spa.csp: script-src-attr 'unsafe-hashes')"),
+    ]);
+    expect(await warningsOfPolicy("script-src 'unsafe-eval'")).toHaveLength(1);
+    expect(
+      await warningsOfPolicy("style-src 'unsafe-inline'; script-src https://cdn.test 'wasm-unsafe-eval'; img-src *"),
+    ).toEqual([]);
+  });
+
   test('in TypeScript, JavaScript and JSON say the same', async () => {
     const code = `export default ${JSON.stringify(minimal)}`;
     const paths = [

@@ -3,9 +3,11 @@ import { expect, test } from 'vitest';
 import { configKeys } from '../../src/config/reference.ts';
 import { variables } from '../../src/config/variables.ts';
 import { BffError, errorCodes } from '../../src/http/errors.ts';
+import { securityHeaders } from '../../src/spa/security-headers.ts';
 import { configSection, configTable } from '../support/config-table.ts';
 import { errorSection, errorTable } from '../support/error-table.ts';
 import { headerSection, headerTable } from '../support/header-table.ts';
+import { readPage } from '../support/markdown.ts';
 import { readSection } from '../support/marked-section.ts';
 
 test('the option table equals the schema; if not: npm run docs:config', async () => {
@@ -49,6 +51,14 @@ test('the error table names every code with its status, its title and when it is
 
 test('the table of dropped headers equals the code; if not: npm run docs:headers', async () => {
   expect(readSection(headerSection)).toBe(await headerTable());
+});
+
+test('the page on deployment says which features of browsers are switched off', () => {
+  const policy = new Map(securityHeaders({ origin: 'https://app.example.com' })).get('permissions-policy') ?? '';
+  const features = policy.split(', ').map((feature) => feature.replace('=()', ''));
+  expect(features.length).toBeGreaterThan(5);
+  const page = readPage('docs/deployment.md');
+  expect(features.filter((feature) => !page.includes(`\`${feature}\``))).toEqual([]);
 });
 
 test('a document without its marks is an error that says so', () => {
