@@ -1,5 +1,5 @@
 /**
- * Serves the single-page app's built files: one folder, read only, with validators, ranges, precompressed variants
+ * Serves the single-page app's built files: one folder, read only, with validators, ranges, compressed variants
  * and the history fallback to index.html (RFC 9110, RFC 9111). Hides how a path of a request finds its file.
  *
  * Nothing about a file is cached between requests except what follows from a document's own code, under the file's
@@ -22,6 +22,7 @@ import {
   type Visibility,
   type VisibleFolder,
 } from './open-file.ts';
+import { compressorsFor, createCompressedFiles, type CompressedFile } from './compressed-files.ts';
 import {
   evaluateRequest,
   isDocument,
@@ -77,6 +78,7 @@ export function createSpaFolder(options: SpaFolderOptions): SpaFolder {
   requireValidHeaders(assetHeaders);
   const assetPlan = { fresh: undefined, headers: assetHeaders };
   const documents = new LRUCache<string, DocumentPlan>({ max: 200 });
+  const compress = createCompressedFiles();
 
   /** What to do with a document of this version. */
   async function planFor(file: OpenFile): Promise<DocumentPlan> {
@@ -96,15 +98,17 @@ export function createSpaFolder(options: SpaFolderOptions): SpaFolder {
     try {
       const plan = isDocument(nameOf(file.segments)) ? await planFor(file) : assetPlan;
       if (plan.fresh !== undefined) return plan.fresh(request.method);
-      const chosen = await chooseCoding(visible, file, request.headers.get('accept-encoding'));
-      unused.add(chosen.file.handle);
+      const chosen = await chooseCoding(visible, file, request.headers.get('accept-encoding'), compress);
+      const { file: sent } = chosen;
+      if ('handle' in sent) unused.add(sent.handle);
       const { status, headers, range } = evaluateRequest(request, chosen);
       for (const [name, value] of plan.headers) headers.set(name, value);
       if (request.method === 'HEAD' || range === undefined || range.last < range.first) {
         return new Response(null, { status, headers });
       }
-      unused.delete(chosen.file.handle);
-      return new Response(readRange(chosen.file.handle, range), { status, headers });
+      if ('bytes' in sent) return new Response(partOf(sent, range), { status, headers });
+      unused.delete(sent.handle);
+      return new Response(readRange(sent.handle, range), { status, headers });
     } finally {
       for (const handle of unused) await handle.close();
     }
@@ -273,29 +277,47 @@ const codings = [
   { coding: 'gzip', suffix: '.gz' },
 ] as const;
 
-/** Opens the precompressed sibling that the client prefers, if there is one that it prefers to the plain file. */
+/**
+ * The file in the coding that the client prefers: a packed sibling, or, where the build brings none, compressed here.
+ * @param compress compresses a file, if it can
+ */
 async function chooseCoding(
   folder: VisibleFolder,
   file: OpenFile,
   acceptEncoding: string | null,
-): Promise<Representation<OpenFile>> {
+  compress: ReturnType<typeof createCompressedFiles>,
+): Promise<Representation<OpenFile | CompressedFile>> {
   const name = nameOf(file.segments);
   const plain = { name, file, coding: undefined };
   if (!COMPRESSIBLE_CONTENT_TYPE_REGEX.test(mediaType(name))) return { ...plain, negotiated: false };
 
-  const path = join(folder.root, ...file.segments);
+  const siblings = await siblingsOf(folder, file);
+  if (siblings.length > 0) {
+    const best = preferredCoding(siblings, acceptEncoding);
+    const packed = best && (await openFile(folder, [...file.segments.slice(0, -1), name + best.suffix]));
+    return packed === undefined
+      ? { ...plain, negotiated: true }
+      : { name, file: packed, coding: best?.coding, negotiated: true };
+  }
+  const compressors = compressorsFor(file);
+  const best = preferredCoding(compressors, acceptEncoding);
+  const compressed = best && (await compress(file, best));
+  return compressed === undefined
+    ? { ...plain, negotiated: compressors.length > 0 }
+    : { name, file: compressed, coding: best?.coding, negotiated: true };
+}
+
+async function siblingsOf(folder: VisibleFolder, { segments }: OpenFile): Promise<(typeof codings)[number][]> {
+  const path = join(folder.root, ...segments);
   const found = await Promise.all(
     codings.map(async (entry) => {
       const stats = await undefinedIfMissing(lstat(path + entry.suffix));
       return stats === undefined ? undefined : entry;
     }),
   );
-  const siblings = found.filter((entry) => entry !== undefined);
-  const best = preferredCoding(siblings, acceptEncoding);
-  const negotiated = siblings.length > 0;
-  if (best === undefined) return { ...plain, negotiated };
-  const compressed = await openFile(folder, [...file.segments.slice(0, -1), name + best.suffix]);
-  return compressed === undefined
-    ? { ...plain, negotiated }
-    : { name, file: compressed, coding: best.coding, negotiated };
+  return found.filter((entry) => entry !== undefined);
+}
+
+function partOf({ bytes }: CompressedFile, { first, last }: ByteRange): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(bytes.subarray(first, last + 1));
 }
