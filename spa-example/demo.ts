@@ -91,7 +91,8 @@ export async function startDemo(options: DemoOptions = {}): Promise<Demo> {
     );
     running.push(provider);
     // A proxy of the environment cannot reach this machine's loopback.
-    process.env['NO_PROXY'] = [process.env['NO_PROXY'] ?? '', host].join(',');
+    // The spelling that counts where both are set.
+    process.env['no_proxy'] = [process.env['no_proxy'] ?? process.env['NO_PROXY'] ?? '', host].join(',');
     const api = await onPortOrAnother(apiPort, (port) =>
       startDemoApi({ host, port, issuer: provider.issuer, audience: apiAudience }),
     );

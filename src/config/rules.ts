@@ -1,5 +1,5 @@
 /** The rules that span keys, or that look at the machine: which values exclude each other, and which files must exist. */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { isWithin } from '../http/paths.ts';
 import type { ConfigFault } from './faults.ts';
 import { defaultBasePath, type ParsedConfig } from './schema.ts';
@@ -10,7 +10,7 @@ export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: bo
   const { api, basePath, login, logout, provider, session, spa } = parsed;
   return [
     ...addressFaults(parsed, httpIssuerAllowed),
-    ...(provider?.caFile === undefined ? [] : missingFile(provider.caFile, 'provider.caFile')),
+    ...caFaults(provider?.caFile, 'provider.caFile', { of: 'issuer', address: parsed.issuer }),
     ...(spa === undefined ? [] : spaFaults(spa)),
     ...(session === undefined ? [] : sessionFaults(session)),
     ...(api === undefined ? [] : [...routeFaults(api, basePath), ...cookieFaults(api, parsed)]),
@@ -88,7 +88,7 @@ function routeFaults(routes: ParsedConfig['api'], basePath = defaultBasePath): C
       faults.push({ path, reason: `"${route.path}" stands twice (also api.${twin}.path); keep one` });
     }
     seen.set(folded, index);
-    faults.push(...caFaults(route, `api.${index}.caFile`));
+    faults.push(...caFaults(route.caFile, `api.${index}.caFile`, { of: 'target', address: route.target }));
     if (isWithin(folded, base) || isWithin(base, folded)) {
       faults.push({
         path,
@@ -99,14 +99,27 @@ function routeFaults(routes: ParsedConfig['api'], basePath = defaultBasePath): C
   return faults;
 }
 
-function caFaults({ caFile, target }: ParsedConfig['api'][number], path: string): ConfigFault[] {
-  if (caFile === undefined) return [];
-  if (isPlainHttp(target)) return [{ path, reason: 'is for an https: target; remove it, or correct the target' }];
-  return missingFile(caFile, path);
+/** @param server whose certificate is checked; its address is undefined if that is a fault in itself */
+function caFaults(
+  file: string | undefined,
+  path: string,
+  server: { readonly of: string; readonly address: string | undefined },
+): ConfigFault[] {
+  if (file === undefined) return [];
+  const { of, address = '' } = server;
+  if (isPlainHttp(address)) return [{ path, reason: `is for an https: ${of}; remove it, or correct the ${of}` }];
+  const reason = reasonAgainst(file);
+  return reason === undefined ? [] : [{ path, reason }];
 }
 
-function missingFile(file: string, path: string): ConfigFault[] {
-  return existsSync(file) ? [] : [{ path, reason: `the file "${file}" does not exist; correct the path` }];
+function reasonAgainst(caFile: string): string | undefined {
+  if (!existsSync(caFile)) return `the file "${caFile}" does not exist; correct the path`;
+  try {
+    if (readFileSync(caFile, 'utf8').includes('-----BEGIN ')) return undefined;
+    return `the file "${caFile}" holds no certificate in PEM form`;
+  } catch {
+    return `the file "${caFile}" cannot be read`;
+  }
 }
 
 /**

@@ -130,6 +130,31 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
   ['an http issuer that isn’t loopback', { issuer: 'http://login.example.com' }, /^issuer: must be https: over http/],
   ['an issuer with a user name', { issuer: 'https://me:pw@login.example.com' }, /^issuer: must not hold a user name/],
   ['an issuer with a query', { issuer: 'https://login.example.com?realm=x' }, /^issuer: must not hold a query/],
+  [
+    'authorities of the provider in a file that isn’t there',
+    { provider: { caFile: '/nowhere/ca.pem' } },
+    /^provider\.caFile: the file "\/nowhere\/ca\.pem" does not exist/,
+  ],
+  [
+    'authorities of the provider in a file without any',
+    { provider: { caFile: 'spa/index.html' } },
+    /^provider\.caFile: the file "spa\/index\.html" holds no certificate/,
+  ],
+  [
+    'authorities of the provider in a folder',
+    { provider: { caFile: 'empty' } },
+    /^provider\.caFile: the file "empty" cannot be read/,
+  ],
+  [
+    'authorities of a provider that speaks no TLS',
+    { issuer: 'http://localhost:8080', provider: { caFile: 'spa/index.html' } },
+    /^provider\.caFile: is for an https: issuer/,
+  ],
+  [
+    'authorities of an API in a file without any',
+    { api: [{ path: '/api', target: 'https://localhost:1', caFile: 'spa/index.html' }] },
+    /^api\.0\.caFile: the file "spa\/index\.html" holds no certificate/,
+  ],
   ['a scope without openid', { scope: 'profile email' }, /^scope: must contain "openid"/],
   [
     'an unknown way to authenticate',
