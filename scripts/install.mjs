@@ -116,6 +116,16 @@ const providerNeeds = [
     packages: ['etcd-server'],
     remedy: 'install etcd, or set ETCD_COMMAND to its executable',
   },
+  {
+    name: 'pip',
+    variable: 'PYTHON_COMMAND',
+    anyOf: [],
+    paths: [],
+    imports: ['pip'],
+    packages: ['python3-pip'],
+    remedy: 'install pip for python3, or set PYTHON_COMMAND to a Python that has it',
+  },
+  ...routerNeeds.filter(({ name }) => ['a Java compiler', 'Maven'].includes(name)),
 ];
 
 installNodePackages();

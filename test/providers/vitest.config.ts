@@ -7,6 +7,8 @@ export default defineConfig({
     environment: 'node',
     include: ['*.test.ts'],
     pool: 'forks',
+    // The tests mostly wait for tokens to expire.
+    maxWorkers: 3,
     testTimeout: 60_000,
     // The first run compiles the providers and all that they are made of.
     hookTimeout: 1_200_000,

@@ -55,6 +55,7 @@ settings.configure(
         "OIDC_RP_INITIATED_LOGOUT_ALWAYS_PROMPT": False,
         "SCOPES": {"openid": "Who you are", "notes": "Your notes"},
         "ACCESS_TOKEN_EXPIRE_SECONDS": 5,
+        "ID_TOKEN_EXPIRE_SECONDS": 5,
         "REFRESH_TOKEN_REUSE_PROTECTION": True,
     },
 )
