@@ -41,6 +41,8 @@ export type BffEvent =
     }
   | { readonly type: 'session.ended'; readonly session: string; readonly reason: SessionEnd }
   | { readonly type: 'session.oversized'; readonly session: string; readonly bytes: number }
+  /** A session's cookies reach a size that servers in front refuse by default. */
+  | { readonly type: 'session.large'; readonly session: string; readonly bytes: number; readonly advice: string }
   | { readonly type: 'logout.revocation_failed'; readonly session: string; readonly cause: unknown }
   /** `scope`: what logins ask for. */
   | { readonly type: 'provider.discovered'; readonly scope: string }

@@ -7,6 +7,7 @@ import { loadConfig } from '../config/sources.ts';
 import { createEvents } from '../events.ts';
 import { BffError } from '../http/errors.ts';
 import { createProvider } from '../oidc/provider.ts';
+import { estimateCookieBytes } from '../session/cookie-sizes.ts';
 import { createProviderFetch } from '../upstream/provider-fetch.ts';
 
 export async function check(file: string | undefined, { strict }: { readonly strict: boolean }): Promise<void> {
@@ -25,6 +26,14 @@ function say(kind: 'ok' | 'warning' | 'fault', sentences: readonly string[]): vo
   for (const sentence of sentences) print(`${kind}: ${sentence}`);
 }
 
+/** The tokens are not known before somebody signs in. */
+async function sayCookieSizes(config: Config): Promise<void> {
+  const estimates = await Promise.all([0, 50, 150].map((groups) => estimateCookieBytes(groups, config)));
+  const [none, some, many] = estimates.map((bytes) => `${(bytes / 1000).toFixed(1)} kB`);
+  console.log(`    a session takes about ${none} of cookies; with 50 groups in the tokens ${some}, with 150 ${many}`);
+  console.log('    (from 3 kB on, servers in front need larger buffers: docs/deployment.md, "Large sessions")');
+}
+
 interface Findings {
   readonly warnings: readonly string[];
   readonly faults: readonly string[];
@@ -41,6 +50,7 @@ async function askProvider(config: Config): Promise<Findings> {
     console.log(`    logins ask for the scope "${scope}" (${choice})`);
     console.log(`    to be registered with it: redirect URI ${provider.redirectUri}`);
     console.log(`    and post-logout redirect URI ${config.origin}${config.logout.returnTo}`);
+    await sayCookieSizes(config);
     return { faults, warnings };
   } catch (error) {
     if (!(error instanceof BffError)) throw error;

@@ -169,8 +169,8 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   }
 
   /**
-   * Names the granted scopes, because some providers demand it (RFC 6749 6). If the provider never said which it granted,
-   * they are those that were requested (RFC 6749 5.1); one that has granted fewer refuses them, and is asked without.
+   * Names the granted scopes, because some providers demand it (RFC 6749 6): if the provider never said which it granted,
+   * those that were requested (RFC 6749 5.1). Others refuse any, and are asked without.
    */
   async function refreshGrant(
     configuration: client.Configuration,
@@ -181,7 +181,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     try {
       return await client.refreshTokenGrant(configuration, refreshToken, parameters);
     } catch (error) {
-      if (scope !== undefined || !(await isScopeRejected(recorder.response()))) throw error;
+      if (!(await isScopeRejected(recorder.response()))) throw error;
       recorder.forget();
       return client.refreshTokenGrant(configuration, refreshToken);
     }

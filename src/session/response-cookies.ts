@@ -2,6 +2,7 @@
 import type { Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import { BffError } from '../http/errors.ts';
+import { createSizeWatch } from './cookie-sizes.ts';
 import { clearSessionCookie, cookieNames, cookiesUnknown, writeSessionCookie } from './cookies.ts';
 import { isNewer, remainingSeconds } from './session.ts';
 import { hasEnded, type SessionEntry } from './session-entry.ts';
@@ -9,6 +10,7 @@ import type { OpenSession } from './session-opener.ts';
 
 export function createResponseCookies(config: Config, events: Events) {
   const names = cookieNames(config);
+  const newlyLarge = createSizeWatch();
 
   /**
    * The lines for a response to a request that showed this session. Call it when the response's head is written,
@@ -33,6 +35,8 @@ export function createResponseCookies(config: Config, events: Events) {
    */
   function setCookies(entry: SessionEntry, header: string | undefined | typeof cookiesUnknown): string[] {
     const lines = writeSessionCookie(entry.sealed, remainingSeconds(entry.session, config.session), header, names);
+    const large = newlyLarge(entry);
+    if (large !== undefined) events.emit({ type: 'session.large', session: entry.sessionHash, ...large });
     if (lines !== undefined) return lines;
     events.emit({ type: 'session.oversized', session: entry.sessionHash, bytes: entry.sealed.length });
     return [];

@@ -118,6 +118,7 @@ const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fat
   'token.refresh_failed': 'warn',
   'session.ended': 'info',
   'session.oversized': 'warn',
+  'session.large': 'warn',
   'logout.revocation_failed': 'warn',
   'provider.discovered': 'info',
   'provider.discovery_failed': 'warn',

@@ -231,7 +231,6 @@ describe('a definitive answer ends the session:', () => {
     ['401 invalid_grant beside a challenge', { status: 401, headers: challenge }],
     ['403 invalid_grant', { status: 403 }],
     ['400 invalid_request, as Dex says of a used token', { status: 400, body: { error: 'invalid_request' } }],
-    ['400 invalid_scope', { status: 400, body: { error: 'invalid_scope' } }],
     ['403 access_denied', { status: 403, body: { error: 'access_denied' } }],
   ])('%s, and the provider is asked once', async (_title, failure) => {
     const { browser, provider, api } = await startSignedIn();

@@ -149,6 +149,7 @@ test('the members of the exported unions', () => {
     | 'provider.keys_failed'
     | 'provider.unsuitable'
     | 'session.ended'
+    | 'session.large'
     | 'session.oversized'
     | 'store.failed'
     | 'token.refresh_failed'
