@@ -1,9 +1,10 @@
 // Installs what is missing before `npm start`, `npm run serve`, `npm test` (--for-tests), `npm run test:keycloak`
-// (--for-keycloak), `npm run test:routers` (--for-routers) and `npm run test:providers` (--for-providers). It runs before
-// anything is installed, so it is plain JavaScript for any Node from 18 on, without dependencies.
+// (--for-keycloak), `npm run test:routers` (--for-routers), `npm run test:providers` (--for-providers) and
+// `npm run test:frameworks` (--for-frameworks). It runs before anything is installed, so it is plain JavaScript for any
+// Node from 18 on, without dependencies.
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
-import { delimiter, dirname, join } from 'node:path';
+import { delimiter, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -128,20 +129,25 @@ const providerNeeds = [
   ...routerNeeds.filter(({ name }) => ['a Java compiler', 'Maven'].includes(name)),
 ];
 
-installNodePackages();
+installNodePackages(root);
+requireNode();
 if (process.argv.includes('--for-tests')) installSystemPackages(systemNeeds);
 if (process.argv.includes('--for-keycloak')) installSystemPackages(keycloakNeeds);
 if (process.argv.includes('--for-routers')) installSystemPackages(routerNeeds);
 if (process.argv.includes('--for-providers')) installSystemPackages(providerNeeds);
+if (process.argv.includes('--for-frameworks')) installNodePackages(join(root, 'test', 'frameworks'));
 
-function installNodePackages() {
-  if (!isOutdated()) return;
-  report('installing the npm packages (npm ci) …');
+function installNodePackages(folder) {
+  if (!isOutdated(folder)) return;
+  report(`installing the npm packages (npm ci)${folder === root ? '' : ` of ${relative(root, folder)}`} …`);
   // Where a mirror lacks the binaries of other platforms, `npm ci` refuses the lock file as incomplete. `npm install
   // --no-save` installs the same versions and does not change the file.
-  if (!npm('ignore', 'ci') && !npm('inherit', 'install', '--no-save')) {
-    fail(`npm could not install the packages: see above, or run \`npm ci\` by hand in ${root}.`);
+  if (!npm(folder, 'ignore', 'ci') && !npm(folder, 'inherit', 'install', '--no-save')) {
+    fail(`npm could not install the packages: see above, or run \`npm ci\` by hand in ${folder}.`);
   }
+}
+
+function requireNode() {
   const node = join(root, 'node_modules', 'node', 'bin', isWindows ? 'node.exe' : 'node');
   if (!existsSync(node)) {
     fail(
@@ -152,20 +158,20 @@ function installNodePackages() {
 }
 
 /** npm records what it installed in node_modules/.package-lock.json; that must match package-lock.json. */
-function isOutdated() {
-  const record = join(root, 'node_modules', '.package-lock.json');
+function isOutdated(folder) {
+  const record = join(folder, 'node_modules', '.package-lock.json');
   if (!existsSync(record)) return true;
   const installed = lockedPackages(record);
-  return Object.entries(lockedPackages(join(root, 'package-lock.json'))).some(([path, wanted]) => {
+  return Object.entries(lockedPackages(join(folder, 'package-lock.json'))).some(([path, wanted]) => {
     const found = installed[path];
     const mayBeAbsent = path === '' || wanted.optional || wanted.devOptional;
     return found ? found.version !== wanted.version || found.integrity !== wanted.integrity : !mayBeAbsent;
   });
 }
 
-function npm(stdio, ...command) {
+function npm(folder, stdio, ...command) {
   const options = ['--no-audit', '--no-fund', '--loglevel=error', '--include=dev', '--include=optional'];
-  return spawnSync('npm', [...command, ...options], { cwd: root, stdio, shell: isWindows }).status === 0;
+  return spawnSync('npm', [...command, ...options], { cwd: folder, stdio, shell: isWindows }).status === 0;
 }
 
 function lockedPackages(lockFile) {

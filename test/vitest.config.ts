@@ -5,8 +5,8 @@ export default defineConfig({
     root: import.meta.dirname,
     environment: 'node',
     include: ['**/*.test.ts'],
-    // The benchmark is no test; the journeys with Keycloak and the real routers have a configuration of their own.
-    exclude: ['bench/**', 'keycloak/**', 'routers/**', 'providers/**', '**/node_modules/**'],
+    // The benchmark is no test; what needs more than this machine has a configuration of its own.
+    exclude: ['bench/**', 'keycloak/**', 'routers/**', 'providers/**', 'frameworks/**', '**/node_modules/**'],
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 20_000,

@@ -10,6 +10,7 @@ import { WebSocket } from 'ws';
 import { ConfigError, resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { abortWith, readBody, startListener, type Listener } from '../support/listener.ts';
+import { startBalancer } from '../support/affinity-balancer.ts';
 import { sendRaw } from '../support/raw-call.ts';
 import { acceptWebSockets, closeOf } from '../support/web-socket.ts';
 import { signIn, startSignedIn, startWorld, type SignedInWorld } from '../support/world.ts';
@@ -52,25 +53,6 @@ function startReplica(): Promise<Listener> {
   return startListener((request, response) => void answer(request, response).catch(abortWith(response)));
 }
 
-/** Sends each client to one replica by a cookie, and without it to the next in turn. */
-function startBalancer(replicas: readonly Listener[]): Promise<Listener> {
-  let turn = 0;
-
-  async function pass(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const chosen = /(?:^|; )ROUTEID=(\d)/.exec(request.headers.cookie ?? '')?.[1];
-    const index = Number(chosen ?? turn++ % replicas.length);
-    const body = await readBody(request);
-    const answer = await fetch(`http://127.0.0.1:${replicas[index]?.port}${request.url}`, {
-      method: request.method ?? 'GET',
-      ...(body.length === 0 ? {} : { body: body.toString() }),
-    });
-    const cookie = chosen === undefined ? { 'set-cookie': `ROUTEID=${index}; Path=/; HttpOnly` } : {};
-    response.writeHead(answer.status, cookie).end(await answer.text());
-  }
-
-  return startListener((request, response) => void pass(request, response).catch(abortWith(response)));
-}
-
 /** What a Socket.IO client does until it is connected. @returns the statuses of its calls, and the last answer */
 async function connectByPolling(browser: BrowserClient): Promise<{ statuses: number[]; last: string }> {
   const path = '/api/socket.io/?EIO=4&transport=polling';
@@ -84,7 +66,7 @@ async function connectByPolling(browser: BrowserClient): Promise<{ statuses: num
 /** Somebody who has signed in, before an API of two replicas behind a balancer. */
 async function startReplicas(cookies: string[]): Promise<BrowserClient> {
   const replicas = [await startReplica(), await startReplica()];
-  const balancer = await startBalancer(replicas);
+  const balancer = await startBalancer(replicas.map(({ port }) => port));
   onTestFinished(async () => {
     await balancer.close();
     await Promise.all(replicas.map((one) => one.close()));

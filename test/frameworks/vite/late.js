@@ -1,0 +1,6 @@
+import './late.css';
+
+export async function greet() {
+  const { sub } = await (await fetch('/api/me')).json();
+  return sub;
+}
