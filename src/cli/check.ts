@@ -31,7 +31,7 @@ async function sayCookieSizes(config: Config): Promise<void> {
   const estimates = await Promise.all([0, 50, 150].map((groups) => estimateCookieBytes(groups, config)));
   const [none, some, many] = estimates.map((bytes) => `${(bytes / 1000).toFixed(1)} kB`);
   console.log(`    a session takes about ${none} of cookies; with 50 groups in the tokens ${some}, with 150 ${many}`);
-  console.log('    (from 3 kB on, servers in front need larger buffers: docs/deployment.md, "Large sessions")');
+  console.log('    (from 3.4 kB on, servers in front need larger buffers: docs/deployment.md, "Large sessions")');
 }
 
 interface Findings {
