@@ -146,6 +146,18 @@ test('ends the session here and at Keycloak at logout, without a question, and c
   expect(page.url(), 'Keycloak asks for the password again').toContain(`${stack.keycloakUrl}/realms/sallyport/`);
 });
 
+test('an unregistered post-logout address ends at an error of Keycloak, the person still signed in', async () => {
+  await admin.endSessions('alice');
+  const page = await newPage();
+  await signIn(page, 'alice');
+  const query = new URLSearchParams({ client_id: 'sallyport', post_logout_redirect_uri: `${stack.origin}/goodbye` });
+
+  await page.goto(`${stack.keycloakUrl}/realms/sallyport/protocol/openid-connect/logout?${query.toString()}`);
+
+  expect(await page.textContent('#kc-error-message')).toContain('Invalid redirect uri');
+  expect(await admin.sessions('alice')).toHaveLength(1);
+});
+
 test('prompt=none signs in silently, or comes back with ?login=required where nobody is found', async () => {
   const page = await newPage();
 

@@ -22,7 +22,10 @@ export async function cachedFolder(
   try {
     await fill(staging);
     // Renamed at the end only, so that what was cut short is never taken for the whole.
-    await rename(staging, home);
+    await rename(staging, home).catch((error: unknown) => {
+      // Another process of the test run was faster.
+      if (!existsSync(home)) throw error;
+    });
   } finally {
     await rm(staging, { recursive: true, force: true });
   }

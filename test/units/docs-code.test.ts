@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { parseDocument } from 'yaml';
 import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/sources.ts';
 import { nginxFaults } from '../support/nginx.ts';
@@ -22,7 +23,7 @@ const blocks = [
 ];
 const inLanguage = (...languages: readonly string[]) => blocks.filter(({ language }) => languages.includes(language));
 const secret = randomBytes(32).toString('base64url');
-const known = new Set(['ts', 'tsx', 'js', 'json', 'sh', 'ini', 'dockerfile', 'mermaid', 'nginx']);
+const known = new Set(['ts', 'tsx', 'js', 'json', 'sh', 'ini', 'dockerfile', 'mermaid', 'nginx', 'yaml']);
 
 test('every block names its language, and one that this test knows', () => {
   expect(blocks.filter(({ language }) => !known.has(language)).map(({ place }) => place)).toEqual([]);
@@ -86,6 +87,10 @@ test('a block that does not compile would be seen, and where', { timeout: 120_00
   ]);
   expect(errors).toHaveLength(1);
   expect(errors[0]).toMatch(/^page\.md:7: error TS/);
+});
+
+test.each(inLanguage('yaml'))('the YAML block $place can be parsed', ({ code }) => {
+  expect(parseDocument(code, { strict: true }).errors).toEqual([]);
 });
 
 test.each(inLanguage('sh'))('the shell block $place can be parsed', ({ code }) => {
