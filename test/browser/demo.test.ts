@@ -175,7 +175,7 @@ describe('a person who is signed in', () => {
     await page.route('**/bff/session', (route) => route.abort());
     await context.clearCookies();
     await page.getByLabel('New note').fill('Too late');
-    await page.getByRole('button', { name: 'Add' }).click();
+    await page.getByRole('button', { name: 'Add', exact: true }).click();
 
     await expect.poll(pageText, patient).toContain('Your session is over. Sign in to go on.');
     expect(page.url()).toBe(`${demo.origin}/`);
@@ -228,7 +228,7 @@ async function submitCredentials(username: string, password: string): Promise<vo
 
 async function addNote(text: string): Promise<void> {
   await page.getByLabel('New note').fill(text);
-  await page.getByRole('button', { name: 'Add' }).click();
+  await page.getByRole('button', { name: 'Add', exact: true }).click();
   await page.getByRole('button', { name: `Remove "${text}"` }).waitFor();
 }
 
