@@ -1,6 +1,7 @@
 /**
  * Compresses files of a build that brings no packed siblings: on first use, off the main thread, once for each version
- * and coding, and kept in a bounded part of memory.
+ * and coding, and kept in a bounded part of memory. Two at a time, because sealing and unsealing sessions needs the
+ * other threads: a stranger may ask for all files of a large build again and again.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { promisify } from 'node:util';
@@ -13,6 +14,9 @@ const minimumBytes = 1024;
 /** A larger one would hold a thread for seconds. */
 const maximumFileBytes = 8 * 1024 * 1024;
 const maximumCachedBytes = 32 * 1024 * 1024;
+const maximumRunning = 2;
+/** Each request that waits holds an open file. */
+const maximumWaiting = 32;
 
 const compressBrotli = promisify(brotliCompress);
 const compressGzip = promisify(gzip);
@@ -42,22 +46,25 @@ export interface CompressedFile extends StoredFile {
 }
 
 export function createCompressedFiles() {
-  const cache = new LRUCache<string, CompressedFile>({
+  const cache = new LRUCache<string, { readonly file: CompressedFile | undefined }>({
     maxSize: maximumCachedBytes,
-    sizeCalculation: ({ bytes }) => bytes.length + minimumBytes,
+    sizeCalculation: ({ file }) => (file?.bytes.length ?? 0) + minimumBytes,
   });
   const pending = new Map<string, Promise<CompressedFile | undefined>>();
+  const waiting: (() => void)[] = [];
+  let running = 0;
 
-  /** @returns undefined if the file changes meanwhile, or doesn't get smaller */
+  /** @returns undefined if the file changes meanwhile or doesn't get smaller, and if too many others are compressed */
   async function compressed(
     file: StoredFile & { readonly handle: FileHandle },
     compressor: Compressor,
   ): Promise<CompressedFile | undefined> {
     const etag = `${file.etag.slice(0, -1)}-${compressor.coding}"`;
     const cached = cache.get(etag);
-    if (cached !== undefined) return cached;
-    const running = pending.get(etag) ?? compressOnce(file, etag, compressor);
-    return running;
+    if (cached !== undefined) return cached.file;
+    const begun = pending.get(etag);
+    if (begun !== undefined) return begun;
+    return waiting.length < maximumWaiting ? compressOnce(file, etag, compressor) : undefined;
   }
 
   function compressOnce(
@@ -65,9 +72,21 @@ export function createCompressedFiles() {
     etag: string,
     compressor: Compressor,
   ): Promise<CompressedFile | undefined> {
-    const started = compressFile(file, etag, compressor).finally(() => pending.delete(etag));
+    const started = inTurn(() => compressFile(file, etag, compressor)).finally(() => pending.delete(etag));
     pending.set(etag, started);
     return started;
+  }
+
+  async function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    if (running < maximumRunning) running++;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = waiting.shift();
+      if (next === undefined) running--;
+      else next();
+    }
   }
 
   async function compressFile(
@@ -78,9 +97,8 @@ export function createCompressedFiles() {
     const plain = await readWhole(handle, size);
     if (plain === undefined) return undefined;
     const bytes = await compress(plain);
-    if (bytes.length >= size) return undefined;
-    const file = { size: bytes.length, modified, etag, bytes };
-    cache.set(etag, file);
+    const file = bytes.length < size ? { size: bytes.length, modified, etag, bytes } : undefined;
+    cache.set(etag, { file });
     return file;
   }
 

@@ -1,4 +1,5 @@
 /** Files of a build that brings no packed siblings are compressed when they are first asked for. */
+import { randomBytes } from 'node:crypto';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { useSpaFolder } from '../support/spa-folder.ts';
@@ -99,6 +100,40 @@ test.each([
   expect(response.headers.get('content-encoding')).toBeNull();
   expect(response.headers.get('content-length')).toBe(String(content.length));
   expect(response.headers.has('vary')).toBe(negotiated);
+});
+
+function contentOf(index: number): string {
+  return `export const file = ${index};\n`.repeat(20_000);
+}
+
+test('a stranger who asks for all files at once gets some of them as they are, and the next one gets them compressed', async () => {
+  const paths = Array.from({ length: 50 }, (_, index) => `/chunk-${index}.js`);
+  for (const [index, path] of paths.entries()) await put(path.slice(1), contentOf(index));
+  const get = spa();
+  const read = async (path: string) => {
+    const response = await get(path, accepting('br'));
+    const bytes = await bytesOf(response);
+    const isPacked = response.headers.get('content-encoding') === 'br';
+    expect(response.headers.get('vary')).toBe('Accept-Encoding');
+    expect((isPacked ? brotliDecompressSync(bytes) : bytes).toString()).toBe(contentOf(paths.indexOf(path)));
+    return isPacked;
+  };
+  const packed = (await Promise.all(paths.map(read))).filter(Boolean).length;
+  expect(packed).toBeGreaterThanOrEqual(34);
+  expect(packed).toBeLessThan(50);
+  expect(openFiles()).toEqual([]);
+  for (const path of paths) expect(await read(path)).toBe(true);
+});
+
+test('a text that doesn’t become smaller is sent as it is', async () => {
+  const random = randomBytes(5000).toString('latin1');
+  await put('random.txt', Buffer.from(random, 'latin1'));
+  const get = spa();
+  for (let call = 0; call < 2; call += 1) {
+    const response = await get('/random.txt', accepting('br'));
+    expect(response.headers.get('content-encoding')).toBeNull();
+    expect((await bytesOf(response)).toString('latin1')).toBe(random);
+  }
 });
 
 test('packed siblings win, also where the client prefers a coding of which there is none', async () => {
