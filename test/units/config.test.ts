@@ -600,6 +600,17 @@ describe('is accepted:', () => {
     });
   });
 
+  test('an SPA, with every default', () => {
+    expect(resolveConfig({ ...minimal, spa: { folder: 'spa' } }).spa).toEqual({
+      folder: 'spa',
+      requireLogin: false,
+      sourceMaps: false,
+      symlinks: false,
+      csp: {},
+      headers: {},
+    });
+  });
+
   test('routes inside one another: the longest is asked first', () => {
     const paths = ['/api', '/api/admin/users', '/apis', '/api/admin'];
     const config = resolveConfig({ ...minimal, api: paths.map((path) => ({ path, target: 'http://localhost:1' })) });
