@@ -109,6 +109,7 @@ function faultIndex(text: string): number {
   }
 }
 
+// JSON texts hold no control characters as they are (RFC 8259 7): here they are what is looked for.
 // oxlint-disable-next-line no-control-regex
 const jsonText = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-f]{4}))*"/iy;
 

@@ -25,6 +25,7 @@ import {
 } from './authorization-response.ts';
 import {
   appendCookies,
+  continuedParameter,
   headersOf,
   isForm,
   readForm,
@@ -37,9 +38,6 @@ import { createLoginStart } from './start-login.ts';
 
 /** Marks the second, same-site POST of a `form_post` response. It carries no trust: the cookie decides. */
 const repostedField = 'sallyport_reposted';
-
-/** Marks the callback's second request, from the page of `continueFromOwnPage`, which must not be shown twice. */
-const continuedParameter = 'sallyport_continued';
 
 /** What an operator can do where the provider grants no refresh token (OpenID Connect Core 11). */
 const advice =

@@ -5,6 +5,7 @@ import type { Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import type { Provider } from '../oidc/provider.ts';
 import { BffError } from '../http/errors.ts';
+import { parseReturnTo } from '../http/return-to.ts';
 import { bodyTaken } from '../http/unread-body.ts';
 import type { Page } from '../http/pages.ts';
 import type { LogoutReturns } from '../session/logout-returns.ts';
@@ -12,6 +13,12 @@ import type { LoginTransactions } from '../session/transactions.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { Claims } from '../token-set.ts';
 import type { Refresher } from '../tokens/refresh.ts';
+
+/**
+ * Marks the second request of a navigation, from a page of this origin that was shown in between so that the browser sends
+ * all its cookies: that page must not be shown twice. It carries no trust.
+ */
+export const continuedParameter = 'sallyport_continued';
 
 export interface EndpointDeps {
   readonly config: Config;
@@ -50,6 +57,18 @@ export function sendPage(c: BffContext, page: Page): Response {
 export function single(parameters: URLSearchParams, name: string): string | undefined | null {
   const values = parameters.getAll(name);
   return values.length > 1 ? null : values[0];
+}
+
+/**
+ * Where the person is to land, as the app asks for it.
+ * @returns undefined if it doesn't ask
+ * @throws {BffError} `return_to_invalid`
+ */
+export function readReturnTo(parameters: URLSearchParams, config: Config): string | undefined {
+  const given = single(parameters, 'returnTo');
+  const returnTo = typeof given === 'string' ? parseReturnTo(given, config) : undefined;
+  if (given === undefined || returnTo !== undefined) return returnTo;
+  throw new BffError('return_to_invalid', 'returnTo must be one path on this origin, such as "/orders?page=2".');
 }
 
 const maximumFormBytes = 64 * 1024;

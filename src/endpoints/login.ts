@@ -2,14 +2,18 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { BffError } from '../http/errors.ts';
 import { loginUrl } from '../http/login-url.ts';
-import { parseReturnTo } from '../http/return-to.ts';
 import { isNavigation } from '../http/navigation.ts';
 import { sameSiteRedirectPage } from '../http/pages.ts';
-import { headersOf, sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
+import {
+  continuedParameter,
+  headersOf,
+  readReturnTo,
+  sendPage,
+  single,
+  type BffContext,
+  type EndpointDeps,
+} from './endpoint.ts';
 import { createLoginStart } from './start-login.ts';
-
-/** Marks the second request of a login that another site began, so that the page before it is shown once. */
-const continuedParameter = 'sallyport_continued';
 
 /** Parameters that a SPA may always send to the provider: none of them widens the grant. */
 const forwardedParameters = ['prompt', 'login_hint', 'max_age', 'acr_values', 'ui_locales'];
@@ -23,7 +27,7 @@ export function createLogin(deps: EndpointDeps) {
     const headers = headersOf(c);
     const parameters = new URL(c.req.url).searchParams;
     if (!isNavigation(headers)) throw navigationRequired(parameters);
-    const returnTo = readReturnTo(parameters);
+    const returnTo = readReturnTo(parameters, config) ?? config.home;
     const intent = { returnTo, parameters: readForwardedParameters(parameters), restarted: false };
     if (!parameters.has(continuedParameter) && (await mayHideSession(headers))) {
       return continueFromOwnPage(c, parameters);
@@ -49,13 +53,6 @@ export function createLogin(deps: EndpointDeps) {
     return new BffError('navigation_required', 'Sign-in is a navigation of the browser, not a call of a script.', {
       extensions: { loginUrl: loginUrl(config, parameters.toString()) },
     });
-  }
-
-  function readReturnTo(parameters: URLSearchParams): string {
-    const given = single(parameters, 'returnTo');
-    const returnTo = given === undefined ? config.home : given === null ? undefined : parseReturnTo(given, config);
-    if (returnTo !== undefined) return returnTo;
-    throw new BffError('return_to_invalid', 'returnTo must be one path on this origin, such as "/orders?page=2".');
   }
 
   function readForwardedParameters(parameters: URLSearchParams): Record<string, string> {

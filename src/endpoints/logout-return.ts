@@ -4,10 +4,14 @@ import { loginUrl } from '../http/login-url.ts';
 import { comesFromOwnPage, isNavigation } from '../http/navigation.ts';
 import { sameSiteRedirectPage, signedOutPage } from '../http/pages.ts';
 import { isAppPath } from '../http/return-to.ts';
-import { appendCookies, headersOf, sendPage, type BffContext, type EndpointDeps } from './endpoint.ts';
-
-/** Marks the second request of a return, from a page of this origin. It carries no trust. */
-const continuedParameter = 'sallyport_continued';
+import {
+  appendCookies,
+  continuedParameter,
+  headersOf,
+  sendPage,
+  type BffContext,
+  type EndpointDeps,
+} from './endpoint.ts';
 
 export function createLogoutReturn({ config, sessions, logoutReturns }: EndpointDeps) {
   const isGated = config.spa?.requireLogin === true;

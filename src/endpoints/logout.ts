@@ -8,7 +8,6 @@ import { nowSeconds } from '../clock.ts';
 import { BffError } from '../http/errors.ts';
 import { comesFromOwnPage, isPrefetchOrSubresource } from '../http/navigation.ts';
 import { sameSiteRedirectPage } from '../http/pages.ts';
-import { parseReturnTo } from '../http/return-to.ts';
 import { requireSameOrigin } from '../http/same-origin.ts';
 import { revokeAccessToken, revokeRefreshToken } from '../oidc/revocation.ts';
 import { cookieNames, cookiePairs, logoutCookie, maximumCookieBytes } from '../session/cookies.ts';
@@ -20,6 +19,7 @@ import {
   headersOf,
   isForm,
   readForm,
+  readReturnTo,
   sendPage,
   single,
   type BffContext,
@@ -55,18 +55,10 @@ export function createLogout({ config, events, provider, sessions, logoutReturns
       throw new BffError('request_invalid', 'Sign-out by a link is a navigation of the browser.');
     }
     const parameters = new URL(c.req.url).searchParams;
-    const returnTo = readReturnTo(parameters);
+    const returnTo = readReturnTo(parameters, config);
     if (parameters.has(interstitialParameter)) return showInterstitial(c, returnTo);
     const opened = await sessions.open(headers.cookie);
     return opened.state === 'active' ? endByLink(c, opened, returnTo) : continueAtProvider(c, opened, returnTo);
-  }
-
-  /** By the same rules as at a login. */
-  function readReturnTo(parameters: URLSearchParams): string | undefined {
-    const given = single(parameters, 'returnTo');
-    const returnTo = typeof given === 'string' ? parseReturnTo(given, config) : undefined;
-    if (given === undefined || returnTo !== undefined) return returnTo;
-    throw new BffError('return_to_invalid', 'returnTo must be one path on this origin, such as "/goodbye".');
   }
 
   /** A form post has ended the session; the page's navigation to the provider is subject to no `form-action`. */
@@ -104,7 +96,7 @@ export function createLogout({ config, events, provider, sessions, logoutReturns
   async function post(c: BffContext): Promise<Response> {
     const headers = headersOf(c);
     requireSameOrigin(c.req.method, headers, config);
-    const returnTo = readReturnTo(await parametersOf(c));
+    const returnTo = readReturnTo(await parametersOf(c), config);
     const opened = await sessions.open(headers.cookie);
     const entry = opened.state === 'active' ? opened.entry : undefined;
     if (entry !== undefined) await end(entry);
@@ -144,8 +136,8 @@ export function createLogout({ config, events, provider, sessions, logoutReturns
   }
 
   /**
-   * Where a person goes who is signed out here, as far as the request shows: to the provider, if their session is to end there as well, and at the end
-   * to where they want. An app that nobody sees without a login gets them back as from the provider.
+   * Where a person goes who is signed out here, as far as the request shows: to the provider, if their session is to end
+   * there as well, and at the end to where they want. An app that nobody sees without a login gets them back as from the provider.
    */
   async function wayOut(
     c: BffContext,

@@ -1,8 +1,7 @@
 /**
  * What a failed call to the provider means. Two answers are final: a rejected grant (`token-response.ts`), and a token
  * response that breaks the rules (OpenID Connect Core 3.1.3.7). Every other error may pass, and becomes
- * `provider_unavailable`. Hides the error
- * classes and codes of openid-client.
+ * `provider_unavailable`. Hides the error classes and codes of openid-client.
  */
 import * as client from 'openid-client';
 import type { Config } from '../config/config.ts';

@@ -2,6 +2,7 @@
  * Cookies on the wire (RFC 6265bis): names, attributes, chunks. Browsers drop a cookie of more than 4096 bytes
  * silently, so a longer value is split into numbered cookies, four at most; each write replaces the whole set.
  */
+import { createHash } from 'node:crypto';
 import type { Config } from '../config/config.ts';
 import { looksSealed } from './seal.ts';
 
@@ -18,6 +19,7 @@ export interface CookieNames {
   readonly session: string;
   readonly loginPrefix: string;
   readonly logout: string;
+  readonly logoutReturnPrefix: string;
   /** Matches every name that is Sallyport's own, in any case; see {@link isOwnCookie}. */
   readonly own: RegExp;
 }
@@ -31,25 +33,42 @@ const securePrefix = '__Host-Http-';
  */
 export function cookieNames({ origin, secure, session }: Pick<Config, 'origin' | 'secure' | 'session'>): CookieNames {
   const { cookieName } = session;
-  const plain = { session: cookieName, loginPrefix: 'login-', logout: 'logout' };
+  const plain = namesOf(cookieName, '');
   const prefixed = mapNames(plain, (name) => `${securePrefix}${name}`);
   if (secure) return { secure, ...prefixed, own: ownPattern(prefixed) };
-  const port = new URL(origin).port || '80';
-  const numbered = { session: `${cookieName}-${port}`, loginPrefix: `login-${port}-`, logout: `logout-${port}` };
+  const numbered = namesOf(cookieName, `-${new URL(origin).port || '80'}`);
   // The prefixed names may be those of an https app on this machine.
   return { secure, ...numbered, own: ownPattern(numbered, prefixed) };
 }
 
-type Names = Pick<CookieNames, 'session' | 'loginPrefix' | 'logout'>;
+type Names = Omit<CookieNames, 'secure' | 'own'>;
 
-function mapNames({ session, loginPrefix, logout }: Names, change: (name: string) => string): Names {
-  return { session: change(session), loginPrefix: change(loginPrefix), logout: change(logout) };
+function namesOf(session: string, suffix: string): Names {
+  return {
+    session: `${session}${suffix}`,
+    loginPrefix: `login${suffix}-`,
+    logout: `logout${suffix}`,
+    logoutReturnPrefix: `logout${suffix}-return-`,
+  };
+}
+
+function mapNames(
+  { session, loginPrefix, logout, logoutReturnPrefix }: Names,
+  change: (name: string) => string,
+): Names {
+  return {
+    session: change(session),
+    loginPrefix: change(loginPrefix),
+    logout: change(logout),
+    logoutReturnPrefix: change(logoutReturnPrefix),
+  };
 }
 
 /** Names are letters, digits, "-" and "_", which stand for themselves in a pattern. */
 function ownPattern(...sets: Names[]): RegExp {
   const each = sets.map(
-    ({ session, loginPrefix, logout }) => `${session}(?:\\.[1-9])?|${loginPrefix}.*|${logout}(?:-return-.*)?`,
+    ({ session, loginPrefix, logout, logoutReturnPrefix }) =>
+      `${session}(?:\\.[1-9])?|${loginPrefix}.*|${logout}|${logoutReturnPrefix}.*`,
   );
   return new RegExp(`^(?:${each.join('|')})$`, 'is');
 }
@@ -220,6 +239,11 @@ function allSessionNames(names: CookieNames): string[] {
  */
 export function isOwnCookie(name: string, { own }: CookieNames): boolean {
   return own.test(name);
+}
+
+/** Ends the name of a cookie that belongs to one `state`. */
+export function stateHash(state: string): string {
+  return createHash('sha256').update(state).digest('base64url').slice(0, 10);
 }
 
 /** Whether a name is a login transaction's: `<prefix><time>-<hash of the state>`. */

@@ -4,10 +4,9 @@
  * here, but not by whom. What must be known of this browser waits in a cookie, named after the state. It is Lax, because
  * the way back is cross-site.
  */
-import { createHash } from 'node:crypto';
 import { nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
-import { cookieNames, cookiePairs, laxCookie, maximumCookieBytes } from './cookies.ts';
+import { cookieNames, cookiePairs, laxCookie, maximumCookieBytes, stateHash } from './cookies.ts';
 import { pack, unpack } from './packing.ts';
 import { createSealer } from './seal.ts';
 
@@ -26,7 +25,7 @@ export type LogoutReturns = ReturnType<typeof createLogoutReturns>;
 
 export function createLogoutReturns(config: Config) {
   const names = cookieNames(config);
-  const prefix = `${names.logout}-return-`;
+  const prefix = names.logoutReturnPrefix;
   const sealer = createSealer(config.secrets, 'logout return');
   const landingPath = new URL(config.logout.returnTo, config.origin).pathname;
 
@@ -50,7 +49,7 @@ export function createLogoutReturns(config: Config) {
   }
 
   function nameOf(state: string): string {
-    return `${prefix}${createHash('sha256').update(state).digest('base64url').slice(0, 10)}`;
+    return `${prefix}${stateHash(state)}`;
   }
 
   /** The state in the address of a return. @param target path and query, as a stranger sent them */

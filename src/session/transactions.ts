@@ -7,12 +7,12 @@
  * reject it. So a transaction is small: `state`, `nonce` and the PKCE verifier are derived from one secret, and what the
  * app asked for travels in the `state` (`login-state.ts`). Five are kept, the newest.
  */
-import { createHash, hkdfSync, randomBytes } from 'node:crypto';
+import { hkdfSync, randomBytes } from 'node:crypto';
 import type { Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import type { Store } from '../store/store.ts';
 import { nowSeconds } from '../clock.ts';
-import { cookieNames, cookiePairs, isLoginCookie, laxCookie } from './cookies.ts';
+import { cookieNames, cookiePairs, isLoginCookie, laxCookie, stateHash } from './cookies.ts';
 import { readState, writeState, type LoginIntent } from './login-state.ts';
 import { createSealer } from './seal.ts';
 import type { ReplacedSession } from './sessions.ts';
@@ -211,8 +211,4 @@ function readContent(text: string): Content | undefined {
 function isNotOf(state: string): (name: string) => boolean {
   const suffix = `-${stateHash(state)}`;
   return (name) => !name.endsWith(suffix);
-}
-
-function stateHash(state: string): string {
-  return createHash('sha256').update(state).digest('base64url').slice(0, 10);
 }
