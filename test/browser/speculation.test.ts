@@ -10,6 +10,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { launchChromium } from '../support/chromium.ts';
 import { startHttpsSites, type HttpsSites } from '../support/https-sites.ts';
+import { aheadOf, link } from '../support/linking-pages.ts';
 import { startWorld, type ConfigOverrides, type World } from '../support/world.ts';
 
 const app = 'https://app.example.test';
@@ -45,16 +46,6 @@ afterAll(async () => {
   await browser?.close();
   await sites?.close();
 });
-
-/** A page with speculation rules: Chromium is to load the address at once. */
-function aheadOf(action: 'prefetch' | 'prerender', address: string): string {
-  const rules = { [action]: [{ source: 'list', urls: [address], eagerness: 'immediate' }] };
-  return `<!doctype html><title>Evil</title><script type="speculationrules">${JSON.stringify(rules)}</script>`;
-}
-
-function link(address: string): string {
-  return `<!doctype html><title>Evil</title><a href="${address}">Look at this</a>`;
-}
 
 /** The app at `origin`, with Alice signed in to it. */
 async function openSignedIn(origin: string, api: ConfigOverrides) {

@@ -17,10 +17,11 @@ import { secureHeaders } from 'hono/secure-headers';
 import { timing } from 'hono/timing';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { createBff, type Bff } from '../../src/bff.ts';
+import type { Bff } from '../../src/bff.ts';
 import type { ConfigInput } from '../../src/config/config.ts';
 import type { BrowserClient } from '../support/browser-client.ts';
-import { closeNow, listen, readBody, trackSockets } from '../support/listener.ts';
+import { readBody } from '../support/listener.ts';
+import { mountBff } from '../support/mounted.ts';
 import { acceptWebSockets, closeOf, nextMessage, refusalOf } from '../support/web-socket.ts';
 import { callHead, chunked, exchange, finalOf, valuesOf, Wire } from '../support/wire.ts';
 import { signIn, startWorld, within, type World } from '../support/world.ts';
@@ -62,14 +63,7 @@ async function mount(
     config: (base) =>
       change({ ...base, api: [{ path: '/api', target: String(base.api?.[0]?.target), websocket: true }] }),
   });
-  const bff = createBff(world.config);
-  const server = serverOf(bff);
-  const sockets = trackSockets(server);
-  const port = await listen(server, 0);
-  onTestFinished(async () => {
-    await closeNow(server, sockets);
-    await bff.close();
-  });
+  const { bff, server, port } = await mountBff(world.config, serverOf);
   const browser = world.client();
   browser.routeTo(port);
   return { world, bff, server, port, browser };

@@ -8,22 +8,16 @@ import express from 'express';
 import { Hono, type Context, type MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { createBff, type Bff } from '../../src/bff.ts';
+import type { Bff } from '../../src/bff.ts';
 import type { BrowserClient } from '../support/browser-client.ts';
-import { closeNow, listen, readBody, startListener, trackSockets } from '../support/listener.ts';
+import { readBody, startListener } from '../support/listener.ts';
+import { mountBff } from '../support/mounted.ts';
 import { startSignedIn, within, type SignedInWorld, type WorldOptions } from '../support/world.ts';
 
 /** A world whose signed-in person reaches it through `serverOf`'s server. */
 async function mount(serverOf: (bff: Bff) => Server, options: WorldOptions = {}): Promise<SignedInWorld> {
   const world = await startSignedIn(options);
-  const bff = createBff(world.config);
-  const server = serverOf(bff);
-  const sockets = trackSockets(server);
-  const port = await listen(server, 0);
-  onTestFinished(async () => {
-    await closeNow(server, sockets);
-    await bff.close();
-  });
+  const { port } = await mountBff(world.config, serverOf);
   world.browser.routeTo(port);
   return world;
 }
