@@ -37,13 +37,13 @@ export function createGenerations(config: Config, { shared, live, cache, sealer 
   /**
    * Whether what this process knows suffices to answer a request that shows this form of the session, without asking the
    * store. An older form, and an idle timeout that seems to be over, want a recent answer, because no message tells of
-   * confirmations and of calls.
+   * confirmations and of calls. Only right after a refresh of this process is the form before it sure to be served.
    */
-  function knowsEnough(entry: SessionEntry, shown: SessionForm | undefined): boolean {
+  function knowsEnough(entry: SessionEntry, shown: SessionForm): boolean {
     if (!shared.isCurrent(entry.knownAsOf)) return false;
-    const isDoubtful =
-      (shown !== undefined && shown.generation < entry.newestGeneration) || isIdle(entry, config.session);
-    return !isDoubtful || entry.knownAsOf >= monotonicMs() - recheckMs;
+    const age = entry.newestGeneration - shown.generation;
+    if (age <= 0 && !isIdle(entry, config.session)) return true;
+    return (age === 1 ? entry.knownAsOf : entry.readAt) >= monotonicMs() - recheckMs;
   }
 
   /**
@@ -75,6 +75,7 @@ export function createGenerations(config: Config, { shared, live, cache, sealer 
       // A message may have told of a generation that is newer than this answer.
       if (record.generation < entry.newestGeneration && !hasNewestGeneration(entry)) continue;
       entry.knownAsOf = Math.max(entry.knownAsOf, startedAt);
+      entry.readAt = startedAt;
       return;
     }
   }
@@ -87,11 +88,12 @@ export function createGenerations(config: Config, { shared, live, cache, sealer 
 
   /** Takes over what the store has, and publishes what it lacks. */
   async function applyRecord(entry: SessionEntry, record: SessionRecord): Promise<void> {
-    const { ended, generation, content, confirmedMsAgo, activeMsAgo } = record;
+    const { ended, generation, content, confirmedMsAgo, oldestServed, activeMsAgo } = record;
     if (ended !== undefined) live.endElsewhere(entry, ended);
     if (entry.ended !== undefined) return;
     if (generation < entry.session.generation) return publishAgain(entry);
     noteGeneration(entry, generation);
+    entry.oldestServed = Math.max(entry.oldestServed, oldestServed);
     if (activeMsAgo !== undefined) noteActivity(entry, activeMsAgo);
     if (content !== undefined && generation > entry.session.generation) takeOver(entry, content);
     if (generation === entry.newestGeneration && confirmedMsAgo !== undefined) {
@@ -134,9 +136,12 @@ export function createGenerations(config: Config, { shared, live, cache, sealer 
   }
 
   /** Whether a call that shows an older generation is served with the newest. */
-  function servesOlder(entry: SessionEntry): boolean {
-    const { confirmedAt } = entry;
-    return hasNewestGeneration(entry) && (confirmedAt === undefined || monotonicMs() <= confirmedAt + graceMs);
+  function servesOlder(entry: SessionEntry, { generation }: SessionForm): boolean {
+    return hasNewestGeneration(entry) && generation >= entry.oldestServed && !isGraceOver(entry);
+  }
+
+  function isGraceOver({ confirmedAt }: SessionEntry): boolean {
+    return confirmedAt !== undefined && monotonicMs() > confirmedAt + graceMs;
   }
 
   /**
@@ -145,14 +150,18 @@ export function createGenerations(config: Config, { shared, live, cache, sealer 
    */
   async function commitRefresh(entry: SessionEntry, next: Session): Promise<boolean> {
     const startedAt = monotonicMs();
+    // Read before the store's message tells of the new generation.
+    const oldestServed = isGraceOver(entry) ? entry.newestGeneration : entry.oldestServed;
     const sealed = await sealer.seal(next);
     // The old refresh token is used up: the new one must reach the browser even if the store could not be written.
     const result = await shared.advance(entry, next.generation, sealed);
     if (result?.advanced === false) await applyRecord(entry, result.record);
     if (result?.advanced === false || entry.ended !== undefined) return false;
+    entry.oldestServed = Math.max(entry.oldestServed, oldestServed);
     applyForm(entry, next, sealed);
     cache.add(sealed, entry, next);
     entry.knownAsOf = Math.max(entry.knownAsOf, startedAt);
+    entry.readAt = -Infinity;
     return true;
   }
 

@@ -29,10 +29,14 @@ export interface SessionEntry {
   newestGeneration: number;
   /** When a browser first showed the newest generation, in milliseconds of the monotonic clock; undefined before. */
   confirmedAt: number | undefined;
+  /** Cookies of generations before this one have had their grace period, and are not served again. */
+  oldestServed: number;
   /** The last call that counts against the idle timeout, in seconds since 1970. */
   lastActivityAt: number;
   /** As of when this process knows what the store has of the session, in milliseconds of the monotonic clock. */
   knownAsOf: number;
+  /** When the store's record was last read, on the same clock: what no message tells of is as old as that. */
+  readAt: number;
 }
 
 export function createEntry(
@@ -52,8 +56,10 @@ export function createEntry(
     ended: undefined,
     newestGeneration: session.generation,
     confirmedAt: undefined,
+    oldestServed: 0,
     lastActivityAt: session.sealedActivityAt,
     knownAsOf,
+    readAt: -Infinity,
   };
 }
 

@@ -89,7 +89,7 @@ export function createSessionOpener(config: Config, { live, cache, generations, 
   function stateOf({ entry, shown }: CachedCookie): OpenedSession {
     if (hasEnded(entry, config.session)) return { state: 'ended', entry };
     if (shown.generation < entry.newestGeneration) {
-      return generations.servesOlder(entry) ? { state: 'active', entry, shown } : { state: 'ended', entry };
+      return generations.servesOlder(entry, shown) ? { state: 'active', entry, shown } : { state: 'ended', entry };
     }
     if (entry.confirmedAt === undefined) generations.confirm(entry);
     return { state: 'active', entry, shown };
