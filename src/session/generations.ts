@@ -32,7 +32,7 @@ export function createGenerations(config: Config, { records, cache, sealer }: Ge
     // redeem a used refresh token.
     if (record.generation < generation && records.shared) await records.publish(publicationOf(entry));
     if (record.generation <= generation) return;
-    const session = record.current === undefined ? undefined : await sealer.unseal(record.current);
+    const session = record.current === undefined ? undefined : sealer.unseal(record.current);
     if (session?.id !== id || record.current === undefined) return evictSuperseded(entry);
     // A refresh may have ended since the store was read.
     if (session.generation > entry.session.generation) applyGeneration(entry, session, record.current);

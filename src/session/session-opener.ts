@@ -77,7 +77,7 @@ export function createSessionOpener(config: Config, { records, cache, generation
   }
 
   async function unseal(text: string): Promise<CachedCookie | undefined> {
-    const session = await sealer.unseal(text);
+    const session = sealer.unseal(text);
     if (session === undefined) return undefined;
     let entry = cache.entryOf(session.id);
     if (entry === undefined) {

@@ -575,9 +575,9 @@ describe('packing and sealing', () => {
       asyncProperty(session, async (given) => {
         const sealed = await old.seal(writeSession(given));
         expect(sealed).toMatch(/^[\w.-]+$/);
-        expect(readSession((await rotated.unseal(sealed)) ?? '')).toEqual(given);
-        expect(await createSealer(secrets, 'login transaction').unseal(sealed)).toBeUndefined();
-        expect(await createSealer(secrets.slice(0, 2), 'session').unseal(sealed)).toBeUndefined();
+        expect(readSession(rotated.unseal(sealed) ?? '')).toEqual(given);
+        expect(createSealer(secrets, 'login transaction').unseal(sealed)).toBeUndefined();
+        expect(createSealer(secrets.slice(0, 2), 'session').unseal(sealed)).toBeUndefined();
       }),
       { numRuns: 50 },
     );
@@ -594,7 +594,7 @@ describe('packing and sealing', () => {
           // The last character of a base64url part carries bits that don't count.
           if (sealed[at] === character || /^[^.]?(?:\.|$)/.test(sealed.slice(at + 1))) return;
           const changed = sealed.slice(0, at) + character + sealed.slice(at + 1);
-          expect(await sealer.unseal(changed)).toBeUndefined();
+          expect(sealer.unseal(changed)).toBeUndefined();
         },
       ),
       { numRuns: 300 },
