@@ -14,7 +14,7 @@ import type { Claims, TokenSet } from '../token-set.ts';
 import { createCookieCache } from './cookie-cache.ts';
 import { createGenerations } from './generations.ts';
 import { createResponseCookies, sessionTooLarge } from './response-cookies.ts';
-import { endsAt, memoryBytes, type Session } from './session.ts';
+import { endsAt, loginClaims, memoryBytes, type Session } from './session.ts';
 import { createEntry, hasEnded, idleEndsAt, sessionHash, type SessionEntry } from './session-entry.ts';
 import { createSessionOpener } from './session-opener.ts';
 import { createSessionSealer } from './session-sealer.ts';
@@ -48,7 +48,8 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   async function begin(tokens: TokenSet, userInfo: Claims | undefined): Promise<SessionEntry> {
     const now = nowSeconds();
     const id = randomBytes(16).toString('base64url');
-    const session = { id, generation: 0, createdAt: now, sealedActivityAt: now, tokensIssuedAt: now, tokens, userInfo };
+    const times = { createdAt: now, sealedActivityAt: now, tokensIssuedAt: now };
+    const session = { id, generation: 0, ...times, tokens, userInfo, ...loginClaims(tokens.idToken) };
     const entry = createEntry(session, await sealNew(session), ++begun);
     cache.add(entry.sealed, entry, session);
     return entry;

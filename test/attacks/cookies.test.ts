@@ -569,7 +569,10 @@ describe('packing and sealing', () => {
         idToken: wellFormed,
         refreshToken: option(wellFormed, { nil: undefined }),
         accessTokenExpiresAt: option(integer(), { nil: undefined }),
+        scope: option(string({ unit: 'grapheme' }), { nil: undefined }),
       }),
+      providerSid: option(string({ unit: 'grapheme' }), { nil: undefined }),
+      loginIssuedAt: option(nat(), { nil: undefined }),
     });
     await assert(
       asyncProperty(session, async (given) => {
