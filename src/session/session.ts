@@ -66,6 +66,11 @@ export function endsAt(session: Session, limits: SessionLimits): number {
     : lifetimeEnd;
 }
 
+/** When the provider issued the login's ID token, by its clock: orders the session and a sign-out that it reports. */
+export function loginIssuedAt({ loginIssuedAt: known, tokens }: Session): number {
+  return known ?? Number(idTokenClaims(tokens.idToken)?.['iat'] ?? 0);
+}
+
 /** How long a cookie of the session is kept: a second at least. */
 export function remainingSeconds(session: Session, limits: SessionLimits): number {
   return Math.max(1, endsAt(session, limits) - nowSeconds());
