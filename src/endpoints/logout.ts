@@ -81,7 +81,7 @@ export function createLogout({ config, events, provider, sessions, logoutReturns
     returnTo: string | undefined,
   ): Promise<Response> {
     clearCookies(c, opened);
-    const ticket = await consumeLogoutTicket(c);
+    const ticket = consumeLogoutTicket(c);
     // The link of a tab whose person has signed out in another one.
     const isRepeated = comesFromOwnPage(headersOf(c)) && new URL(c.req.url).searchParams.has('sid');
     const goesOut = ticket !== undefined || isRepeated;
@@ -175,12 +175,12 @@ export function createLogout({ config, events, provider, sessions, logoutReturns
     return logoutCookie(ticket, ticketSeconds, names);
   }
 
-  async function consumeLogoutTicket(c: BffContext): Promise<LogoutTicket | undefined> {
+  function consumeLogoutTicket(c: BffContext): LogoutTicket | undefined {
     const tickets = [...cookiePairs(headersOf(c).cookie ?? '')].filter(([name]) => name === names.logout);
     const [ticket] = tickets;
     if (ticket === undefined) return undefined;
     appendCookies(c, [logoutCookie('', 0, names)]);
-    const unsealed = await sealer.unseal(ticket[1]);
+    const unsealed = sealer.unseal(ticket[1]);
     if (unsealed === undefined || tickets.length > 1) return undefined;
     const { fields: issuedAt, tokens = [] } = unpack(unsealed) ?? {};
     // A ticket of another version, without its time, is invalid.

@@ -15,7 +15,7 @@ import { createCookieCache } from './cookie-cache.ts';
 import { createGenerations } from './generations.ts';
 import { createLiveSessions } from './live-sessions.ts';
 import { createResponseCookies, sessionTooLarge } from './response-cookies.ts';
-import { endsAt, memoryBytes, type Session } from './session.ts';
+import { endsAt, loginClaims, memoryBytes, type Session } from './session.ts';
 import { createEntry, hasEnded, idleEndsAt, sessionHash, sessionKey, type SessionEntry } from './session-entry.ts';
 import { namesOf, personName, providerSessionName } from './session-names.ts';
 import { createSessionOpener } from './session-opener.ts';
@@ -61,7 +61,8 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   async function begin(tokens: TokenSet, userInfo: Claims | undefined): Promise<SessionEntry> {
     const now = nowSeconds();
     const id = randomBytes(16).toString('base64url');
-    const session = { id, generation: 0, createdAt: now, sealedActivityAt: now, tokensIssuedAt: now, tokens, userInfo };
+    const times = { createdAt: now, sealedActivityAt: now, tokensIssuedAt: now };
+    const session = { id, generation: 0, ...times, tokens, userInfo, ...loginClaims(tokens.idToken) };
     const sealed = await sealNew(session);
     const names = namesOf(session, config.issuer);
     const entry = live.add(createEntry(session, sealed, { names, ordinal: ++begun, knownAsOf: monotonicMs() }));
