@@ -4,8 +4,8 @@
  * stolen secret alone reveals a token. The names by which a provider ends sessions travel along, so that one look in the
  * store tells all.
  *
- * A ticket is `t1.<key id>.<id>.<key>.<name>.<name>.<mac>`, of 180 characters at most. The MAC keeps invented tickets from the
- * store.
+ * A ticket is `t1.<key id>.<id>.<key>.<name>.<name>.<mac>`, of 176 characters at most. The MAC keeps invented tickets
+ * from the store.
  */
 import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
 import { createSessionSealer, type SessionSealer } from './session-sealer.ts';
@@ -30,7 +30,7 @@ export interface Tickets {
   sealerOf(ticket: Pick<Ticket, 'key'>): SessionSealer;
 }
 
-const shape = /^t1\.([0-9a-f]{8})\.([\w-]{22})\.([\w-]{43})((?:\.(?:sub|sid):[\w-]{1,43}){0,2})\.([\w-]{43})$/;
+const shape = /^t1\.([0-9a-f]{8})\.([\w-]{22})\.([\w-]{43})((?:\.(?:sub|sid):[\w-]{22}){0,2})\.([\w-]{43})$/;
 
 /** Whether a text begins like a ticket of ours, whole or cut. */
 export function looksLikeTicket(text: string): boolean {

@@ -146,7 +146,7 @@ function startInstances(scheduler: fc.Scheduler) {
 
   async function signIn(): Promise<Browser> {
     const entry = await instances[0]?.sessions.begin(tokensOf('refresh-0'), undefined);
-    return { cookie: `session-3000=${entry?.sealed}` };
+    return { cookie: `session-3000=${entry?.cookieText}` };
   }
 
   return { instances, provider, call, signIn, signOut, signOutAtProvider };
