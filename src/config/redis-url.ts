@@ -19,7 +19,7 @@ export interface RedisCredentials {
 export interface RedisAddress {
   readonly kind: 'server' | 'sentinel' | 'cluster';
   /** The server; the Sentinels; or those nodes of a Cluster that are asked for the others. */
-  readonly nodes: readonly RedisNode[];
+  readonly nodes: readonly [RedisNode, ...RedisNode[]];
   readonly tls: boolean;
   readonly credentials: RedisCredentials;
   readonly database: number;
@@ -44,7 +44,7 @@ export function parseRedisUrl(text: string): RedisAddress {
   const parameters = new URLSearchParams(query);
   const common = { tls: scheme === 'rediss', credentials: credentialsOf(user), masterName: '', ...noSentinels };
   if (scheme === undefined) return { ...common, kind: 'server', ...parseSocket(hosts, path, parameters) };
-  const nodes = hosts.split(',').map((host) => parseHost(host, kind === 'sentinel' ? 26379 : 6379));
+  const nodes = parseHosts(hosts, kind === 'sentinel' ? 26379 : 6379);
   if (kind === 'sentinel') return { ...common, kind, nodes, ...parseSentinel(path, parameters) };
   refuseParameters(parameters, []);
   const database = databaseOf(path.slice(1));
@@ -65,7 +65,7 @@ function parseSocket(hosts: string, path: string, parameters: URLSearchParams) {
     throw new RedisUrlFault('must name the socket by its whole path, e.g. "unix:///run/redis/redis.sock"');
   }
   refuseParameters(parameters, ['db']);
-  return { nodes: [{ path: decoded(path) }], database: databaseOf(parameters.get('db') ?? '') };
+  return { nodes: [{ path: decoded(path) }] as const, database: databaseOf(parameters.get('db') ?? '') };
 }
 
 function parseSentinel(path: string, parameters: URLSearchParams) {
@@ -90,6 +90,11 @@ function refuseParameters(parameters: URLSearchParams, known: readonly string[])
   const which =
     known.length === 0 ? 'no parameters' : `no parameters but ${known.map((name) => `"${name}"`).join(', ')}`;
   throw new RedisUrlFault(`can have ${which}; remove what follows "?", or ${encoding}`);
+}
+
+function parseHosts(text: string, defaultPort: number): RedisAddress['nodes'] {
+  const [first = '', ...rest] = text.split(',');
+  return [parseHost(first, defaultPort), ...rest.map((host) => parseHost(host, defaultPort))];
 }
 
 function parseHost(text: string, defaultPort: number): RedisNode {

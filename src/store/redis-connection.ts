@@ -101,6 +101,7 @@ export async function connectToRedis(options: RedisConnectionOptions): Promise<R
         drop(translated(error));
         throw translated(error);
       });
+      wasUsed = true;
     },
     lost: lost.promise,
     wasUsed: () => wasUsed,

@@ -6,7 +6,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { detach } from '../detached.ts';
 import { withTimeout } from '../timeout.ts';
-import { type RedisConnection, RedisTimeout, storeTimeoutMs } from './redis-connection.ts';
+import { type RedisConnection, RedisErrorReply, RedisTimeout, storeTimeoutMs } from './redis-connection.ts';
 import type { RedisOutages } from './redis-outages.ts';
 
 const firstPauseMs = 50;
@@ -63,7 +63,7 @@ export function createRedisLink({ connect, outages, onConnected, onLost }: Redis
       return false;
     }
     connection = opened;
-    outages.end(self);
+    if (opened.wasUsed()) outages.end(self);
     firstAttempt.resolve();
     onConnected?.();
     const cause = await opened.lost;
@@ -71,6 +71,22 @@ export function createRedisLink({ connect, outages, onConnected, onLost }: Redis
     onLost?.();
     if (cause instanceof RedisTimeout) outages.report(self, cause);
     return opened.wasUsed();
+  }
+
+  async function sendOn(opened: RedisConnection, command: readonly string[]): Promise<unknown> {
+    const isFirst = !opened.wasUsed();
+    try {
+      const reply = await opened.send(command);
+      if (isFirst) outages.end(self);
+      return reply;
+    } catch (error) {
+      // After a failover, the name or the Sentinels lead to another server.
+      if (error instanceof RedisErrorReply && error.code === 'READONLY') {
+        outages.report(self, error);
+        opened.drop(error);
+      }
+      throw error;
+    }
   }
 
   async function pauseFor(ms: number): Promise<void> {
@@ -82,7 +98,7 @@ export function createRedisLink({ connect, outages, onConnected, onLost }: Redis
       if (closing.signal.aborted) throw new Error('The store is closed.');
       if (connection === undefined) await withTimeout(firstAttempt.promise, storeTimeoutMs, () => undefined);
       if (connection === undefined) throw new Error('There is no connection to the store.', outages.causeOf(self));
-      return connection.send(command);
+      return sendOn(connection, command);
     },
     isConnected: () => connection !== undefined,
     drop: (cause) => connection?.drop(cause),

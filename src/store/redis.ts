@@ -34,7 +34,7 @@ const longestMs = 10 * 365 * 24 * 3600 * 1000;
 export function createRedisStore(url: string, { prefix, caFile, onError }: RedisStoreOptions): Store {
   const outages = createRedisOutages(onError);
   const ca = caFile === undefined ? undefined : readFileSync(caFile, 'utf8');
-  const nodes = createRedisNodes({ address: parseRedisUrl(url), ca, outages, onConnected: () => messages.beat() });
+  const nodes = createRedisNodes(parseRedisUrl(url), ca, { outages, onConnected: () => messages.beat() });
   const messages = createRedisMessages({ nodes, prefix, outages });
   const channel = channelOf(prefix);
 
