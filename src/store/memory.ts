@@ -1,6 +1,7 @@
 /** The {@link Store} of a single process: maps whose entries expire. */
 import type { SessionEnd } from '../events.ts';
-import type { Claim, ListedSession, Revocation, SessionRecord, Store, StoreMessage } from './store.ts';
+import { createStoreListeners } from './listeners.ts';
+import type { ListedSession, Revocation, SessionRecord, Store } from './store.ts';
 
 const sweepSeconds = 60;
 
@@ -13,9 +14,18 @@ interface StoredSession {
   contentExpiresAt: number;
   confirmedAt: number | undefined;
   activeAt: number | undefined;
-  claim: (Claim & { readonly leaseEndsAt: number }) | undefined;
+  /** Who refreshes the generation. */
+  claim: StoredClaim | undefined;
   /** What `begin` wrote, for `list`. */
   details: string | undefined;
+}
+
+interface StoredClaim {
+  /** Undefined once it was released as interrupted. */
+  readonly owner: string | undefined;
+  readonly leaseEndsAt: number;
+  /** Whether the refresh token may have been used up before this owner came. */
+  readonly interrupted: boolean;
 }
 
 interface Expiring {
@@ -42,11 +52,17 @@ export function createMemoryStore(): Store {
   const members = new Map<string, Set<string>>();
   const revocations = new Map<string, Revocation & Expiring>();
   const used = new Map<string, Expiring>();
-  const listeners = new Set<(message: StoreMessage) => void>();
+  const listeners = createStoreListeners();
   const openedAt = performance.now();
+  let isOpen = true;
   const sweeper = setInterval(sweep, sweepSeconds * 1000).unref();
 
+  function requireOpen(): void {
+    if (!isOpen) throw new Error('the store is closed');
+  }
+
   function find(session: string): StoredSession | undefined {
+    requireOpen();
     const found = live(sessions, session);
     if (found !== undefined && found.contentExpiresAt <= performance.now()) found.content = undefined;
     return found;
@@ -64,10 +80,6 @@ export function createMemoryStore(): Store {
     return begun;
   }
 
-  function publish(message: StoreMessage): void {
-    for (const listener of listeners) listener(message);
-  }
-
   function sweep(): void {
     for (const entries of [sessions, revocations, used]) removeExpired(entries);
     for (const [name, ofName] of members) {
@@ -82,8 +94,9 @@ export function createMemoryStore(): Store {
 
     async begin(session, { names, details, content }, ttlSeconds) {
       const stored = findOrBegin(session, ttlSeconds);
+      if (stored.ended !== undefined) return;
       stored.details = details;
-      if (content !== undefined && stored.generation === 0 && stored.ended === undefined) keep(stored, content);
+      if (content !== undefined && stored.generation === 0 && stored.confirmedAt === undefined) keep(stored, content);
       for (const name of names) members.set(name, (members.get(name) ?? new Set()).add(session));
     },
 
@@ -101,21 +114,22 @@ export function createMemoryStore(): Store {
         return { state: 'settled', record: recordOf(stored) };
       }
       const now = performance.now();
-      const earlier = stored.claim?.generation === claim.generation ? stored.claim : undefined;
+      const earlier = stored.generation === claim.generation ? stored.claim : undefined;
       const isRenewal = earlier?.owner === claim.owner;
       if (earlier !== undefined && !isRenewal && earlier.leaseEndsAt > now) {
         return { state: 'held', leftMs: earlier.leaseEndsAt - now };
       }
+      const interrupted = earlier !== undefined && (!isRenewal || earlier.interrupted);
       raise(stored, claim.generation);
-      stored.claim = { ...claim, leaseEndsAt: now + leaseMs };
-      return { state: 'granted', interrupted: earlier !== undefined && !isRenewal };
+      stored.claim = { owner: claim.owner, leaseEndsAt: now + leaseMs, interrupted };
+      return { state: 'granted', interrupted };
     },
 
     async release(session, { generation, owner }, interrupted) {
       const stored = find(session);
-      if (stored?.claim?.owner !== owner || stored.claim.generation !== generation) return;
-      stored.claim = interrupted ? { generation, owner, leaseEndsAt: -Infinity } : undefined;
-      publish({ type: 'released', session });
+      if (stored?.generation !== generation || stored.claim?.owner !== owner) return;
+      stored.claim = interrupted ? { owner: undefined, leaseEndsAt: -Infinity, interrupted } : undefined;
+      listeners.publish({ type: 'released', session });
     },
 
     async advance(session, { generation, content }, ttlSeconds) {
@@ -126,7 +140,7 @@ export function createMemoryStore(): Store {
       }
       raise(stored, generation);
       keep(stored, content);
-      publish({ type: 'advanced', session, generation });
+      listeners.publish({ type: 'advanced', session, generation });
       return { advanced: true };
     },
 
@@ -146,19 +160,21 @@ export function createMemoryStore(): Store {
       const stored = findOrBegin(session, ttlSeconds);
       if (stored.ended !== undefined) return false;
       Object.assign(stored, { ended: reason, content: undefined, claim: undefined, details: undefined });
-      publish({ type: 'ended', session, reason });
+      listeners.publish({ type: 'ended', session, reason });
       return true;
     },
 
     async revoke(name, { before, reason }, ttlSeconds) {
+      requireOpen();
       const earlier = live(revocations, name);
       const expiresAt = Math.max(earlier?.expiresAt ?? 0, expiryOf(ttlSeconds));
       const isLatest = earlier === undefined || before > earlier.before;
       revocations.set(name, { ...(isLatest ? { before, reason } : earlier), expiresAt });
-      publish({ type: 'revoked', name, before, reason });
+      listeners.publish({ type: 'revoked', name, before, reason });
     },
 
     async list(name) {
+      requireOpen();
       const found: ListedSession[] = [];
       for (const session of members.get(name) ?? []) {
         const stored = find(session);
@@ -169,20 +185,18 @@ export function createMemoryStore(): Store {
     },
 
     async useOnce(name, ttlSeconds) {
+      requireOpen();
       if (live(used, name) !== undefined) return false;
       used.set(name, { expiresAt: expiryOf(ttlSeconds) });
       return true;
     },
 
-    subscribe(listener) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
-
-    heardSince: () => openedAt,
-    reachable: () => true,
+    subscribe: (listener) => listeners.subscribe(listener),
+    heardSince: () => (isOpen ? openedAt : undefined),
+    reachable: () => isOpen,
 
     async close() {
+      isOpen = false;
       clearInterval(sweeper);
       for (const entries of [sessions, members, revocations, used]) entries.clear();
       listeners.clear();

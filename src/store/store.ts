@@ -64,7 +64,7 @@ export interface Claim {
 export type ClaimResult =
   /**
    * The claim is granted. `interrupted`: an earlier owner asked the provider and was never heard of again, so that the
-   * refresh token may be used up.
+   * refresh token may be used up. A renewal repeats what the grant said.
    */
   | { readonly state: 'granted'; readonly interrupted: boolean }
   /** Another owner has it, for so long at most unless they renew it. */
@@ -126,7 +126,10 @@ export interface Store {
   /** Whether what it holds outlives this process. */
   readonly durable: boolean;
 
-  /** Writes a new session. Later operations on a session need none: they begin a record where there is none. */
+  /**
+   * Writes a new session, unless it has ended. Later operations on a session need none: those that take a time begin a
+   * record where there is none.
+   */
   begin(session: string, start: SessionStart, ttlSeconds: number): Promise<void>;
 
   /** Reads a session's record, and the revocations of its names. */
@@ -134,7 +137,8 @@ export interface Store {
 
   /**
    * Claims the refresh of a generation for `leaseMs`, in writing, so that whoever comes after an owner who is gone knows
-   * that the refresh token may be used up. The owner itself renews its claim with the same call.
+   * that the refresh token may be used up. The owner itself renews its claim with the same call. A generation that is newer
+   * than the store knows becomes the newest, without a content.
    */
   claim(session: string, claim: Claim, leaseMs: number, ttlSeconds: number): Promise<ClaimResult>;
 
@@ -145,8 +149,9 @@ export interface Store {
   release(session: string, claim: Claim, interrupted: boolean): Promise<void>;
 
   /**
-   * Makes a generation the newest, unless the session has ended or has one that is as new. Ends any claim. The content is
-   * kept until the record ends, or a confirmation's grace period does.
+   * Makes a generation the newest, unless the session has ended or has one that is as new; the same content again is no
+   * other generation, but a repetition. Ends any claim. The content is kept until the record ends, or a confirmation's
+   * grace period does.
    */
   advance(session: string, next: Advance, ttlSeconds: number): Promise<AdvanceResult>;
 
@@ -171,7 +176,10 @@ export interface Store {
   /** Uses a name that can be used once. @returns false if it was used before */
   useOnce(name: string, ttlSeconds: number): Promise<boolean>;
 
-  /** Calls `listener` for each message of any process, this one included. @returns a function that ends it */
+  /**
+   * Calls `listener` for each message of any process, this one included. What it throws is a warning of the process.
+   * @returns a function that ends it
+   */
   subscribe(listener: (message: StoreMessage) => void): () => void;
 
   /**
@@ -183,5 +191,6 @@ export interface Store {
   /** Whether operations can be expected to succeed now. */
   reachable(): boolean;
 
+  /** Ends the store's part in this process. Operations reject from then on, and no message comes. */
   close(): Promise<void>;
 }
