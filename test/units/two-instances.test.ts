@@ -61,7 +61,7 @@ function createProvider() {
 }
 
 function startInstance(store: Store, provider: Provider, changes: Partial<ConfigInput> = {}) {
-  const config = resolveConfig({ ...input, ...changes } as ConfigInput);
+  const config = resolveConfig({ ...input, ...changes });
   const link: Link = {};
   const events = createEvents();
   const seen: BffEvent[] = [];
