@@ -3,7 +3,7 @@
  * nor the store, as with nearly every call.
  */
 import type { Config } from '../config/config.ts';
-import type { CachedCookie, ClientConnection, CookieCache } from './cookie-cache.ts';
+import { ownCopy, type CachedCookie, type ClientConnection, type CookieCache } from './cookie-cache.ts';
 import { cookieNames, readSessionCookie, sessionCandidates } from './cookies.ts';
 import type { Generations } from './generations.ts';
 import type { LiveSessions } from './live-sessions.ts';
@@ -75,9 +75,10 @@ export function createSessionOpener(config: Config, { live, cache, generations, 
     return stateOf(cookie);
   }
 
-  function unseal(text: string): CachedCookie | undefined {
-    const session = sealer.unseal(text);
+  function unseal(shown: string): CachedCookie | undefined {
+    const session = sealer.unseal(shown);
     if (session === undefined) return undefined;
+    const text = ownCopy(shown);
     const entry =
       live.find(sessionKey(session.id)) ??
       live.add(createEntry(session, text, { names: namesOf(session, config.issuer) }));

@@ -51,7 +51,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   const limits = config.session;
   const touchIntervalSeconds = Math.min(maximumTouchIntervalSeconds, limits.idleSeconds / 20);
   const sealer = createSessionSealer(config.secrets);
-  const cache = createCookieCache();
+  const cache = createCookieCache(config.session.cacheMegabytes);
   const live = createLiveSessions({ store, events });
   const shared = createSharedSessions(config, { store, events });
   const generations = createGenerations(config, { shared, live, cache, sealer });
