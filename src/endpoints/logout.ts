@@ -13,7 +13,7 @@ import { revokeAccessToken, revokeRefreshToken } from '../oidc/revocation.ts';
 import { cookieNames, cookiePairs, logoutCookie, maximumCookieBytes } from '../session/cookies.ts';
 import { pack, unpack } from '../session/packing.ts';
 import { createSealer } from '../session/seal.ts';
-import type { OpenedSession, OpenSession, SessionEntry } from '../session/sessions.ts';
+import { isReplaced, type OpenedSession, type OpenSession, type SessionEntry } from '../session/sessions.ts';
 import {
   appendCookies,
   headersOf,
@@ -120,7 +120,7 @@ export function createLogout({ config, events, provider, sessions, logoutReturns
    * Clears nothing if a login has replaced the session meanwhile: the revocation may take that long.
    */
   function clearCookies(c: BffContext, opened: OpenedSession): void {
-    if (opened.state !== 'absent' && opened.entry.ended === 'new_login') return;
+    if (isReplaced(opened)) return;
     appendCookies(c, sessions.clearCookies(headersOf(c).cookie));
   }
 

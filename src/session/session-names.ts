@@ -6,6 +6,9 @@ import { hash } from 'node:crypto';
 import { idTokenClaims } from '../token-set.ts';
 import type { Session } from './session.ts';
 
+/** 132 bits: short enough for a ticket. */
+const nameLength = 22;
+
 /** Of the person. */
 export function personName(issuer: string, sub: string): string {
   return `sub:${hashOf(issuer, sub)}`;
@@ -27,5 +30,5 @@ export function namesOf({ tokens, providerSid }: Session, issuer: string): reado
 
 /** JSON keeps the parts apart, whatever is in them. */
 function hashOf(issuer: string, value: string): string {
-  return hash('sha256', JSON.stringify([issuer, value]), 'base64url');
+  return hash('sha256', JSON.stringify([issuer, value]), 'base64url').slice(0, nameLength);
 }
