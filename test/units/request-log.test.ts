@@ -1,7 +1,7 @@
 /** The request log writes its line itself, because pino takes too long for it. It must be the line that pino would write. */
 import { EventEmitter } from 'node:events';
 import { type IncomingMessage, type ServerResponse } from 'node:http';
-import fc from 'fast-check';
+import { assert, boolean, integer, oneof, property, string } from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { BffError } from '../../src/http/errors.ts';
 import { createLog } from '../../src/telemetry/log.ts';
@@ -25,28 +25,22 @@ function exchange(request: { readonly method?: string; readonly url?: string }, 
   return { request: request as IncomingMessage, response: response as unknown as ServerResponse };
 }
 
-const anyText = fc.oneof(fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme-ascii' }));
+const anyText = oneof(string({ unit: 'binary' }), string({ unit: 'grapheme-ascii' }));
 
 describe('the line of a request', () => {
   test('is the one that pino would write, whatever the path and the method hold', () => {
-    fc.assert(
-      fc.property(
-        anyText,
-        anyText,
-        fc.integer({ min: 100, max: 999 }),
-        fc.boolean(),
-        (path, method, status, isWhole) => {
-          const { lines, log, requestLog } = observed();
-          const { request, response } = exchange({ method, url: path.replaceAll('?', '') }, status, isWhole);
-          requestLog.onRequest(request, response);
-          response.emit('close');
-          const [line = ''] = lines;
-          const { time, ms } = JSON.parse(line) as Line;
-          const fields = { requestId: 'AbC_-9-1z', method, path: request.url, status, ms };
-          log.info({ ...fields, ...(isWhole ? {} : { aborted: true }) }, 'request');
-          expect(line).toBe(lines[1]?.replace(/"time":\d+/, `"time":${time}`));
-        },
-      ),
+    assert(
+      property(anyText, anyText, integer({ min: 100, max: 999 }), boolean(), (path, method, status, isWhole) => {
+        const { lines, log, requestLog } = observed();
+        const { request, response } = exchange({ method, url: path.replaceAll('?', '') }, status, isWhole);
+        requestLog.onRequest(request, response);
+        response.emit('close');
+        const [line = ''] = lines;
+        const { time, ms } = JSON.parse(line) as Line;
+        const fields = { requestId: 'AbC_-9-1z', method, path: request.url, status, ms };
+        log.info({ ...fields, ...(isWhole ? {} : { aborted: true }) }, 'request');
+        expect(line).toBe(lines[1]?.replace(/"time":\d+/, `"time":${time}`));
+      }),
     );
   });
 
