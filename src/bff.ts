@@ -179,12 +179,8 @@ export function assembleBff(
   provider.start();
 
   /** One call of an API, its errors included. */
-  async function callApi(request: IncomingMessage, response: ServerResponse, upstream: ApiUpstream): Promise<void> {
-    try {
-      await apis.handle(request, response, upstream);
-    } catch (error) {
-      errors.send(error, request, response);
-    }
+  function callApi(request: IncomingMessage, response: ServerResponse, upstream: ApiUpstream): Promise<void> {
+    return apis.handle(request, response, upstream).catch((error: unknown) => errors.send(error, request, response));
   }
 
   return {

@@ -92,6 +92,8 @@ class UpstreamCall extends SessionBound implements Dispatcher.DispatchHandler, P
   #listensForDrain = false;
   #sendsTrailers = false;
   #isEventStream = false;
+  /** As the response declares it; undefined where it does not. */
+  #bodyLength: number | undefined;
   #interims = 0;
 
   constructor(request: UpstreamRequest, resolve: (outcome: ForwardOutcome) => void, reject: (error: BffError) => void) {
@@ -121,8 +123,9 @@ class UpstreamCall extends SessionBound implements Dispatcher.DispatchHandler, P
       return;
     }
     if (this.session !== undefined) upstream.bound.add(this);
-    this.deadline = performance.now() + limits.connectTimeoutSeconds * 1000;
     upstream.pool.acquire(this);
+    // It waits in the pool's queue; a call that has its connection has the deadline of a response.
+    if (this.#lease === undefined) this.deadline = performance.now() + limits.connectTimeoutSeconds * 1000;
   }
 
   get cancelled(): boolean {
@@ -242,7 +245,7 @@ class UpstreamCall extends SessionBound implements Dispatcher.DispatchHandler, P
       // undici turns a repeated header into a list, which its types don't say.
       this.#isEventStream = /^text\/event-stream/i.test(String(headers['content-type']));
       this.#prepareTrailers(status, headers, clientHeaders);
-    }
+    } else this.#bodyLength = Number(length);
     this.#response.writeHead(status, reasonOf(status, statusText), clientHeaders);
     // The client waits for the headers, and the first event may be minutes away. A small body of known length is sent
     // together with the headers.
@@ -251,6 +254,11 @@ class UpstreamCall extends SessionBound implements Dispatcher.DispatchHandler, P
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#state === 'discarding') return;
+    // A body that arrives whole leaves with its headers and its end in one write instead of three.
+    if (chunk.length === this.#bodyLength) {
+      this.#response.end(chunk);
+      return;
+    }
     if (this.#response.write(chunk)) return;
     controller.pause();
     if (this.#listensForDrain) return;
