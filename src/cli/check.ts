@@ -14,6 +14,7 @@ export async function check(file: string | undefined, { strict }: { readonly str
   const { config, warnings } = await loadConfig(file, process.env);
   say('warning', warnings);
   say('ok', ['the configuration is valid']);
+  if (config.secrets.length > 1) sayRotation(config.secrets.length);
   const found = await askProvider(config);
   say('warning', found.warnings);
   say('fault', found.faults);
@@ -24,6 +25,14 @@ export async function check(file: string | undefined, { strict }: { readonly str
 function say(kind: 'ok' | 'warning' | 'fault', sentences: readonly string[]): void {
   const print = kind === 'fault' ? console.error : console.log;
   for (const sentence of sentences) print(`${kind}: ${sentence}`);
+}
+
+/** What no look at one instance can tell. */
+function sayRotation(count: number): void {
+  console.log(
+    `    of ${count} sealing secrets the first seals: every instance must accept it before it may stand there`,
+  );
+  console.log('    (a new one goes last at first: docs/deployment.md, "Rotating the sealing secret")');
 }
 
 /** The tokens are not known before somebody signs in. */

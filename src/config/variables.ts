@@ -122,6 +122,7 @@ export const variables: readonly Variable[] = [
   variable('BASE_PATH', 'basePath'),
   variable('ERROR_DOCS', 'errorDocs'),
   variable('DRAIN', 'drainSeconds', number),
+  variable('DRAIN_WAIT', 'drain.waitSeconds', number),
   variable('LOG', 'logLevel'),
 ];
 
