@@ -110,11 +110,18 @@ function pkceFault(metadata: ServerMetadata): Finding {
   );
 }
 
+/** The algorithms with a public key: with HMAC whoever knows the client secret could forge. */
 const verifiable = /^(?:(?:RS|PS|ES)(?:256|384|512)|EdDSA|Ed25519|ML-DSA-(?:44|65|87))$/;
 
+/** With which algorithms the provider may sign ID tokens; RS256 where it doesn't say (OpenID Connect Core 3.1.3.7). */
+export function signatureAlgorithms(metadata: ServerMetadata): string[] {
+  const listed = listOf(metadata, 'id_token_signing_alg_values_supported') ?? ['RS256'];
+  return listed.filter((algorithm) => verifiable.test(algorithm));
+}
+
 function signatureFault(metadata: ServerMetadata): Finding {
-  const algorithms = listOf(metadata, 'id_token_signing_alg_values_supported');
-  if (algorithms === undefined || algorithms.some((algorithm) => verifiable.test(algorithm))) return undefined;
+  if (signatureAlgorithms(metadata).length > 0) return undefined;
+  const algorithms = listOf(metadata, 'id_token_signing_alg_values_supported') ?? [];
   return `The provider signs ID tokens with ${named(algorithms)} only, which whoever knows the client secret can forge: give this client RS256, ES256 or another algorithm with a public key.`;
 }
 
