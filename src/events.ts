@@ -39,7 +39,13 @@ export type BffEvent =
       readonly reason: string;
       readonly cause?: unknown;
     }
-  | { readonly type: 'session.ended'; readonly session: string; readonly reason: SessionEnd }
+  /** `remote`: whether another process ended it. */
+  | {
+      readonly type: 'session.ended';
+      readonly session: string;
+      readonly reason: SessionEnd;
+      readonly remote: boolean;
+    }
   | { readonly type: 'session.oversized'; readonly session: string; readonly bytes: number }
   /** A session's cookies reach a size that servers in front refuse by default. */
   | { readonly type: 'session.large'; readonly session: string; readonly bytes: number; readonly advice: string }
@@ -54,6 +60,8 @@ export type BffEvent =
   | { readonly type: 'provider.unsuitable'; readonly problem: string }
   | { readonly type: 'userinfo.failed'; readonly cause: unknown }
   | { readonly type: 'store.failed'; readonly cause: unknown }
+  /** A process stopped before it could tell the store of that many ends, generations and confirmations. */
+  | { readonly type: 'store.writes_lost'; readonly count: number }
   /** A listening socket failed after it had been opened: the server goes on. */
   | { readonly type: 'listener.failed'; readonly cause: unknown }
   /** An error that nothing caught. The process drains and ends with 1. `count`: how many there were. */
@@ -66,19 +74,36 @@ export type BffEvent =
     };
 
 /**
- * Why a session ended before its time: the person signed out, a login replaced the session, or the provider rejected the
- * refresh token or answered with an invalid ID token.
+ * Why a session ended before its time.
+ *
+ * - `logout`: the person signed out
+ * - `new_login`: another login in the same browser took its place
+ * - `refresh_rejected`: the provider rejected the refresh token
+ * - `refresh_id_token_invalid`: a refresh brought an invalid ID token
+ * - `refresh_interrupted`: the provider rejected a refresh token that a process which broke off may have used up
+ * - `backchannel`, `frontchannel`: the provider reported a sign-out elsewhere
+ * - `operator`: an operator ended it
+ * - `other_session`: the person ended it from another of their sessions
  *
  * @example
  * ```ts
  * import type { SessionEnd } from 'sallyport';
  *
  * export function isByThePerson(reason: SessionEnd): boolean {
- *   return reason === 'logout' || reason === 'new_login';
+ *   return reason === 'logout' || reason === 'new_login' || reason === 'other_session';
  * }
  * ```
  */
-export type SessionEnd = 'logout' | 'new_login' | 'refresh_rejected' | 'refresh_id_token_invalid';
+export type SessionEnd =
+  | 'logout'
+  | 'new_login'
+  | 'refresh_rejected'
+  | 'refresh_id_token_invalid'
+  | 'refresh_interrupted'
+  | 'backchannel'
+  | 'frontchannel'
+  | 'operator'
+  | 'other_session';
 
 /**
  * Where domain events are emitted and subscribed to.

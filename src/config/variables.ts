@@ -113,6 +113,8 @@ export const variables: readonly Variable[] = [
   variable('MAX_BODY', 'upstream.maxBodyBytes', number),
   variable('REPLAY_LIMIT', 'upstream.replayBytes', number),
   variable('DROP_HEADERS', 'upstream.dropHeaders', list),
+  variable('STORE_RECHECK', 'store.recheckSeconds', number),
+  variable('STORE_WHEN_DOWN', 'store.whenDown'),
   variable('REDIS_URL', 'redisUrl', text, true),
   variable('TRUSTED_PROXIES', 'trustedProxies', list),
   variable('PATH', 'path'),

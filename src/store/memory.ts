@@ -1,15 +1,39 @@
-/** The {@link Store} of a single process: a map whose entries expire. */
-import type { Store } from './store.ts';
+/** The {@link Store} of a single process: maps whose entries expire. */
+import type { SessionEnd } from '../events.ts';
+import { createStoreListeners } from './listeners.ts';
+import type { ListedSession, Revocation, SessionRecord, Store } from './store.ts';
 
 const sweepSeconds = 60;
 
-interface Entry {
-  readonly value: string;
+/** What a record holds, in the fields that change. Times are of the monotonic clock, in milliseconds. */
+interface StoredSession {
+  expiresAt: number;
+  ended: SessionEnd | undefined;
+  generation: number;
+  content: string | undefined;
+  contentExpiresAt: number;
+  confirmedAt: number | undefined;
+  activeAt: number | undefined;
+  /** Who refreshes the generation. */
+  claim: StoredClaim | undefined;
+  /** What `begin` wrote, for `list`. */
+  details: string | undefined;
+}
+
+interface StoredClaim {
+  /** Undefined once it was released as interrupted. */
+  readonly owner: string | undefined;
+  readonly leaseEndsAt: number;
+  /** Whether the refresh token may have been used up before this owner came. */
+  readonly interrupted: boolean;
+}
+
+interface Expiring {
   readonly expiresAt: number;
 }
 
 /**
- * The store that Sallyport uses without `redisUrl`: sign-outs are forgotten at a restart and unknown to other
+ * The store that Sallyport uses unless another is configured: sign-outs are forgotten at a restart and unknown to other
  * processes.
  *
  * @example
@@ -17,48 +41,215 @@ interface Entry {
  * import { createMemoryStore } from 'sallyport';
  *
  * const store = createMemoryStore();
- * await store.set('key', 'value', 60);
- * console.log(await store.get('key'));
+ * await store.end('a-session', 'logout', 3600);
+ * const { record } = await store.look('a-session', []);
+ * console.log(record.ended);
  * await store.close();
  * ```
  */
 export function createMemoryStore(): Store {
-  const entries = new Map<string, Entry>();
+  const sessions = new Map<string, StoredSession>();
+  const members = new Map<string, Set<string>>();
+  const revocations = new Map<string, Revocation & Expiring>();
+  const used = new Map<string, Expiring>();
+  const listeners = createStoreListeners();
+  const openedAt = performance.now();
+  let isOpen = true;
   const sweeper = setInterval(sweep, sweepSeconds * 1000).unref();
 
-  function read(key: string): string | undefined {
-    const entry = entries.get(key);
-    return entry === undefined || entry.expiresAt <= Date.now() ? undefined : entry.value;
+  function requireOpen(): void {
+    if (!isOpen) throw new Error('the store is closed');
   }
 
-  function write(key: string, value: string, ttlSeconds: number): void {
-    entries.set(key, { value, expiresAt: Date.now() + ttlSeconds * 1000 });
+  function find(session: string): StoredSession | undefined {
+    requireOpen();
+    const found = live(sessions, session);
+    if (found !== undefined && found.contentExpiresAt <= performance.now()) found.content = undefined;
+    return found;
+  }
+
+  function findOrBegin(session: string, ttlSeconds: number): StoredSession {
+    const expiresAt = expiryOf(ttlSeconds);
+    const found = find(session);
+    if (found !== undefined) {
+      found.expiresAt = Math.max(found.expiresAt, expiresAt);
+      return found;
+    }
+    const begun = { ...absent, expiresAt };
+    sessions.set(session, begun);
+    return begun;
   }
 
   function sweep(): void {
-    const now = Date.now();
-    for (const [key, entry] of entries) if (entry.expiresAt <= now) entries.delete(key);
+    for (const entries of [sessions, revocations, used]) removeExpired(entries);
+    for (const [name, ofName] of members) {
+      for (const session of ofName) if (!sessions.has(session)) ofName.delete(session);
+      if (ofName.size === 0) members.delete(name);
+    }
   }
 
   return {
     shared: false,
-    async get(key) {
-      return read(key);
+    durable: false,
+
+    async begin(session, { names, details, content }, ttlSeconds) {
+      const stored = findOrBegin(session, ttlSeconds);
+      if (stored.ended !== undefined) return;
+      stored.details = details;
+      if (content !== undefined && stored.generation === 0 && stored.confirmedAt === undefined) keep(stored, content);
+      for (const name of names) members.set(name, (members.get(name) ?? new Set()).add(session));
     },
-    async set(key, value, ttlSeconds) {
-      write(key, value, ttlSeconds);
+
+    async look(session, names) {
+      const found = names.map((name) => live(revocations, name)).filter((revocation) => revocation !== undefined);
+      return {
+        record: recordOf(find(session)),
+        revocations: found.map(({ before, reason }) => ({ before, reason })),
+      };
     },
-    async compareAndSet(key, expected, value, ttlSeconds) {
-      if (read(key) !== expected) return false;
-      write(key, value, ttlSeconds);
+
+    async claim(session, claim, leaseMs, ttlSeconds) {
+      const stored = findOrBegin(session, ttlSeconds);
+      if (stored.ended !== undefined || stored.generation > claim.generation) {
+        return { state: 'settled', record: recordOf(stored) };
+      }
+      const now = performance.now();
+      const earlier = stored.generation === claim.generation ? stored.claim : undefined;
+      const isRenewal = earlier?.owner === claim.owner;
+      if (earlier !== undefined && !isRenewal && earlier.leaseEndsAt > now) {
+        return { state: 'held', leftMs: earlier.leaseEndsAt - now };
+      }
+      const interrupted = earlier !== undefined && (!isRenewal || earlier.interrupted);
+      raise(stored, claim.generation);
+      stored.claim = { owner: claim.owner, leaseEndsAt: now + leaseMs, interrupted };
+      return { state: 'granted', interrupted };
+    },
+
+    async release(session, { generation, owner }, interrupted) {
+      const stored = find(session);
+      if (stored?.generation !== generation || stored.claim?.owner !== owner) return;
+      stored.claim = interrupted ? { owner: undefined, leaseEndsAt: -Infinity, interrupted } : undefined;
+      listeners.publish({ type: 'released', session });
+    },
+
+    async advance(session, { generation, content }, ttlSeconds) {
+      const stored = findOrBegin(session, ttlSeconds);
+      if (stored.ended !== undefined || stored.generation >= generation) {
+        const isRepeated = stored.generation === generation && stored.content === content;
+        return isRepeated ? { advanced: true } : { advanced: false, record: recordOf(stored) };
+      }
+      raise(stored, generation);
+      keep(stored, content);
+      listeners.publish({ type: 'advanced', session, generation });
+      return { advanced: true };
+    },
+
+    async confirm(session, generation, graceMs) {
+      const stored = find(session);
+      if (stored?.generation !== generation || stored.confirmedAt !== undefined) return;
+      stored.confirmedAt = performance.now();
+      stored.contentExpiresAt = stored.confirmedAt + graceMs;
+    },
+
+    async touch(session, ttlSeconds) {
+      const stored = findOrBegin(session, ttlSeconds);
+      if (stored.ended === undefined) stored.activeAt = performance.now();
+    },
+
+    async end(session, reason, ttlSeconds) {
+      const stored = findOrBegin(session, ttlSeconds);
+      if (stored.ended !== undefined) return false;
+      Object.assign(stored, { ended: reason, content: undefined, claim: undefined, details: undefined });
+      listeners.publish({ type: 'ended', session, reason });
       return true;
     },
-    async delete(key) {
-      entries.delete(key);
+
+    async revoke(name, { before, reason }, ttlSeconds) {
+      requireOpen();
+      const earlier = live(revocations, name);
+      const expiresAt = Math.max(earlier?.expiresAt ?? 0, expiryOf(ttlSeconds));
+      const isLatest = earlier === undefined || before > earlier.before;
+      revocations.set(name, { ...(isLatest ? { before, reason } : earlier), expiresAt });
+      listeners.publish({ type: 'revoked', name, before, reason });
     },
+
+    async list(name) {
+      requireOpen();
+      const found: ListedSession[] = [];
+      for (const session of members.get(name) ?? []) {
+        const stored = find(session);
+        if (stored?.details === undefined) continue;
+        found.push({ session, details: stored.details, activeMsAgo: msSince(stored.activeAt) });
+      }
+      return found;
+    },
+
+    async useOnce(name, ttlSeconds) {
+      requireOpen();
+      if (live(used, name) !== undefined) return false;
+      used.set(name, { expiresAt: expiryOf(ttlSeconds) });
+      return true;
+    },
+
+    subscribe: (listener) => listeners.subscribe(listener),
+    heardSince: () => (isOpen ? openedAt : undefined),
+    reachable: () => isOpen,
+
     async close() {
+      isOpen = false;
       clearInterval(sweeper);
-      entries.clear();
+      for (const entries of [sessions, members, revocations, used]) entries.clear();
+      listeners.clear();
     },
   };
+}
+
+const absent: StoredSession = {
+  expiresAt: 0,
+  ended: undefined,
+  generation: 0,
+  content: undefined,
+  contentExpiresAt: Infinity,
+  confirmedAt: undefined,
+  activeAt: undefined,
+  claim: undefined,
+  details: undefined,
+};
+
+function recordOf(stored: StoredSession | undefined): SessionRecord {
+  const { ended, generation, content, confirmedAt, activeAt } = stored ?? absent;
+  return { ended, generation, content, confirmedMsAgo: msSince(confirmedAt), activeMsAgo: msSince(activeAt) };
+}
+
+/** Goes on to a generation of which nothing more is known. */
+function raise(stored: StoredSession, generation: number): void {
+  if (stored.generation !== generation) {
+    stored.content = undefined;
+    stored.confirmedAt = undefined;
+  }
+  stored.generation = generation;
+  stored.claim = undefined;
+}
+
+/** Keeps a content for as long as the record. */
+function keep(stored: StoredSession, content: string): void {
+  stored.content = content;
+  stored.contentExpiresAt = Infinity;
+}
+
+function live<T extends Expiring>(entries: ReadonlyMap<string, T>, key: string): T | undefined {
+  const found = entries.get(key);
+  return found === undefined || found.expiresAt <= performance.now() ? undefined : found;
+}
+
+function removeExpired(entries: Map<string, Expiring>): void {
+  for (const key of entries.keys()) if (live(entries, key) === undefined) entries.delete(key);
+}
+
+function expiryOf(ttlSeconds: number): number {
+  return performance.now() + ttlSeconds * 1000;
+}
+
+function msSince(at: number | undefined): number | undefined {
+  return at === undefined ? undefined : performance.now() - at;
 }
