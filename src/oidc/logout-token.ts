@@ -17,7 +17,7 @@ import { signatureAlgorithms } from './suitability.ts';
 export interface LogoutToken {
   /** The provider's session that has ended. */
   readonly sid: string | undefined;
-  /** The person, all of whose sessions have ended; undefined where `sid` says which one (2.4). */
+  /** The person. Without a `sid`, all of their sessions have ended (2.4). */
   readonly sub: string | undefined;
   /** Seconds since 1970, by the provider's clock. */
   readonly issuedAt: number;
@@ -90,7 +90,7 @@ export function createLogoutTokenVerifier(config: Config, { discovery, signingKe
     const lastValidAt = Math.min(valid.expiresAt, valid.issuedAt + maximumAgeSeconds) + clockToleranceSeconds;
     return {
       sid: valid.sid,
-      sub: valid.sid === undefined ? valid.sub : undefined,
+      sub: valid.sub,
       issuedAt: valid.issuedAt,
       name: createHash('sha256')
         .update(JSON.stringify([config.issuer, valid.tokenId]))

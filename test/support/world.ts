@@ -30,6 +30,8 @@ export interface WorldOptions {
   repeatsRefreshTokens?: boolean;
   /** The program's own selection of claims. */
   sessionView?: BffOptions['sessionView'];
+  /** The provider sends logout tokens, and its ID tokens have a `sid`. */
+  backchannelLogout?: boolean;
   /** `false`: the provider doesn't listen when Sallyport starts. */
   providerUp?: boolean;
   /** The public origin where it isn't `http://localhost:PORT`: clients then reach it as if through a TLS proxy. */
@@ -83,6 +85,7 @@ export async function startWorld(
   const provider = await startProvider({
     redirectUris: [`${origin}/bff/callback`],
     postLogoutRedirectUris: [`${origin}/`],
+    ...(options.backchannelLogout === true ? { backchannelLogoutUri: `${origin}/bff/backchannel-logout` } : {}),
     ...options.provider,
   });
   if (options.providerUp === false) await provider.down();
