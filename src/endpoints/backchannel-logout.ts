@@ -20,7 +20,7 @@ export function createBackchannelLogout({ events, provider, sessions, store }: E
   return async function backchannelLogout(c: BffContext): Promise<Response> {
     try {
       await record(await provider.verifyLogoutToken(await readLogoutToken(c)));
-      return c.body(null, 200);
+      return c.body(null, 200, { 'content-length': '0' });
     } catch (error) {
       if (!(error instanceof InvalidLogoutToken)) throw error;
       events.emit({ type: 'logout.token_refused', reason: error.reason, detail: error.message });

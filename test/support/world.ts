@@ -28,6 +28,8 @@ export interface WorldOptions {
   spa?: Record<string, string>;
   /** `true`: an answer to a refresh gets lost, so that the provider sees its refresh token again. Default: a fault. */
   repeatsRefreshTokens?: boolean;
+  /** The program's own store. */
+  store?: BffOptions['store'];
   /** The program's own selection of claims. */
   sessionView?: BffOptions['sessionView'];
   /** The provider sends logout tokens, and its ID tokens have a `sid`. */
@@ -102,6 +104,7 @@ export async function startWorld(
     const started = await startServer(resolveConfig(input), {
       logTo: { write: (line: string) => void logs.push(line) },
       ...(options.sessionView === undefined ? {} : { sessionView: options.sessionView }),
+      ...(options.store === undefined ? {} : { store: options.store }),
     });
     instances.add(started);
     return started;
