@@ -5,6 +5,7 @@
 import type { ServerMetadata } from 'openid-client';
 import type { Config } from '../config/config.ts';
 import { legible } from './legible.ts';
+import { frontchannelWarning } from './logout-channels.ts';
 import { grantsRefreshTokensByItself, scopeFor } from './scope.ts';
 
 /** What does not fit, each in a sentence with its remedy. */
@@ -33,6 +34,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
         'The provider does not say whether it checks PKCE (code_challenge_methods_supported). It is used in any case.',
       refreshTokenWarning(metadata, config),
       scopeWarning(metadata, config),
+      frontchannelWarning(metadata, config),
       config.login.userInfo &&
         metadata.userinfo_endpoint === undefined &&
         'login.userInfo is on, but the provider names no userinfo_endpoint: people have the claims of the ID token alone.',
