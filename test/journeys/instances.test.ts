@@ -278,13 +278,6 @@ test('a Redis that lost everything is told anew by whoever comes with the newest
   expect(provider.calls.refresh).toBe(1);
 });
 
-test('sessions in the store itself are refused at start-up rather than kept in cookies', () => {
-  const session = { mode: 'store' } as const;
-  expect(() => resolveConfig({ session, redisUrl: 'redis://127.0.0.1:6379' } as ConfigInput)).toThrow(
-    'session.mode: store sessions are not available yet',
-  );
-});
-
 /** The grace period, which Redis counts by its own clock, is over. */
 async function forgetSuccessors(redis: TestRedis): Promise<void> {
   const keys = [...(await redis.dump()).keys()].filter((key) => key.startsWith('sallyport:current:'));

@@ -1,9 +1,22 @@
-/** The keys of the store, where processes agree about sessions. */
+/** The keys of the store: what is shared between processes, and what happens while it is away. */
 import { z } from 'zod';
-import { seconds } from '../kinds.ts';
+import { seconds, text } from '../kinds.ts';
 
 export const store = z
   .strictObject({
+    prefix: text
+      .regex(/^[\w.:-]{1,64}$/, 'must be up to 64 letters, digits or "_.:-", e.g. "shop:"')
+      .default('sallyport:')
+      .meta({
+        description:
+          'How the names of all keys and channels in Redis or Valkey begin. Another one for each app that shares the server: ' +
+          "else they take part in each other's sessions.",
+      }),
+    caFile: text.optional().meta({
+      description:
+        "A PEM file with the certificate authorities of Redis or Valkey, in place of the system's. Each of them can issue a " +
+        'certificate with which its holder can read and change what is stored.',
+    }),
     recheckSeconds: seconds(1, 60)
       .default(5)
       .meta({
