@@ -206,9 +206,8 @@ function checkTimes(
   return { issuedAt: iat, expiresAt: exp };
 }
 
-/** JSON.parse makes Infinity of 1e999. */
 function isTime(value: unknown): value is number {
-  return Number.isFinite(value);
+  return typeof value === 'number';
 }
 
 /** A `sid` of another type is not ignored: without it, every session of the person would end. */

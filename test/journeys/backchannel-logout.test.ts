@@ -287,23 +287,67 @@ describe('an outage', () => {
   );
 });
 
-describe('several instances', () => {
-  test('all end what one of them was told, and take a token once among them', async () => {
+describe.each(['cookie', 'store'] as const)('several instances with sessions in mode %s', (mode) => {
+  async function startTwo() {
     const redis = await startRedis();
     onTestFinished(() => redis.close());
-    const world = await startPeople({ config: { redisUrl: redis.url, logout: { backchannel: 'shared' } } });
-    const other = await world.addInstance();
-    const browser = world.client();
+    const people = await startPeople({
+      config: { redisUrl: redis.url, logout: { backchannel: 'shared' }, session: { mode } },
+    });
+    const other = await people.addInstance();
+    const browser = people.client();
     await signIn(browser);
     const there = browser.clone();
-    there.routeTo(other.port, world.origin);
-    expect(await statusOf(there)).toBe(200);
+    there.routeTo(other.port, people.origin);
+    return { ...people, redis, other, here: browser, there };
+  }
 
-    const token = await logoutToken(world.provider, { sub: 'alice' });
+  test('all end what one of them was told, and take a token once among them', async () => {
+    const { provider, server, other, here, there } = await startTwo();
+    expect([await statusOf(here), await statusOf(there)]).toEqual([200, 200]);
+
+    const token = await logoutToken(provider, { sub: 'alice' });
     expect((await sendLogoutToken(other.port, token)).status).toBe(200);
     expect(await statusOf(there)).toBe(401);
-    await expect.poll(() => statusOf(browser), { timeout: 1000, interval: 10 }).toBe(401);
-    expect((await sendLogoutToken(world.server.port, token)).status).toBe(400);
+    await expect.poll(() => statusOf(here), { timeout: 1000, interval: 10 }).toBe(401);
+    expect((await sendLogoutToken(server.port, token)).status).toBe(400);
+  });
+
+  test('end a session that the one which is asked had never seen', async () => {
+    const { provider, server, there, idTokens } = await startTwo();
+    const token = await logoutToken(provider, { sid: idTokens[0]?.['sid'] });
+    expect((await sendLogoutToken(server.port, token)).status).toBe(200);
+    expect(await statusOf(there)).toBe(401);
+  });
+
+  test('end it after a restart, too', async () => {
+    const { provider, server, here, idTokens, restart } = await startTwo();
+    const token = await logoutToken(provider, { sid: idTokens[0]?.['sid'] });
+    expect((await sendLogoutToken(server.port, token)).status).toBe(200);
+    await restart();
+    expect(await statusOf(here)).toBe(401);
+  });
+
+  test('say so while Redis is down, and take the token when it is back', async () => {
+    const { provider, server, redis, here } = await startTwo();
+    const token = await logoutToken(provider, { sub: 'alice' });
+    await redis.down();
+    const answer = await sendLogoutToken(server.port, token);
+    expect([answer.status, answer.refusal.code]).toEqual([503, 'store_unavailable']);
+    await redis.up();
+    await expect
+      .poll(async () => (await sendLogoutToken(server.port, token)).status, { timeout: 10_000, interval: 50 })
+      .toBe(200);
+    expect(await statusOf(here)).toBe(401);
+  });
+});
+
+describe('a session in the store of one process', () => {
+  test('ends as well', async () => {
+    const people = await startPeople({ config: { session: { mode: 'store' } } });
+    const browsers = await signInThree(people);
+    expect((await people.send({ sub: 'alice' })).status).toBe(200);
+    expect(await Promise.all(browsers.map(statusOf))).toEqual([401, 401, 200]);
   });
 });
 
