@@ -157,7 +157,11 @@ describe('a logout token', () => {
     ['with claims that are no JSON', `e30.${Buffer.from('{').toString('base64url')}.AAAA`, 'form'],
     ['with claims that are a list', `e30.${Buffer.from('[]').toString('base64url')}.AAAA`, 'form'],
     ['with claims that are null', `e30.${Buffer.from('null').toString('base64url')}.AAAA`, 'form'],
-    ['with claims that are no UTF-8', `e30.${Buffer.from('7b2261223a22ff227d', 'hex').toString('base64url')}.AAAA`, 'form'],
+    [
+      'with claims that are no UTF-8',
+      `e30.${Buffer.from('7b2261223a22ff227d', 'hex').toString('base64url')}.AAAA`,
+      'form',
+    ],
     ['in ordinary base64', 'e30=.e30=.AAAA', 'form'],
     ['encrypted', 'e30.AAAA.AAAA.AAAA.AAAA', 'encrypted'],
     ['as long as a book', randomBytes(20_000).toString('base64url'), 'size'],
@@ -251,7 +255,8 @@ describe('a logout token that was used', () => {
     const { provider, server } = await startSignedIn({ backchannelLogout: true });
     const token = await logoutToken(provider, { sub: 'alice' });
     const answers = await Promise.all(Array.from({ length: 20 }, () => sendLogoutToken(server.port, token)));
-    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, ...Array.from({ length: 19 }, () => 400)]);
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
+    expect(answers.filter(({ status }) => status === 400)).toHaveLength(19);
   });
 
   test('is remembered for as long as it is valid', async () => {

@@ -48,6 +48,8 @@ async function signInThree({ client }: World): Promise<[BrowserClient, BrowserCl
   return browsers;
 }
 
+const now = () => Math.floor(Date.now() / 1000);
+
 describe('a sign-out at the provider', () => {
   test('ends the session here, without a refresh or a sign-out of ours', async () => {
     const { client, provider, logs } = await startPeople();
@@ -159,8 +161,6 @@ describe('a logout token', () => {
     expect(await statusOf(browser)).toBe(401);
   });
 
-  const now = () => Math.floor(Date.now() / 1000);
-
   test.each<[story: string, claims: () => JWTPayload]>([
     ['for several clients', () => ({ aud: ['another-app', 'sallyport'] })],
     ['from a clock that is fast', () => ({ iat: now() + 20 })],
@@ -215,7 +215,7 @@ describe('the request', () => {
   });
 
   test('goes to the base path that is configured', async () => {
-    const { provider, server, origin } = await startWorld({
+    const { provider, server } = await startWorld({
       config: { basePath: '/auth' },
       provider: { redirectUris: ['http://localhost/auth/callback'] },
     });
@@ -226,7 +226,7 @@ describe('the request', () => {
         body: new URLSearchParams({ logout_token: token }),
       });
     expect((await post('/auth/backchannel-logout')).status).toBe(200);
-    expect((await post('/bff/backchannel-logout')).status, origin).not.toBe(200);
+    expect((await post('/bff/backchannel-logout')).status).not.toBe(200);
   });
 
   test('finds nothing where back-channel logout is off', async () => {

@@ -100,9 +100,7 @@ describe('check', () => {
 
   test('refuses a set-up of several machines that share nothing', async () => {
     const { code, text } = await checkWith((json) => json, { SALLYPORT_LOGOUT_BACKCHANNEL: 'shared' });
-    expect(text).toMatch(
-      /logout\.backchannel\): is "shared", but there is no store that several machines share/,
-    );
+    expect(text).toMatch(/logout\.backchannel\): is "shared", but there is no store that several machines share/);
     expect(code).toBe(1);
   });
 

@@ -116,8 +116,11 @@ export function createProvider(
       },
       ...(options.clients ?? []),
     ],
-    // Its own would send no logout token to loopback.
-    fetch: (url, { dispatcher: _, ...init }: RequestInit & { dispatcher?: unknown } = {}) => fetch(url, init),
+    fetch: (url, options) => {
+      // oidc-provider's own sends no logout token to loopback.
+      Reflect.deleteProperty(options ?? {}, 'dispatcher');
+      return fetch(url, options);
+    },
     pkce: { required: () => true },
     conformIdTokenClaims: false,
     acrValues: ['urn:test:silver', 'urn:test:gold'],
