@@ -219,7 +219,7 @@ test('a sign-out at one instance ends the session at both, whatever is under way
           for (const { sessions } of world.instances) {
             const opened = await scheduler.waitFor(Promise.resolve(sessions.open(cookie)));
             expect(opened.state).toBe('ended');
-            if (opened.state === 'ended') expect(opened.entry.ended).toBe(byProvider ? 'backchannel' : 'logout');
+            if (opened.state === 'ended') expect(opened.reason).toBe(byProvider ? 'backchannel' : 'logout');
           }
         }
         expect(world.provider.reuses).toBe(0);
