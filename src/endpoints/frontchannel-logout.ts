@@ -18,9 +18,9 @@ export function createFrontchannelLogout({ config, sessions }: EndpointDeps) {
     if (single(parameters, 'iss') !== config.issuer || typeof sid !== 'string' || sid === '') {
       throw new BffError('request_invalid', "A sign-out by the provider has its iss and the session's sid, once each.");
     }
-    // No time comes along. By the provider's clock a session may have begun after this moment.
-    const issuedBefore = nowSeconds() + config.provider.clockToleranceSeconds;
-    await sessions.revoke({ sid, issuedBefore, reason: 'frontchannel' });
+    // No time comes along, so that this machine's must do. A later one could end what the person begins next, where the
+    // provider goes on with its session.
+    await sessions.revoke({ sid, issuedBefore: nowSeconds(), reason: 'frontchannel' });
     return sendPage(c, page);
   };
 }
