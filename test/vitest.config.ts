@@ -6,7 +6,10 @@ export default defineConfig({
     environment: 'node',
     include: ['**/*.test.ts'],
     // The benchmark is no test; what needs more than this machine has a configuration of its own.
-    exclude: ['bench/**', 'keycloak/**', 'routers/**', 'providers/**', 'frameworks/**', '**/node_modules/**'],
+    exclude: [
+      ...['bench', 'keycloak', 'routers', 'providers', 'frameworks', 'soak'].map((folder) => `${folder}/**`),
+      '**/node_modules/**',
+    ],
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 20_000,

@@ -1,0 +1,257 @@
+/**
+ * Many people at work on a fleet of instances while one fault comes after the other, and what became of their calls, their
+ * refresh tokens and their sessions.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, vi } from 'vitest';
+import type { BrowserClient } from './browser-client.ts';
+import { disturb, startFleet, takeoverMs, type DoneFault, type FaultKind, type Fleet } from './fleet.ts';
+import { inParallel, signIn } from './world.ts';
+
+export interface SoakPlan {
+  readonly mode: 'cookie' | 'store';
+  readonly instances: number;
+  readonly people: number;
+  /** How many calls a person makes at the same time. */
+  readonly parallel: number;
+  readonly seconds: number;
+  /** The pause of a person between two bursts, on average. */
+  readonly paceMs: number;
+}
+
+export interface SoakReport {
+  readonly calls: number;
+  /** How often each outcome came: a status, with the code of an error, or the kind of a connection's end. */
+  readonly outcomes: Readonly<Record<string, number>>;
+  /** Failures that no fault of the moment explains. */
+  readonly unexplained: readonly string[];
+  readonly faults: Readonly<Record<FaultKind, number>>;
+  /** Refresh tokens that were shown to the provider. */
+  readonly refreshes: number;
+  /** Those that were shown again right after an instance was killed, which may have used them up. */
+  readonly takeovers: number;
+  /** Those that were shown again otherwise. */
+  readonly duplicates: number;
+  /** People who were signed out and had not signed out. */
+  readonly lost: number;
+  /** Sessions that ended, by reason, without the sign-outs at the end. */
+  readonly ends: Readonly<Record<string, number>>;
+  /** Milliseconds that a call took: half of them, 99 of 100, all. */
+  readonly latencies: { readonly p50: number; readonly p99: number; readonly most: number };
+  /** Cookies that were served after their session's sign-out. */
+  readonly revived: number;
+  /** What the processes logged as faults of their own. */
+  readonly ownFaults: readonly string[];
+}
+
+interface Outcome {
+  readonly what: string;
+  readonly from: number;
+  readonly until: number;
+}
+
+const tokenSeconds = 5;
+/** After a fault is over: connections are made anew, calls that waited are answered. */
+const recoveryMs = 4000;
+/** How many people sign in at the same time. */
+const atOnce = 4;
+
+export async function soak(plan: SoakPlan): Promise<SoakReport> {
+  const fleet = await startFleet({
+    instances: plan.instances,
+    settings: { session: { mode: plan.mode } },
+    provider: { settings: { lifetimes: { ...defaultLifetimes, accessToken: tokenSeconds } } },
+    // They are counted here.
+    repeatsRefreshTokens: true,
+  });
+  const { provider } = fleet.world;
+  const outcomes: Outcome[] = [];
+  const reusedAt = watchReuse(() => provider.reusedRefreshTokens);
+  const people = Array.from({ length: plan.people }, () => createPerson(fleet, plan, outcomes));
+  for (let at = 0; at < people.length; at += atOnce) {
+    await Promise.all(people.slice(at, at + atOnce).map((person) => person.arrive()));
+  }
+  const working = people.map((person) => person.work());
+  const faults = await disturb(fleet, plan.seconds);
+  await sleep(recoveryMs);
+  for (const person of people) person.stop();
+  await Promise.all(working);
+  for (const person of people) await person.workOnce();
+  const ends = endsOf(fleet);
+  const revived = await signAllOut(fleet, people);
+  reusedAt.stop();
+
+  const again = reusedAt.times;
+  const kills = faults.filter(({ kind }) => kind === 'kill');
+  const takeovers = again.filter((at) => kills.some(({ from }) => at >= from && at <= from + takeoverMs)).length;
+  const took = outcomes.map(({ from, until }) => until - from).toSorted((one, other) => one - other);
+  return {
+    calls: outcomes.length,
+    outcomes: countBy(outcomes, ({ what }) => what),
+    unexplained: [...new Set(outcomes.filter((outcome) => !isExplained(outcome, faults)).map(({ what }) => what))],
+    faults: { kill: 0, pause: 0, cut: 0, ...countBy(faults, ({ kind }) => kind) },
+    refreshes: provider.calls.refresh,
+    takeovers,
+    duplicates: again.length - takeovers,
+    lost: people.reduce((sum, person) => sum + person.lost(), 0),
+    ends,
+    latencies: { p50: quantile(took, 0.5), p99: quantile(took, 0.99), most: quantile(took, 1) },
+    revived,
+    ownFaults: ownFaultsOf(fleet),
+  };
+}
+
+const defaultLifetimes = { idToken: 300, refreshToken: 86_400, code: 60, session: 86_400 };
+
+/** What holds for every soak, however long. */
+export function expectNobodyNoticed(report: SoakReport): void {
+  const { unexplained, duplicates, lost, ends, revived, ownFaults, takeovers } = report;
+  expect({ unexplained, duplicates, revived, ownFaults }).toEqual({
+    unexplained: [],
+    duplicates: 0,
+    revived: 0,
+    ownFaults: [],
+  });
+  const interrupted = ends['refresh_interrupted'] ?? 0;
+  expect(ends).toEqual(interrupted === 0 ? {} : { refresh_interrupted: interrupted });
+  expect(lost).toBe(interrupted);
+  expect(interrupted).toBeLessThanOrEqual(takeovers);
+}
+
+interface Person {
+  readonly browser: BrowserClient;
+  /** Signs in; tries again where a fault keeps them out. */
+  readonly arrive: () => Promise<void>;
+  /** Until they are stopped. */
+  readonly work: () => Promise<void>;
+  /** Makes a call, and fails unless it succeeds at last. */
+  readonly workOnce: () => Promise<void>;
+  readonly stop: () => void;
+  readonly lost: () => number;
+}
+
+function createPerson({ world }: Fleet, { parallel, paceMs }: SoakPlan, outcomes: Outcome[]): Person {
+  const stopped = new AbortController();
+  let browser = world.client();
+  let lost = 0;
+
+  async function arrive(): Promise<void> {
+    await vi.waitFor(
+      async () => {
+        browser.close();
+        browser = world.client();
+        await signIn(browser);
+      },
+      { timeout: 60_000, interval: 500 },
+    );
+  }
+
+  async function call(index: number): Promise<string> {
+    const from = performance.now();
+    const what = await browser.fetch(`/api/${index}`).then(
+      ({ status, text, headers }) => describeAnswer(status, text, headers['retry-after']),
+      (error: unknown) => `cut ${(error as NodeJS.ErrnoException).code ?? String(error)}`,
+    );
+    outcomes.push({ what, from, until: performance.now() });
+    return what;
+  }
+
+  async function burst(): Promise<void> {
+    const made = await Promise.all(Array.from({ length: parallel }, (_, index) => call(index)));
+    browser.seen.length = 0;
+    if (!made.some((what) => what.startsWith('401'))) return;
+    lost += 1;
+    if (!stopped.signal.aborted) await arrive();
+  }
+
+  return {
+    get browser() {
+      return browser;
+    },
+    arrive,
+    async work() {
+      while (!stopped.signal.aborted) {
+        await sleep(paceMs * 2 * Math.random(), undefined, { signal: stopped.signal }).catch(() => undefined);
+        await burst();
+      }
+    },
+    async workOnce() {
+      await vi.waitFor(async () => expect(await call(0)).toBe('200'), { timeout: 15_000, interval: 500 });
+    },
+    stop: () => stopped.abort(),
+    lost: () => lost,
+  };
+}
+
+function describeAnswer(status: number, text: string, retryAfter: string | undefined): string {
+  if (status === 200) return '200';
+  const { code } = text.startsWith('{') ? (JSON.parse(text) as { code?: string }) : {};
+  return `${status} ${code ?? text.slice(0, 80)}${status === 503 && retryAfter === undefined ? ' without Retry-After' : ''}`;
+}
+
+/** Whether a fault of about that time accounts for it. A lost session is counted for itself. */
+function isExplained({ what, from, until }: Outcome, faults: readonly DoneFault[]): boolean {
+  if (what === '200' || what === '401 session_expired') return true;
+  const near = faults.filter((fault) => fault.from <= until && from <= fault.until + recoveryMs);
+  const kinds = new Set(near.map(({ kind }) => kind));
+  if (what === '503 store_unavailable') return kinds.has('pause') || kinds.has('cut');
+  // While no instance is ready, as where all wait for the store, the balancer has nobody to give a connection to.
+  return what.startsWith('cut ') && kinds.size > 0;
+}
+
+/** When a refresh token was shown that had been shown before. */
+function watchReuse(count: () => number): { readonly times: number[]; readonly stop: () => void } {
+  const times: number[] = [];
+  const look = () => {
+    while (times.length < count()) times.push(performance.now());
+  };
+  const timer = setInterval(look, 20);
+  return {
+    times,
+    stop() {
+      look();
+      clearInterval(timer);
+    },
+  };
+}
+
+function endsOf(fleet: Fleet): Record<string, number> {
+  const reasons = new Map<string, string>();
+  for (const { event, session, reason } of fleet.logs()) {
+    if (event === 'session.ended' && !reasons.has(String(session))) reasons.set(String(session), String(reason));
+  }
+  return countBy([...reasons.values()], (reason) => reason);
+}
+
+/** Everybody signs out. @returns how many of their cookies are served afterwards, by whichever instance */
+async function signAllOut({ world, backends }: Fleet, people: readonly Person[]): Promise<number> {
+  let revived = 0;
+  for (const { browser } of people) {
+    const copy = browser.clone();
+    expect((await browser.fetch('/bff/logout', { method: 'POST' })).status).toBe(200);
+    for (const { port } of backends) {
+      copy.routeTo(port, world.origin);
+      // Messages take a moment.
+      await sleep(20);
+      const [answer] = await inParallel(1, () => copy.fetch('/api/stolen'));
+      if (answer?.status !== 401) revived += 1;
+    }
+    copy.close();
+  }
+  return revived;
+}
+
+function ownFaultsOf(fleet: Fleet): readonly string[] {
+  const lines = fleet.logs().filter(({ level, code }) => Number(level) >= 50 || code === 'internal_error');
+  return [...new Set(lines.map((line) => JSON.stringify(line)))].slice(0, 5);
+}
+
+function countBy<Item>(items: readonly Item[], keyOf: (item: Item) => string): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const item of items) counts[keyOf(item)] = (counts[keyOf(item)] ?? 0) + 1;
+  return counts;
+}
+
+function quantile(sorted: readonly number[], share: number): number {
+  return Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0);
+}
