@@ -10,6 +10,12 @@ export function fakeDate(now: Date = new Date()): void {
   onTestFinished(() => void vi.useRealTimers());
 }
 
+/** As {@link fakeDate}, but the date goes on by itself as well: for what waits for a time to pass. */
+export function fakeMovingDate(): void {
+  vi.useFakeTimers({ toFake: ['Date', 'hrtime'], shouldAdvanceTime: true });
+  onTestFinished(() => void vi.useRealTimers());
+}
+
 /** Moves the date past the expiry of an access token that was issued now: by default it lives for 300 s. */
 export function expireAccessToken(): void {
   vi.advanceTimersByTime(301_000);

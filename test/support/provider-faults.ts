@@ -66,7 +66,7 @@ export interface Faults {
   /** Holds requests before the provider sees them (or, `after: 'commit'`, holds its answers) until released. */
   readonly hold: (endpoint: Endpoint, options?: { after?: 'commit'; times?: number }) => Gate;
   /** Never answers; the provider sees nothing. */
-  readonly hang: (endpoint: Endpoint, times?: number) => Undo;
+  readonly hang: (endpoint: Endpoint, times?: number, skip?: number) => Undo;
   /** Destroys the socket; the provider sees nothing. */
   readonly reset: (endpoint: Endpoint, times?: number, skip?: number) => Undo;
   /** The provider does its work, then the socket is destroyed: the answer is lost. */
@@ -134,7 +134,7 @@ export function createFaultRules(): FaultRules {
       const undo = add(endpoint, { kind: 'hold', gate, after: options.after ?? 'arrival' }, options.times);
       return { arrived: gate.arrived, release: undo };
     },
-    hang: (endpoint, times) => add(endpoint, { kind: 'hang' }, times),
+    hang: (endpoint, times, skip) => add(endpoint, { kind: 'hang' }, times, skip),
     reset: (endpoint, times, skip) => add(endpoint, { kind: 'reset' }, times, skip),
     dropAfterCommit: (endpoint, times, skip) => add(endpoint, { kind: 'dropAfterCommit' }, times, skip),
     heal(endpoint) {
