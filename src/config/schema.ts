@@ -12,6 +12,7 @@ import { route, upstream } from './schema/route.ts';
 import { csrf, refresh, session } from './schema/session.ts';
 import { client, login, logout } from './schema/sign-in.ts';
 import { spa } from './schema/spa.ts';
+import { store } from './schema/store.ts';
 
 /**
  * Allows an `http:` issuer that is not on loopback. Everyone on the way to it can then sign people in as anyone. A symbol,
@@ -86,6 +87,7 @@ export const schema = z.strictObject({
         'Redis or Valkey, where instances share refreshes and sign-outs. Without it they are in the memory of one ' +
         'process: after a restart, a copied cookie of a session that was signed out works again.',
     }),
+  store,
   trustedProxies: z
     .array(network())
     .default([])

@@ -116,6 +116,7 @@ test('the members of the exported types', () => {
     | 'secrets'
     | 'session'
     | 'spa'
+    | 'store'
     | 'trustedProxies'
     | 'upstream'
   >();
