@@ -1,0 +1,71 @@
+/** What can be wrong with a store's file, and the remedy of each. */
+import { existsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { userInfo } from 'node:os';
+
+/** The file cannot be used. The message names the remedy. */
+export class StoreFileError extends Error {
+  override name = 'StoreFileError';
+}
+
+/** SQLite's primary result codes (https://sqlite.org/rescode.html). */
+const codes = { busy: 5, locked: 6, readonly: 8, ioError: 10, corrupt: 11, full: 13, cannotOpen: 14, notADatabase: 26 };
+
+/** Whether another process has the file locked at the moment. */
+export function isBusy(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === codes.busy || code === codes.locked;
+}
+
+/** Why a file could not be opened, with the remedy. */
+export function openingFault(path: string, error: unknown): StoreFileError {
+  return new StoreFileError(`The store's file ${path} ${reasonOf(path, error)}`, { cause: error });
+}
+
+function reasonOf(path: string, error: unknown): string {
+  const folder = dirname(path);
+  if (!existsSync(folder)) {
+    return `cannot be made: the folder ${folder} does not exist. Create it, or mount the volume that belongs there.`;
+  }
+  if (existsSync(path) && !statSync(path).isFile()) return 'is not a file. Correct SALLYPORT_STORE_FILE.';
+  switch (codeOf(error)) {
+    case codes.notADatabase:
+    case codes.corrupt:
+      return (
+        'is damaged, or no SQLite database. Move it away, together with its -wal and -shm; Sallyport then begins a new ' +
+        'one, in which the sign-outs of the old one are forgotten.'
+      );
+    case codes.busy:
+    case codes.locked:
+      return 'is locked by another program. Close what has it open (a backup, the sqlite3 shell).';
+    case codes.full:
+      return 'cannot be written: the disk is full. Free some space.';
+    case codes.ioError:
+      return `cannot be used in ${folder} (${textOf(error)}). The file needs a disk of this machine, not a network share.`;
+    case undefined:
+    default:
+      return (
+        `cannot be read and written by the user ${userName()} (${textOf(error)}). Give that user the file and its folder, in ` +
+        'which -wal and -shm files are made beside it.'
+      );
+  }
+}
+
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    // A container's user may have no name.
+    return String(process.getuid?.());
+  }
+}
+
+function codeOf(error: unknown): number | undefined {
+  if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') return undefined;
+  // The upper bits hold the extended code.
+  return error.errcode & 0xff;
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,352 @@
+/**
+ * The {@link Store} in a file of this machine, which outlives the process. Several processes may use the same file, as
+ * when a new one starts before the old one has ended: SQLite's lock makes each operation one step among all of them, and
+ * messages are rows that the others read.
+ *
+ * Operations block this process for some tens of microseconds. Where another process has the lock, they try again
+ * without blocking.
+ */
+import { extname, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
+import { openStoreDatabase, type StoreDatabase } from './file-database.ts';
+import { isBusy } from './file-faults.ts';
+import { createStoreListeners } from './listeners.ts';
+import * as record from './record.ts';
+import type { StoredSession } from './record.ts';
+import type { Store, StoreMessage } from './store.ts';
+
+/** For how long an operation tries to get the lock. */
+const lockTimeoutMs = 1000;
+const lockRetryMs = 1;
+/** How often messages of other processes are looked for. A look takes 3 us. */
+const pollMs = 25;
+/** For how long messages are kept for processes that are late. */
+const messagesKeptMs = 60_000;
+const sweepMs = 10_000;
+const sweepAgainMs = 20;
+/** Deleting so many takes about a millisecond. */
+const sweepLimit = 50;
+const probeMs = 1000;
+
+export interface FileStoreOptions {
+  /** Called once when the file can no longer be used, and again when it fails after that was mended. */
+  readonly onError?: (cause: unknown) => void;
+}
+
+/**
+ * A store in a SQLite file: sign-outs, refreshes and sessions survive a restart, and processes of the same machine share
+ * them. The file is made where there is none; its folder must exist.
+ *
+ * @throws {StoreFileError} where the file cannot be used, with the remedy
+ * @example
+ * ```ts
+ * import { createFileStore } from 'sallyport';
+ *
+ * const store = createFileStore('/var/lib/sallyport/store.db');
+ * await store.end('a-session', 'logout', 3600);
+ * await store.close();
+ * ```
+ */
+export function createFileStore(path: string, { onError = () => undefined }: FileStoreOptions = {}): Store {
+  // An absolute path has no other meaning for SQLite, as `:memory:` and `file:` have.
+  const file = resolve(path);
+  const database = openStoreDatabase(file);
+  const listeners = createStoreListeners();
+  const health = createHealth(database, onError);
+  const inbox = createInbox(database, { publish: (message) => listeners.publish(message), onError: health.failed });
+  const writeBack = startWriteBack(file, onError);
+  const poller = setInterval(() => {
+    health.probe();
+    inbox.poll();
+  }, pollMs).unref();
+  const sweeper = startSweeper(database, health.failed);
+  let isOpen = true;
+  let closing: Promise<void> | undefined;
+
+  async function perform<Result>(step: () => Result): Promise<Result> {
+    const deadline = performance.now() + lockTimeoutMs;
+    for (;;) {
+      if (!isOpen) throw new Error('the store is closed');
+      try {
+        return step();
+      } catch (error) {
+        if (!isBusy(error) || performance.now() > deadline) {
+          health.failed(error);
+          throw error;
+        }
+      }
+      await delay(lockRetryMs);
+    }
+  }
+
+  /** Runs a step that writes, and tells everybody what it publishes. */
+  async function write<Result>(step: (publish: Publish) => Result): Promise<Result> {
+    return perform(() => {
+      let hasPublished = false;
+      const result = database.write(() =>
+        step((message) => {
+          hasPublished = true;
+          database.addMessage(JSON.stringify(message), Date.now());
+        }),
+      );
+      if (hasPublished) inbox.read();
+      return result;
+    });
+  }
+
+  /** Changes a session's record, and begins it where there is none. */
+  async function change<Result>(
+    session: string,
+    ttlSeconds: number,
+    step: (stored: StoredSession, now: number, publish: Publish) => Result,
+  ): Promise<Result> {
+    return write((publish) => {
+      const now = Date.now();
+      const stored = database.session(session, now) ?? record.absentSession();
+      record.prolong(stored, now + ttlSeconds * 1000);
+      const result = step(stored, now, publish);
+      database.saveSession(session, stored);
+      return result;
+    });
+  }
+
+  return {
+    shared: true,
+    durable: true,
+
+    async begin(session, start, ttlSeconds) {
+      return write(() => {
+        const now = Date.now();
+        const stored = database.session(session, now) ?? record.absentSession();
+        record.prolong(stored, now + ttlSeconds * 1000);
+        const isListed = record.begin(stored, start);
+        database.saveSession(session, stored);
+        if (isListed) for (const name of start.names) database.addMember(name, session);
+      });
+    },
+
+    async look(session, names) {
+      return perform(() =>
+        database.read(() => {
+          const now = Date.now();
+          const stored = database.session(session, now) ?? record.absentSession();
+          const found = names.map((name) => database.revocation(name, now));
+          return {
+            record: record.recordOf(stored, now),
+            revocations: found.filter((revocation) => revocation !== undefined),
+          };
+        }),
+      );
+    },
+
+    async claim(session, claim, leaseMs, ttlSeconds) {
+      return change(session, ttlSeconds, (stored, now) => {
+        const result = record.claim(stored, claim, { leaseMs, now: uptimeMs() });
+        return result.state === 'settled' ? { ...result, record: record.recordOf(stored, now) } : result;
+      });
+    },
+
+    async release(session, claim, interrupted) {
+      return write((publish) => {
+        const stored = database.session(session, Date.now());
+        if (stored === undefined || !record.release(stored, claim, interrupted)) return;
+        database.saveSession(session, stored);
+        publish({ type: 'released', session });
+      });
+    },
+
+    async advance(session, next, ttlSeconds) {
+      return change(session, ttlSeconds, (stored, now, publish) => {
+        const outcome = record.advance(stored, next, now);
+        if (outcome === 'refused') return { advanced: false, record: record.recordOf(stored, now) };
+        if (outcome === 'advanced') publish({ type: 'advanced', session, generation: next.generation });
+        return { advanced: true };
+      });
+    },
+
+    async confirm(session, generation, graceMs) {
+      return write(() => {
+        const now = Date.now();
+        const stored = database.session(session, now);
+        if (stored === undefined) return;
+        record.confirm(stored, generation, { graceMs, now });
+        database.saveSession(session, stored);
+      });
+    },
+
+    async touch(session, ttlSeconds) {
+      return change(session, ttlSeconds, record.touch);
+    },
+
+    async end(session, reason, ttlSeconds) {
+      return change(session, ttlSeconds, (stored, _now, publish) => {
+        if (!record.end(stored, reason)) return false;
+        database.removeMember(session);
+        publish({ type: 'ended', session, reason });
+        return true;
+      });
+    },
+
+    async revoke(name, revocation, ttlSeconds) {
+      return write((publish) => {
+        const now = Date.now();
+        database.revoke(name, revocation, { expiresAt: now + ttlSeconds * 1000, now });
+        publish({ type: 'revoked', name, ...revocation });
+      });
+    },
+
+    async list(name) {
+      return perform(() => {
+        const now = Date.now();
+        return database.list(name, now).map(({ session, details, activeAt }) => {
+          return { session, details, activeMsAgo: record.msSince(activeAt, now) };
+        });
+      });
+    },
+
+    async useOnce(name, ttlSeconds) {
+      const now = Date.now();
+      return write(() => database.useOnce(name, { expiresAt: now + ttlSeconds * 1000, now }));
+    },
+
+    subscribe: (listener) => listeners.subscribe(listener),
+    heardSince: () => (isOpen ? inbox.heardSince() : undefined),
+    reachable: () => isOpen && health.isWell(),
+
+    async close() {
+      isOpen = false;
+      closing ??= (async () => {
+        clearInterval(poller);
+        sweeper.stop();
+        listeners.clear();
+        await writeBack.stop();
+        database.close();
+      })();
+      return closing;
+    },
+  };
+}
+
+type Publish = (message: StoreMessage) => void;
+
+/**
+ * Milliseconds since the machine started, the same for all its processes. Leases are counted by it, so that none ends early
+ * or late when the machine's time is set.
+ */
+function uptimeMs(): number {
+  return Number(process.hrtime.bigint() / 1000n) / 1000;
+}
+
+interface Health {
+  isWell(): boolean;
+  readonly failed: (cause: unknown) => void;
+  /** Tries from time to time whether what failed is mended. */
+  probe(): void;
+}
+
+function createHealth(database: StoreDatabase, onError: (cause: unknown) => void): Health {
+  let failedAt: number | undefined;
+  return {
+    isWell: () => failedAt === undefined,
+    failed(cause) {
+      if (failedAt === undefined) onError(cause);
+      failedAt = performance.now();
+    },
+    probe() {
+      if (failedAt === undefined || performance.now() - failedAt < probeMs) return;
+      try {
+        database.write(() => database.writeNothing());
+        failedAt = undefined;
+      } catch {
+        // Said once, when it failed first.
+        failedAt = performance.now();
+      }
+    },
+  };
+}
+
+interface Inbox {
+  /** Looks whether another process has written anything. */
+  poll(): void;
+  /** Publishes the messages that are new. */
+  read(): void;
+  heardSince(): number | undefined;
+}
+
+function createInbox(
+  database: StoreDatabase,
+  { publish, onError }: { readonly publish: Publish; readonly onError: (cause: unknown) => void },
+): Inbox {
+  let seenVersion = database.dataVersion();
+  let lastId = database.lastMessageId();
+  let since = performance.now();
+  let isBehind = false;
+
+  function read(): void {
+    for (const { id, message } of database.messagesAfter(lastId)) {
+      // A listener whose operation published has read on by itself.
+      if (id <= lastId) continue;
+      // Messages have been removed before this process read them: it was stopped for longer than they are kept.
+      if (id !== lastId + 1) since = performance.now();
+      lastId = id;
+      publish(JSON.parse(message) as StoreMessage);
+    }
+  }
+
+  /** An operation that was done must not fail because of its message: that is read again. */
+  function attempt(action: () => void): void {
+    try {
+      action();
+      isBehind = false;
+    } catch (error) {
+      isBehind = true;
+      if (!isBusy(error)) onError(error);
+    }
+  }
+
+  return {
+    read: () => attempt(read),
+    poll: () =>
+      attempt(() => {
+        const version = database.dataVersion();
+        if (version === seenVersion && !isBehind) return;
+        read();
+        seenVersion = version;
+      }),
+    heardSince: () => (isBehind ? undefined : since),
+  };
+}
+
+function startSweeper(database: StoreDatabase, onError: (cause: unknown) => void): { stop(): void } {
+  let timer = setTimeout(sweep, sweepMs).unref();
+
+  function sweep(): void {
+    const now = Date.now();
+    let isMore = false;
+    try {
+      isMore = database.write(() => database.removeExpired(sweepLimit, { now, messagesBefore: now - messagesKeptMs }));
+    } catch (error) {
+      if (!isBusy(error)) onError(error);
+    }
+    timer = setTimeout(sweep, isMore ? sweepAgainMs : sweepMs).unref();
+  }
+
+  return { stop: () => clearTimeout(timer) };
+}
+
+function startWriteBack(file: string, onError: (cause: unknown) => void): { stop(): Promise<void> } {
+  const thread = new URL(`./file-write-back${extname(import.meta.url)}`, import.meta.url);
+  // Node 22 warns of an experimental module: once is enough.
+  const worker = new Worker(thread, { workerData: file, execArgv: ['--disable-warning=ExperimentalWarning'] });
+  worker.unref();
+  worker.on('error', onError);
+  const exited = new Promise<void>((resolve) => void worker.once('exit', () => resolve()));
+  return {
+    async stop() {
+      worker.ref();
+      worker.postMessage('stop', []);
+      await exited;
+    },
+  };
+}
