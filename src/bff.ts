@@ -201,6 +201,7 @@ export function assembleBff(
     async close() {
       provider.close();
       await refresher.whenIdle();
+      await sessions.close();
       openSockets.destroy();
       await Promise.all([pools.close(), providerFetch.close()]);
       await store.close();

@@ -1,4 +1,11 @@
-/** The clock of sessions and tokens: seconds since 1970. */
+/** The two clocks. Tests put others in place of both. */
+
+/** Seconds since 1970: for the times in tokens and cookies, which other machines read. */
 export function nowSeconds(): number {
   return Math.floor(Date.now() / 1000);
+}
+
+/** Milliseconds on a clock that nobody sets: for durations. */
+export function monotonicMs(): number {
+  return performance.now();
 }

@@ -39,7 +39,13 @@ export type BffEvent =
       readonly reason: string;
       readonly cause?: unknown;
     }
-  | { readonly type: 'session.ended'; readonly session: string; readonly reason: SessionEnd }
+  /** `remote`: whether another process ended it. */
+  | {
+      readonly type: 'session.ended';
+      readonly session: string;
+      readonly reason: SessionEnd;
+      readonly remote: boolean;
+    }
   | { readonly type: 'session.oversized'; readonly session: string; readonly bytes: number }
   /** A session's cookies reach a size that servers in front refuse by default. */
   | { readonly type: 'session.large'; readonly session: string; readonly bytes: number; readonly advice: string }
@@ -52,6 +58,8 @@ export type BffEvent =
   | { readonly type: 'provider.unsuitable'; readonly problem: string }
   | { readonly type: 'userinfo.failed'; readonly cause: unknown }
   | { readonly type: 'store.failed'; readonly cause: unknown }
+  /** A process stopped before it could tell the store of that many ends, generations and confirmations. */
+  | { readonly type: 'store.writes_lost'; readonly count: number }
   /** A listening socket failed after it had been opened: the server goes on. */
   | { readonly type: 'listener.failed'; readonly cause: unknown }
   /** An error that nothing caught. The process drains and ends with 1. `count`: how many there were. */

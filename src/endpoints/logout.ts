@@ -120,7 +120,7 @@ export function createLogout({ config, events, provider, sessions, logoutReturns
    * Clears nothing if a login has replaced the session meanwhile: the revocation may take that long.
    */
   function clearCookies(c: BffContext, opened: OpenedSession): void {
-    if (opened.state !== 'absent' && opened.entry.replaced) return;
+    if (opened.state !== 'absent' && opened.entry.ended === 'new_login') return;
     appendCookies(c, sessions.clearCookies(headersOf(c).cookie));
   }
 

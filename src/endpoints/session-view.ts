@@ -52,7 +52,7 @@ export function createSessionEndpoints({ config, sessions, transactions, refresh
     // that has just begun: a login under way in this browser shows its transaction, one completed here is counted.
     const mayOvertake =
       sessions.begun() !== begunBefore ||
-      (opened.state === 'ended' && (opened.entry.replaced || transactions.isUnderWay(headers.cookie)));
+      (opened.state === 'ended' && (opened.entry.ended === 'new_login' || transactions.isUnderWay(headers.cookie)));
     if (opened.state !== 'active' && !mayOvertake) appendCookies(c, sessions.clearCookies(headers.cookie));
     appendCookies(c, transactions.evictSurplus(headers.cookie));
     return sendView(c, opened);
@@ -79,7 +79,7 @@ export function createSessionEndpoints({ config, sessions, transactions, refresh
   }
 
   function sendView(c: BffContext, opened: OpenedSession): Response {
-    if (opened.state !== 'active' || opened.entry.status !== 'active') {
+    if (opened.state !== 'active' || opened.entry.ended !== undefined) {
       return c.json({ authenticated: false, loginUrl: loginUrl(config) } satisfies SessionView);
     }
     appendCookies(c, sessions.newCookies(opened, headersOf(c).cookie));

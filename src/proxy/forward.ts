@@ -115,7 +115,7 @@ class UpstreamCall extends SessionBound implements Dispatcher.DispatchHandler, P
       this.#resolve('aborted');
       return;
     }
-    if (this.session !== undefined && this.session.status !== 'active') {
+    if (this.session?.ended !== undefined) {
       this.#state = 'settled';
       this.#reject(sessionExpired());
       return;

@@ -5,7 +5,7 @@
 import type { Events } from '../events.ts';
 import { sessionExpired } from '../session/session.ts';
 import type { SessionEntry, Sessions } from '../session/sessions.ts';
-import { nowSeconds } from '../clock.ts';
+import { detach } from '../detached.ts';
 
 /** How soon calls and WebSockets end after their session has timed out. */
 const sweepMs = 1000;
@@ -75,27 +75,38 @@ export function createSessionBoundList({ sessions, events }: { readonly sessions
       sweeper = undefined;
       return;
     }
-    const now = nowSeconds();
-    endAll((bound) => {
-      if (bound.session === undefined) return false;
-      // The cache may have evicted the session's entry, and a later call may have created a new one.
-      bound.session = sessions.newest(bound.session);
-      return isOver(bound.session, now, bound.endsWhenIdle);
-    });
+    endAll((bound) => isOver(bound) && !mayHaveChanged(bound));
+    detach(endAfterLooking(), () => undefined);
   }
 
-  function isOver(session: SessionEntry, now: number, whenIdle: boolean): boolean {
-    const end = sessions.endsAt(session);
-    return (
-      session.status !== 'active' || now >= (whenIdle ? Math.min(end, sessions.idleEndsAt(session) ?? Infinity) : end)
+  /** Asks about sessions of which no call may come here, so that nobody else asks. */
+  async function endAfterLooking(): Promise<void> {
+    const unsure = new Set(
+      members()
+        .filter(mayHaveChanged)
+        .map(({ session }) => session),
     );
+    await Promise.all([...unsure].map((session) => session && sessions.bringUpToDate(session)));
+    endAll((bound) => unsure.has(bound.session) && isOver(bound));
+  }
+
+  function isOver({ session, endsWhenIdle }: SessionBound): boolean {
+    return session !== undefined && sessions.isOver(session, endsWhenIdle);
+  }
+
+  function mayHaveChanged({ session }: SessionBound): boolean {
+    return session !== undefined && sessions.mayHaveChanged(session);
+  }
+
+  function members(): SessionBound[] {
+    const found: SessionBound[] = [];
+    for (let bound = first; bound !== undefined; bound = bound.next) found.push(bound);
+    return found;
   }
 
   /** Collects before it ends any, because the list changes while its members end. */
   function endAll(matches: (bound: SessionBound) => boolean): void {
-    const ending: SessionBound[] = [];
-    for (let bound = first; bound !== undefined; bound = bound.next) if (matches(bound)) ending.push(bound);
-    for (const bound of ending) bound.endWithSession();
+    for (const bound of members().filter(matches)) bound.endWithSession();
   }
 
   /**

@@ -2,7 +2,7 @@
  * The cookies that this process has opened, and the sessions that they lead to.
  *
  * A cookie is unsealed once and then found by its whole text, so that a warm call costs a map look-up and no two users
- * can meet. An entry lives as long as a cookie in the cache leads to it. The cache is bounded by bytes.
+ * can meet. The cache is bounded by bytes.
  */
 import { LRUCache } from 'lru-cache';
 import { memoryBytes, type SessionForm } from './session.ts';
@@ -19,7 +19,7 @@ export interface CachedCookie {
   readonly entry: SessionEntry;
   /** The form of the session that is in the cookie; the entry may have a newer one. */
   readonly shown: SessionForm;
-  /** False after it was evicted: then the entry may no longer be the session's only one. */
+  /** False after it was evicted. */
   cached: boolean;
 }
 
@@ -36,14 +36,11 @@ export interface ClientConnection {
 export type CookieCache = ReturnType<typeof createCookieCache>;
 
 export function createCookieCache() {
-  const entriesById = new Map<string, SessionEntry>();
-  const pendingUnseals = new Map<string, Promise<CachedCookie | undefined>>();
   const cookies = new LRUCache<string, CachedCookie>({
     maxSize: maximumBytes,
     sizeCalculation: ({ entry }, text) => 2 * text.length + memoryBytes(entry.session) + entryBytes,
     dispose: (cookie) => {
       cookie.cached = false;
-      if (--cookie.entry.references === 0) forget(cookie.entry);
     },
   });
 
@@ -55,40 +52,14 @@ export function createCookieCache() {
     return cookie;
   }
 
-  /** Opens a cookie that is not in the cache. Parallel calls with the same cookie share one `unseal`. */
-  function unsealShared(
-    text: string,
-    unseal: (text: string) => Promise<CachedCookie | undefined>,
-  ): Promise<CachedCookie | undefined> {
-    const pending = pendingUnseals.get(text);
-    if (pending !== undefined) return pending;
-    const copy = ownCopy(text);
-    const started = unseal(copy).finally(() => pendingUnseals.delete(copy));
-    pendingUnseals.set(copy, started);
-    return started;
-  }
-
   function add(text: string, entry: SessionEntry, { generation, sealedActivityAt }: SessionForm): CachedCookie {
-    const cookie = { text, entry, shown: { generation, sealedActivityAt }, cached: true };
-    entry.references++;
-    if (entry.status === 'active') entriesById.set(entry.session.id, entry);
-    cookies.set(text, cookie);
+    const copy = ownCopy(text);
+    const cookie = { text: copy, entry, shown: { generation, sealedActivityAt }, cached: true };
+    cookies.set(copy, cookie);
     return cookie;
   }
 
-  /** Calls of the session meet another entry from now on. */
-  function forget(entry: SessionEntry): void {
-    if (entriesById.get(entry.session.id) === entry) entriesById.delete(entry.session.id);
-  }
-
-  return {
-    find,
-    unsealShared,
-    add,
-    /** The entry that calls of a session meet now. */
-    entryOf: (id: string) => entriesById.get(id),
-    forget,
-  };
+  return { find, add };
 }
 
 /** A part of a header would keep the whole header in memory. */

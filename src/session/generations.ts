@@ -1,80 +1,142 @@
 /**
- * How an entry comes to the newest generation of its session: by a refresh of this process, or by what another process
- * has written into the shared record. A call that carries an older cookie is served with the newest generation until
- * the browser has shown the newest cookie, and for a grace period after that.
+ * How an entry comes to what is true of its session: by a refresh of this process, or by what the store has from others.
+ *
+ * A call that carries an older cookie is served with the newest generation until a browser has shown the newest cookie,
+ * and for a grace period after that. When that was, all processes agree on.
  */
+import { monotonicMs } from '../clock.ts';
 import type { Config } from '../config/config.ts';
+import { detach } from '../detached.ts';
+import type { FoundSession, SessionRecord } from '../store/store.ts';
 import type { CookieCache } from './cookie-cache.ts';
-import { endsAt, type Session } from './session.ts';
-import { applyGeneration, type SessionEntry } from './session-entry.ts';
+import type { LiveSessions } from './live-sessions.ts';
+import { loginIssuedAt, type Session, type SessionForm } from './session.ts';
+import { applyForm, hasNewestGeneration, isIdle, noteGeneration, type SessionEntry } from './session-entry.ts';
 import type { SessionSealer } from './session-sealer.ts';
-import { ifAvailable, type Publication, type RefreshLock, type SharedRecords } from './shared-record.ts';
+import { ifAvailable, type SharedSessions } from './shared-sessions.ts';
+
+const maximumLooks = 3;
+/** How often a store that is down is asked. */
+const probeMs = 500;
 
 interface GenerationDeps {
-  readonly records: SharedRecords;
+  readonly shared: SharedSessions;
+  readonly live: LiveSessions;
   readonly cache: CookieCache;
   readonly sealer: SessionSealer;
 }
 
 export type Generations = ReturnType<typeof createGenerations>;
 
-export function createGenerations(config: Config, { records, cache, sealer }: GenerationDeps) {
+export function createGenerations(config: Config, { shared, live, cache, sealer }: GenerationDeps) {
+  const graceMs = config.refresh.graceSeconds * 1000;
+  const recheckMs = config.store.recheckSeconds * 1000;
+  let nextProbeAt = 0;
+  const lookups = new WeakMap<SessionEntry, Promise<void>>();
+
   /**
-   * Reconciles this entry with the store: takes over a newer generation or an end, and publishes what the store lacks.
-   * @throws {BffError} `store_unavailable`
+   * Whether what this process knows suffices to answer a request that shows this form of the session, without asking the
+   * store. An older form, and an idle timeout that seems to be over, want a recent answer, because no message tells of
+   * confirmations and of calls.
    */
-  async function reconcile(entry: SessionEntry): Promise<void> {
-    const { id, generation } = entry.session;
-    const record = await records.read(id);
-    if (record.ended) entry.status = 'ended';
-    if (entry.status !== 'active') return;
-    // The store missed or lost this generation. Publish it again, or a process that receives an older cookie would
-    // redeem a used refresh token.
-    if (record.generation < generation && records.shared) await records.publish(publicationOf(entry));
-    if (record.generation <= generation) return;
-    const session = record.current === undefined ? undefined : await sealer.unseal(record.current);
-    if (session?.id !== id || record.current === undefined) return evictSuperseded(entry);
-    // A refresh may have ended since the store was read.
-    if (session.generation > entry.session.generation) applyGeneration(entry, session, record.current);
+  function knowsEnough(entry: SessionEntry, shown: SessionForm | undefined): boolean {
+    if (!shared.isCurrent(entry.knownAsOf)) return false;
+    const isDoubtful =
+      (shown !== undefined && shown.generation < entry.newestGeneration) || isIdle(entry, config.session);
+    return !isDoubtful || entry.knownAsOf >= monotonicMs() - recheckMs;
   }
 
   /**
-   * The cookies of this entry were superseded longer ago than the grace period. The session goes on under its newest
-   * cookie, so only the entry is dropped.
+   * Learns what the store has of the session. A store that is down holds no call up: what this process knows decides, and
+   * now and then a call asks the store in the background, until it answers.
    */
-  function evictSuperseded(entry: SessionEntry): void {
-    if (entry.status === 'active') entry.status = 'superseded';
-    cache.forget(entry);
+  async function bringUpToDate(entry: SessionEntry): Promise<void> {
+    if (!shared.isDown()) return void (await ifAvailable(lookUp(entry)));
+    if (monotonicMs() < nextProbeAt) return;
+    nextProbeAt = monotonicMs() + probeMs;
+    detach(ifAvailable(lookUp(entry)), () => undefined);
+  }
+
+  /** Parallel calls share one look. @throws {BffError} `store_unavailable` */
+  function lookUp(entry: SessionEntry): Promise<void> {
+    const running = lookups.get(entry);
+    if (running !== undefined) return running;
+    const started = lookUpAlone(entry).finally(() => lookups.delete(entry));
+    lookups.set(entry, started);
+    return started;
+  }
+
+  async function lookUpAlone(entry: SessionEntry): Promise<void> {
+    for (let attempt = 1; attempt <= maximumLooks; attempt++) {
+      const startedAt = monotonicMs();
+      const { record, revocations } = await shared.look(entry);
+      if (isRevoked(entry, revocations)) return;
+      await applyRecord(entry, record);
+      // A message may have told of a generation that is newer than this answer.
+      if (record.generation < entry.newestGeneration && !hasNewestGeneration(entry)) continue;
+      entry.knownAsOf = Math.max(entry.knownAsOf, startedAt);
+      return;
+    }
+  }
+
+  function isRevoked(entry: SessionEntry, revocations: FoundSession['revocations']): boolean {
+    const revocation = revocations.find(({ before }) => loginIssuedAt(entry.session) <= before);
+    if (revocation !== undefined) live.endElsewhere(entry, revocation.reason);
+    return revocation !== undefined;
+  }
+
+  /** Takes over what the store has, and publishes what it lacks. */
+  async function applyRecord(entry: SessionEntry, record: SessionRecord): Promise<void> {
+    const { ended, generation, content, confirmedMsAgo, activeMsAgo } = record;
+    if (ended !== undefined) live.endElsewhere(entry, ended);
+    if (entry.ended !== undefined) return;
+    if (generation < entry.session.generation) return publishAgain(entry);
+    noteGeneration(entry, generation);
+    if (activeMsAgo !== undefined) noteActivity(entry, activeMsAgo);
+    if (content !== undefined && generation > entry.session.generation) takeOver(entry, content);
+    if (generation === entry.newestGeneration && confirmedMsAgo !== undefined) {
+      entry.confirmedAt ??= monotonicMs() - confirmedMsAgo;
+    }
+  }
+
+  function noteActivity(entry: SessionEntry, activeMsAgo: number): void {
+    entry.lastActivityAt = Math.max(entry.lastActivityAt, Math.floor((Date.now() - activeMsAgo) / 1000));
+  }
+
+  function takeOver(entry: SessionEntry, sealed: string): void {
+    const session = sealer.unseal(sealed);
+    if (session?.id === entry.session.id && session.generation > entry.session.generation) {
+      applyForm(entry, session, sealed);
+    }
+  }
+
+  /**
+   * The store missed or lost this generation. Without it, a process that receives an older cookie would redeem a used
+   * refresh token.
+   */
+  async function publishAgain(entry: SessionEntry): Promise<void> {
+    if (!shared.shared) return;
+    const { generation } = entry.session;
+    await shared.advance(entry, generation, entry.sealed);
+    if (entry.confirmedAt !== undefined) shared.confirm(entry, generation);
   }
 
   /** Looks for a newer generation than `generation`, in the store too. @throws {BffError} `store_unavailable` */
   async function hasNewerGeneration(entry: SessionEntry, generation: number): Promise<boolean> {
-    await reconcile(entry);
+    if (entry.session.generation <= generation) await lookUp(entry);
     return entry.session.generation > generation;
   }
 
-  /** The browser has shown the newest cookie: from now on older ones are served for the grace period only. */
-  function acknowledge(entry: SessionEntry, now: number): void {
-    entry.acknowledgedAt = now;
-    if (entry.session.generation > 0) records.acknowledge(publicationOf(entry));
+  /** A browser has shown the newest cookie: from now on older ones are served for the grace period only. */
+  function confirm(entry: SessionEntry): void {
+    entry.confirmedAt = monotonicMs();
+    if (entry.newestGeneration > 0) shared.confirm(entry, entry.newestGeneration);
   }
 
-  /** The grace period: until when a cookie of an older generation is served, here and in other processes. */
-  function olderCookiesServedUntil({ acknowledgedAt, session }: SessionEntry): number {
-    return acknowledgedAt === undefined
-      ? endsAt(session, config.session)
-      : acknowledgedAt + config.refresh.graceSeconds;
-  }
-
-  function publicationOf(entry: SessionEntry): Publication {
-    const { session, sealed } = entry;
-    return {
-      id: session.id,
-      generation: session.generation,
-      sealed,
-      sessionEndsAt: endsAt(session, config.session),
-      currentUntil: olderCookiesServedUntil(entry),
-    };
+  /** Whether a call that shows an older generation is served with the newest. */
+  function servesOlder(entry: SessionEntry): boolean {
+    const { confirmedAt } = entry;
+    return hasNewestGeneration(entry) && (confirmedAt === undefined || monotonicMs() <= confirmedAt + graceMs);
   }
 
   /**
@@ -82,32 +144,25 @@ export function createGenerations(config: Config, { records, cache, sealer }: Ge
    * @returns false if the session was ended, or superseded, in the meantime: the result must be thrown away
    */
   async function commitRefresh(entry: SessionEntry, next: Session): Promise<boolean> {
-    const { id, generation } = next;
+    const startedAt = monotonicMs();
     const sealed = await sealer.seal(next);
-    const sessionEndsAt = endsAt(next, config.session);
     // The old refresh token is used up: the new one must reach the browser even if the store could not be written.
-    const published = await ifAvailable(
-      records.publish({ id, generation, sealed, sessionEndsAt, currentUntil: sessionEndsAt }),
-    );
-    if (published === false || entry.status !== 'active') return false;
-    applyGeneration(entry, next, sealed);
-    // The cache may have evicted this entry during the refresh, and a later call may have created a second one: update
-    // both.
-    const newest = cache.entryOf(id) ?? entry;
-    if (newest !== entry) applyGeneration(newest, next, sealed);
-    cache.add(sealed, newest, next);
+    const result = await shared.advance(entry, next.generation, sealed);
+    if (result?.advanced === false) await applyRecord(entry, result.record);
+    if (result?.advanced === false || entry.ended !== undefined) return false;
+    applyForm(entry, next, sealed);
+    cache.add(sealed, entry, next);
+    entry.knownAsOf = Math.max(entry.knownAsOf, startedAt);
     return true;
   }
 
-  /**
-   * Waiters must find the result when the lock is gone, even if the store was down when it was first written.
-   * @throws {BffError} `store_unavailable`; then the lock expires by itself
-   */
-  async function releaseRefreshLock(entry: SessionEntry, lock: RefreshLock): Promise<void> {
-    if (!records.shared) return;
-    await reconcile(entry);
-    await records.releaseRefreshLock(lock);
-  }
-
-  return { reconcile, hasNewerGeneration, acknowledge, olderCookiesServedUntil, commitRefresh, releaseRefreshLock };
+  return {
+    knowsEnough,
+    bringUpToDate,
+    applyRecord,
+    hasNewerGeneration,
+    confirm,
+    servesOlder,
+    commitRefresh,
+  };
 }

@@ -4,18 +4,27 @@
  * dictionary of what tokens usually contain; its signature does not compress and is added as bytes. The bytes are then
  * written seven bits to a character, which costs 8/7 of their size where base64 would cost 4/3. Other tokens are added
  * as text.
+ *
+ * The first character is the version of this format. What was packed without one, until version 2, begins with a length
+ * of less than 5 MiB, and so with a character that is no larger than a blank; no version may be one of those. Cookies of
+ * an older version come until their sessions have ended: whatever makes a new one goes on reading those before it.
  */
-import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
+
+const version = '2';
 
 /** More than a provider's largest token responses take. Packing more fails, so that whatever was packed unpacks. */
 const maximumInflatedBytes = 4 * 1024 * 1024;
+
+/** What deflate makes shorter by more than this is inflated in several pieces. */
+const usualInflation = 6;
 
 /** Width of the two length fields. */
 const lengthBytes = 3;
 
 /**
  * What OpenID providers write in tokens, the most frequent last, where deflate's distances are shortest.
- * Part of the seal's format: a change needs a new version there.
+ * Part of the format: a change needs a new version of it, and the reader the old dictionary.
  */
 const dictionary = Buffer.from(
   '"https://login.microsoftonline.com/","https://accounts.google.com","tid":"","oid":"","ver":"2.0","uti":"","rh":"","scp":"openid profile email offline_access"' +
@@ -69,7 +78,7 @@ export function pack({ fields, tokens }: Packable): string {
   const deflated = deflateRawSync(plain, { level: 9, memLevel: 9, dictionary });
   const deflatedLength = Buffer.alloc(lengthBytes);
   deflatedLength.writeUIntBE(deflated.length, 0, lengthBytes);
-  return toSevenBits(Buffer.concat([deflatedLength, deflated, ...signatures]));
+  return version + toSevenBits(Buffer.concat([deflatedLength, deflated, ...signatures]));
 }
 
 /** The inverse of {@link pack}. Undefined for whatever pack didn't make, such as what another version sealed. */
@@ -82,11 +91,14 @@ export function unpack(text: string): Packable | undefined {
 }
 
 function unpackOrThrow(text: string): Packable {
-  const bytes = fromSevenBits(text);
+  const bytes = fromSevenBits(isUnversioned(text) ? text : withoutVersion(text));
   const end = lengthBytes + bytes.readUIntBE(0, lengthBytes);
-  const inflated = inflateRawSync(bytes.subarray(lengthBytes, end), {
+  const deflated = bytes.subarray(lengthBytes, end);
+  const inflated = inflateRawSync(deflated, {
     dictionary,
     maxOutputLength: maximumInflatedBytes,
+    // By default zlib takes 16 kB for each session, which the garbage collector has to follow.
+    chunkSize: Math.max(constants.Z_MIN_CHUNK, usualInflation * deflated.length),
   });
   const textsAt = lengthBytes + inflated.readUIntBE(0, lengthBytes);
   const { f, t } = JSON.parse(inflated.toString('utf8', lengthBytes, textsAt)) as Manifest;
@@ -99,6 +111,16 @@ function unpackOrThrow(text: string): Packable {
     return [texts(header), texts(payload), signatures(signature)].map((part) => part.toString('base64url')).join('.');
   });
   return { fields: f, tokens };
+}
+
+function isUnversioned(text: string): boolean {
+  return text.charCodeAt(0) <= 0x20;
+}
+
+/** @throws {RangeError} for another version */
+function withoutVersion(text: string): string {
+  if (!text.startsWith(version)) throw new RangeError('No such version.');
+  return text.slice(version.length);
 }
 
 /** Reads one part after the other. @throws {RangeError} for a length that the bytes do not have */
@@ -125,37 +147,47 @@ function splitJwt(token: string): { header: Buffer; payload: Buffer; signature: 
   return restorable ? { header, payload, signature } : undefined;
 }
 
+/** Seven bytes are eight characters, as two times four; the rest is filled up with zeros. */
 function toSevenBits(bytes: Buffer): string {
-  const out = Buffer.alloc(Math.ceil((bytes.length * 8) / 7));
-  let bits = 0;
-  let held = 0;
-  let at = 0;
-  for (const byte of bytes) {
-    bits = (bits << 8) | byte;
-    held += 8;
-    while (held >= 7) {
-      held -= 7;
-      out[at++] = (bits >> held) & 0x7f;
-    }
-    bits &= (1 << held) - 1;
+  const groups = Math.ceil(bytes.length / 7);
+  const filled = Buffer.allocUnsafe(7 * groups);
+  filled.fill(0, bytes.copy(filled));
+  const characters = Buffer.allocUnsafe(8 * groups);
+  const [from, to] = [viewOf(filled), viewOf(characters)];
+  for (let group = 0; group < groups; group++) {
+    to.setUint32(8 * group, spread(from.getUint32(7 * group) >>> 4));
+    to.setUint32(8 * group + 4, spread(from.getUint32(7 * group + 3)));
   }
-  if (held > 0) out[at] = (bits << (7 - held)) & 0x7f;
-  return out.toString('latin1');
+  return characters.toString('latin1', 0, Math.ceil((bytes.length * 8) / 7));
 }
 
+/** The inverse of {@link toSevenBits}, which leaves out what doesn't fill a byte. */
 function fromSevenBits(text: string): Buffer {
-  const out = Buffer.alloc(Math.floor((text.length * 7) / 8));
-  let bits = 0;
-  let held = 0;
-  let at = 0;
-  for (let index = 0; index < text.length; index++) {
-    bits = (bits << 7) | text.charCodeAt(index);
-    held += 7;
-    if (held >= 8) {
-      held -= 8;
-      out[at++] = (bits >> held) & 0xff;
-    }
-    bits &= (1 << held) - 1;
+  const groups = Math.ceil(text.length / 8);
+  const characters = Buffer.allocUnsafe(8 * groups);
+  characters.fill(0, characters.write(text, 'latin1'));
+  const bytes = Buffer.allocUnsafe(7 * groups);
+  const [from, to] = [viewOf(characters), viewOf(bytes)];
+  for (let group = 0; group < groups; group++) {
+    const high = join(from.getUint32(8 * group));
+    const low = join(from.getUint32(8 * group + 4));
+    to.setUint32(7 * group, high << 4);
+    to.setUint32(7 * group + 3, (high << 28) | low);
   }
-  return out;
+  return bytes.subarray(0, Math.floor((text.length * 7) / 8));
+}
+
+/** Numbers of 32 bits, the first byte highest, are read four times as fast as from a buffer. */
+function viewOf({ buffer, byteOffset, length }: Buffer): DataView {
+  return new DataView(buffer, byteOffset, length);
+}
+
+/** The lower 28 bits, in four bytes of seven. */
+function spread(bits: number): number {
+  return ((bits << 3) & 0x7f_00_00_00) | ((bits << 2) & 0x7f_00_00) | ((bits << 1) & 0x7f_00) | (bits & 0x7f);
+}
+
+/** The inverse of {@link spread}. */
+function join(bytes: number): number {
+  return ((bytes >>> 3) & 0xf_e0_00_00) | ((bytes >>> 2) & 0x1f_c0_00) | ((bytes >>> 1) & 0x3f_80) | (bytes & 0x7f);
 }

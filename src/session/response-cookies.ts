@@ -5,10 +5,16 @@ import { BffError } from '../http/errors.ts';
 import { createSizeWatch } from './cookie-sizes.ts';
 import { clearSessionCookie, cookieNames, cookiesUnknown, writeSessionCookie } from './cookies.ts';
 import { isNewer, remainingSeconds } from './session.ts';
-import { hasEnded, type SessionEntry } from './session-entry.ts';
+import { hasEnded, hasNewestGeneration, type SessionEntry } from './session-entry.ts';
 import type { OpenSession } from './session-opener.ts';
+import type { SharedSessions } from './shared-sessions.ts';
 
-export function createResponseCookies(config: Config, events: Events) {
+interface ResponseCookieDeps {
+  readonly shared: SharedSessions;
+  readonly events: Events;
+}
+
+export function createResponseCookies(config: Config, { shared, events }: ResponseCookieDeps) {
   const names = cookieNames(config);
   const newlyLarge = createSizeWatch();
 
@@ -19,7 +25,17 @@ export function createResponseCookies(config: Config, events: Events) {
    * @param header the request's Cookie header
    */
   function newCookies({ entry, shown }: OpenSession, header: string | undefined): string[] {
-    return !isNewer(entry.session, shown) || hasEnded(entry, config.session) ? [] : setCookies(entry, header);
+    return isNewer(entry.session, shown) && mayWrite(entry) ? setCookies(entry, header) : [];
+  }
+
+  /**
+   * Whether the form that this process has is the newest one of a session that goes on, for all that is known. While
+   * other processes may have done something unheard, the browser keeps its older cookie, which leads to the newest form
+   * as well. While the store is down, others can neither refresh nor be told: then this process knows best.
+   */
+  function mayWrite(entry: SessionEntry): boolean {
+    if (!hasNewestGeneration(entry) || hasEnded(entry, config.session)) return false;
+    return shared.isCurrent(entry.knownAsOf) || shared.isDown();
   }
 
   /** The lines of a new session. @throws {BffError} when four cookies can't hold it */

@@ -1,65 +1,90 @@
 /** What this process knows of one session. All cookies of the session, of whatever generation, lead to one entry. */
 import { createHash } from 'node:crypto';
 import { nowSeconds } from '../clock.ts';
+import type { SessionEnd } from '../events.ts';
 import { endsAt, type Session, type SessionLimits } from './session.ts';
 
 /** Mutable: concurrent calls of the session meet here, and each sees the result of the others. */
 export interface SessionEntry {
-  /** The newest generation. */
+  /** The newest form that this process has. */
   session: Session;
   /** `session`, sealed. */
   sealed: string;
+  /** The session's name in the store: a hash of its id. */
+  readonly key: string;
   /** Short hash of the id, for events. */
   readonly sessionHash: string;
+  /** The names of the person and of the provider's session in the store, by which the provider ends sessions. */
+  readonly names: readonly string[];
   /** Orders the sessions that began in this process, by 1 and more; 0 for one that came by its cookie. */
   readonly ordinal: number;
   /** From 0 to 1, by the id: how far this session's refreshes are moved ahead. */
   readonly jitter: number;
+  /** Why it was ended, for good; undefined while it goes on. */
+  ended: SessionEnd | undefined;
   /**
-   * `ended`: by a decision, for good. `superseded`: the cookies that lead here are older than the grace period, and
-   * what they hold is a used refresh token; the session goes on under its newest cookie, which gets an entry of its
-   * own.
+   * The newest generation that is known to exist. If it is higher than that of `session`, another process has made it,
+   * and what this one has holds a used refresh token.
    */
-  status: 'active' | 'superseded' | 'ended';
-  /** A login has put another session in its place: the browser has that one's cookie. */
-  replaced: boolean;
-  /** When the browser first showed the newest generation, in seconds; undefined before. */
-  acknowledgedAt: number | undefined;
-  /** The last call that counts against the idle timeout. */
+  newestGeneration: number;
+  /** When a browser first showed the newest generation, in milliseconds of the monotonic clock; undefined before. */
+  confirmedAt: number | undefined;
+  /** The last call that counts against the idle timeout, in seconds since 1970. */
   lastActivityAt: number;
-  /** How many cookies in the cache lead here. */
-  references: number;
+  /** As of when this process knows what the store has of the session, in milliseconds of the monotonic clock. */
+  knownAsOf: number;
 }
 
-export function createEntry(session: Session, sealed: string, ordinal = 0): SessionEntry {
-  const [firstByte = 0] = hashOf(session.id);
+export function createEntry(
+  session: Session,
+  sealed: string,
+  { names, ordinal = 0, knownAsOf = -Infinity }: Partial<SessionEntry> & Pick<SessionEntry, 'names'>,
+): SessionEntry {
+  const hash = hashOf(session.id);
   return {
     session,
     sealed,
-    sessionHash: sessionHash(session.id),
+    key: hash.toString('base64url'),
+    sessionHash: shortened(hash),
+    names,
     ordinal,
-    jitter: firstByte / 255,
-    status: 'active',
-    replaced: false,
-    acknowledgedAt: undefined,
+    jitter: hash.readUInt8(0) / 255,
+    ended: undefined,
+    newestGeneration: session.generation,
+    confirmedAt: undefined,
     lastActivityAt: session.sealedActivityAt,
-    references: 0,
+    knownAsOf,
   };
 }
 
 /** Puts a newer form of the session in place of the one that the entry has. */
-export function applyGeneration(entry: SessionEntry, session: Session, sealed: string): void {
-  if (session.generation > entry.session.generation) entry.acknowledgedAt = undefined;
+export function applyForm(entry: SessionEntry, session: Session, sealed: string): void {
   entry.session = session;
   entry.sealed = sealed;
   entry.lastActivityAt = Math.max(entry.lastActivityAt, session.sealedActivityAt);
+  noteGeneration(entry, session.generation);
+}
+
+/** Notes that a generation exists, whether or not this process has it. */
+export function noteGeneration(entry: SessionEntry, generation: number): void {
+  if (generation <= entry.newestGeneration) return;
+  entry.newestGeneration = generation;
+  entry.confirmedAt = undefined;
+}
+
+/** Whether the entry has the newest generation that is known to exist. */
+export function hasNewestGeneration({ session, newestGeneration }: SessionEntry): boolean {
+  return session.generation === newestGeneration;
 }
 
 /** Whether the session has ended, by a decision, by its lifetime or by its idle time. */
 export function hasEnded(entry: SessionEntry, limits: SessionLimits): boolean {
-  if (entry.status !== 'active') return true;
-  const now = nowSeconds();
-  return now >= endsAt(entry.session, limits) || now >= (idleEndsAt(entry, limits) ?? Infinity);
+  return entry.ended !== undefined || nowSeconds() >= endsAt(entry.session, limits) || isIdle(entry, limits);
+}
+
+/** Whether the idle time is over, as far as this process knows. */
+export function isIdle(entry: SessionEntry, limits: SessionLimits): boolean {
+  return limits.idleSeconds !== 0 && nowSeconds() >= entry.lastActivityAt + limits.idleSeconds;
 }
 
 /** When the session ends for lack of calls; undefined where the idle timeout is off. */
@@ -67,9 +92,18 @@ export function idleEndsAt(entry: SessionEntry, { idleSeconds }: SessionLimits):
   return idleSeconds === 0 ? undefined : entry.lastActivityAt + idleSeconds;
 }
 
+/** A session's name in the store. */
+export function sessionKey(id: string): string {
+  return hashOf(id).toString('base64url');
+}
+
 /** The name under which events mention a session: its id is in the sign-out link and stays out of logs. */
 export function sessionHash(id: string): string {
-  return hashOf(id).toString('base64url').slice(0, 12);
+  return shortened(hashOf(id));
+}
+
+function shortened(hash: Buffer): string {
+  return hash.toString('base64url').slice(0, 12);
 }
 
 function hashOf(id: string): Buffer {

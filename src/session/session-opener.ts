@@ -1,16 +1,16 @@
 /**
- * From a request's Cookie header to its session. A cookie that this process has opened before costs no promise where no
- * other process shares the sessions, as with nearly every call.
+ * From a request's Cookie header to its session. A cookie that this process has opened before costs neither a promise
+ * nor the store, as with nearly every call.
  */
 import type { Config } from '../config/config.ts';
-import { nowSeconds } from '../clock.ts';
 import type { CachedCookie, ClientConnection, CookieCache } from './cookie-cache.ts';
 import { cookieNames, readSessionCookie, sessionCandidates } from './cookies.ts';
 import type { Generations } from './generations.ts';
+import type { LiveSessions } from './live-sessions.ts';
 import { isNewer, type SessionForm } from './session.ts';
-import { applyGeneration, createEntry, hasEnded, type SessionEntry } from './session-entry.ts';
+import { applyForm, createEntry, hasEnded, sessionKey, type SessionEntry } from './session-entry.ts';
+import { namesOf } from './session-names.ts';
 import type { SessionSealer } from './session-sealer.ts';
-import { ifAvailable, type SharedRecords } from './shared-record.ts';
 
 /** What a request's cookies turned out to be. */
 export type OpenedSession =
@@ -31,13 +31,13 @@ export interface OpenSession {
 const maximumCandidates = 8;
 
 interface OpenerDeps {
-  readonly records: SharedRecords;
+  readonly live: LiveSessions;
   readonly cache: CookieCache;
   readonly generations: Generations;
   readonly sealer: SessionSealer;
 }
 
-export function createSessionOpener(config: Config, { records, cache, generations, sealer }: OpenerDeps) {
+export function createSessionOpener(config: Config, { live, cache, generations, sealer }: OpenerDeps) {
   const names = cookieNames(config);
 
   /**
@@ -65,39 +65,33 @@ export function createSessionOpener(config: Config, { records, cache, generation
   }
 
   function openText(text: string, connection?: ClientConnection): OpenedSession | Promise<OpenedSession> {
-    const cookie = cache.find(text, connection);
-    return cookie !== undefined && !records.shared ? stateOf(cookie) : openAsync(text, cookie);
+    const cookie = cache.find(text, connection) ?? unseal(text);
+    if (cookie === undefined) return { state: 'absent' };
+    return generations.knowsEnough(cookie.entry, cookie.shown) ? stateOf(cookie) : bringUpToDate(cookie);
   }
 
-  async function openAsync(text: string, cached: CachedCookie | undefined): Promise<OpenedSession> {
-    const cookie = cached ?? (await cache.unsealShared(text, unseal));
-    if (cookie === undefined) return { state: 'absent' };
-    if (records.shared) await ifAvailable(generations.reconcile(cookie.entry));
+  async function bringUpToDate(cookie: CachedCookie): Promise<OpenedSession> {
+    await generations.bringUpToDate(cookie.entry);
     return stateOf(cookie);
   }
 
-  async function unseal(text: string): Promise<CachedCookie | undefined> {
-    const session = await sealer.unseal(text);
+  function unseal(text: string): CachedCookie | undefined {
+    const session = sealer.unseal(text);
     if (session === undefined) return undefined;
-    let entry = cache.entryOf(session.id);
-    if (entry === undefined) {
-      entry = createEntry(session, text);
-      if (!records.shared) await generations.reconcile(entry);
-      // Another call may have brought the same session in the meantime.
-      entry = cache.entryOf(session.id) ?? entry;
-    }
+    const entry =
+      live.find(sessionKey(session.id)) ??
+      live.add(createEntry(session, text, { names: namesOf(session, config.issuer) }));
     // Another process may have refreshed, or counted calls, and written that into this cookie.
-    if (isNewer(session, entry.session)) applyGeneration(entry, session, text);
+    if (isNewer(session, entry.session)) applyForm(entry, session, text);
     return cache.add(text, entry, session);
   }
 
   function stateOf({ entry, shown }: CachedCookie): OpenedSession {
     if (hasEnded(entry, config.session)) return { state: 'ended', entry };
-    if (shown.generation === entry.session.generation) {
-      if (entry.acknowledgedAt === undefined) generations.acknowledge(entry, nowSeconds());
-    } else if (nowSeconds() > generations.olderCookiesServedUntil(entry)) {
-      return { state: 'ended', entry };
+    if (shown.generation < entry.newestGeneration) {
+      return generations.servesOlder(entry) ? { state: 'active', entry, shown } : { state: 'ended', entry };
     }
+    if (entry.confirmedAt === undefined) generations.confirm(entry);
     return { state: 'active', entry, shown };
   }
 

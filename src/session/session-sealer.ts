@@ -6,7 +6,7 @@ export interface SessionSealer extends Pick<Sealer, 'mayOpen'> {
   /** @throws {RangeError} when the session is larger than what could be opened again */
   seal(session: Session): Promise<string>;
   /** Undefined for whatever isn't a session of ours, and for one that can't be served. */
-  unseal(sealed: string): Promise<Session | undefined>;
+  unseal(sealed: string): Session | undefined;
 }
 
 export function createSessionSealer(secrets: readonly string[]): SessionSealer {
@@ -18,8 +18,8 @@ export function createSessionSealer(secrets: readonly string[]): SessionSealer {
       return sealer.seal(writeSession(session));
     },
 
-    async unseal(sealed) {
-      const text = await sealer.unseal(sealed);
+    unseal(sealed) {
+      const text = sealer.unseal(sealed);
       const session = text === undefined ? undefined : readSession(text);
       return session !== undefined && isServable(session) ? session : undefined;
     },

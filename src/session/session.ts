@@ -40,6 +40,10 @@ export interface Session {
   readonly tokens: TokenSet;
   /** Claims from the UserInfo endpoint, where configured. */
   readonly userInfo: Claims | undefined;
+  /** `sid` of the login's ID token: a refreshed one may lack it. */
+  readonly providerSid?: string | undefined;
+  /** `iat` of the login's ID token, by the provider's clock. Undefined in a session of an earlier version. */
+  readonly loginIssuedAt?: number | undefined;
 }
 
 export interface SessionLimits {
@@ -57,6 +61,11 @@ export function endsAt(session: Session, limits: SessionLimits): number {
   return refreshToken === undefined && accessTokenExpiresAt !== undefined
     ? Math.min(lifetimeEnd, accessTokenExpiresAt)
     : lifetimeEnd;
+}
+
+/** When the provider issued the login's ID token, by its clock: orders the session and a sign-out that it reports. */
+export function loginIssuedAt({ loginIssuedAt: known, tokens }: Session): number {
+  return known ?? Number(idTokenClaims(tokens.idToken)?.['iat'] ?? 0);
 }
 
 /** How long a cookie of the session is kept: a second at least. */

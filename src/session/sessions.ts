@@ -3,22 +3,24 @@
  * ways in which one ends.
  *
  * This is what other folders see of sessions. It puts together what has its own file: opening a cookie, the cache of
- * opened cookies, generations, the record that processes share, and the cookies of a response.
+ * opened cookies, the sessions in memory, their generations, what the processes share, and the cookies of a response.
  */
 import { randomBytes } from 'node:crypto';
-import { nowSeconds } from '../clock.ts';
+import { monotonicMs, nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { Events, SessionEnd } from '../events.ts';
 import type { Store } from '../store/store.ts';
 import type { Claims, TokenSet } from '../token-set.ts';
 import { createCookieCache } from './cookie-cache.ts';
 import { createGenerations } from './generations.ts';
+import { createLiveSessions } from './live-sessions.ts';
 import { createResponseCookies, sessionTooLarge } from './response-cookies.ts';
 import { endsAt, memoryBytes, type Session } from './session.ts';
-import { createEntry, hasEnded, idleEndsAt, sessionHash, type SessionEntry } from './session-entry.ts';
+import { createEntry, hasEnded, idleEndsAt, sessionHash, sessionKey, type SessionEntry } from './session-entry.ts';
+import { namesOf, personName, providerSessionName } from './session-names.ts';
 import { createSessionOpener } from './session-opener.ts';
 import { createSessionSealer } from './session-sealer.ts';
-import { createSharedRecords } from './shared-record.ts';
+import { createSharedSessions } from './shared-sessions.ts';
 
 export type { ClientConnection } from './cookie-cache.ts';
 export type { SessionEntry } from './session-entry.ts';
@@ -35,13 +37,24 @@ export interface ReplacedSession {
 
 export type Sessions = ReturnType<typeof createSessions>;
 
+/** Which sessions a provider's sign-out ends. */
+export interface ProviderSignOut {
+  /** The provider's session; with it, `sub` only says whose it is. */
+  readonly sid?: string | undefined;
+  readonly sub?: string | undefined;
+  /** Sessions whose login's ID token was issued later go on. Seconds since 1970, by the provider's clock. */
+  readonly issuedBefore: number;
+  readonly reason: 'backchannel' | 'frontchannel';
+}
+
 export function createSessions(config: Config, { store, events }: { readonly store: Store; readonly events: Events }) {
   const limits = config.session;
   const touchIntervalSeconds = Math.min(maximumTouchIntervalSeconds, limits.idleSeconds / 20);
   const sealer = createSessionSealer(config.secrets);
   const cache = createCookieCache();
-  const records = createSharedRecords(config, { store, events });
-  const generations = createGenerations(config, { records, cache, sealer });
+  const live = createLiveSessions({ store, events });
+  const shared = createSharedSessions(config, { store, events });
+  const generations = createGenerations(config, { shared, live, cache, sealer });
   let begun = 0;
 
   /** A new session after a login: new id, generation 0. @throws {BffError} when it is too large for any cookie */
@@ -49,8 +62,10 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     const now = nowSeconds();
     const id = randomBytes(16).toString('base64url');
     const session = { id, generation: 0, createdAt: now, sealedActivityAt: now, tokensIssuedAt: now, tokens, userInfo };
-    const entry = createEntry(session, await sealNew(session), ++begun);
-    cache.add(entry.sealed, entry, session);
+    const sealed = await sealNew(session);
+    const names = namesOf(session, config.issuer);
+    const entry = live.add(createEntry(session, sealed, { names, ordinal: ++begun, knownAsOf: monotonicMs() }));
+    cache.add(sealed, entry, session);
     return entry;
   }
 
@@ -68,24 +83,31 @@ export function createSessions(config: Config, { store, events }: { readonly sto
    * waits for a store that is down.
    */
   async function end(entry: SessionEntry, reason: SessionEnd): Promise<void> {
-    entry.status = 'ended';
-    await endById(entry.session.id, endsAt(entry.session, limits), reason);
-  }
-
-  /** Ends a session of which only the id is known, such as the one before a new login. */
-  async function endById(id: string, expiresAt: number, reason: SessionEnd): Promise<void> {
-    const entry = cache.entryOf(id);
-    if (entry !== undefined) entry.status = 'ended';
-    const written = records.end(id, expiresAt);
-    events.emit({ type: 'session.ended', session: sessionHash(id), reason });
+    if (entry.ended !== undefined) return;
+    entry.ended = reason;
+    const written = shared.end(entry.key, reason, endsAt(entry.session, limits));
+    events.emit({ type: 'session.ended', session: entry.sessionHash, reason, remote: false });
     await written;
   }
 
   /** Ends the session that a login puts another one in place of. */
   async function replace({ id, expiresAt }: ReplacedSession): Promise<void> {
-    const entry = cache.entryOf(id);
-    if (entry !== undefined) entry.replaced = true;
-    if (entry?.status !== 'ended') await endById(id, expiresAt, 'new_login');
+    const entry = live.find(sessionKey(id));
+    if (entry !== undefined) return end(entry, 'new_login');
+    const written = shared.end(sessionKey(id), 'new_login', expiresAt);
+    events.emit({ type: 'session.ended', session: sessionHash(id), reason: 'new_login', remote: false });
+    await written;
+  }
+
+  /**
+   * Ends the sessions that a sign-out at the provider is about, in all processes.
+   * @throws {BffError} `store_unavailable`: then nothing is sure to have ended
+   */
+  async function revoke({ sid, sub, issuedBefore, reason }: ProviderSignOut): Promise<void> {
+    const name = sid === undefined ? personName(config.issuer, sub ?? '') : providerSessionName(config.issuer, sid);
+    await shared.revoke(name, { before: issuedBefore, reason });
+    // The store's message may come later, or not at all.
+    live.endRevoked(name, { before: issuedBefore, reason });
   }
 
   /**
@@ -96,7 +118,9 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     if (limits.idleSeconds === 0) return undefined;
     const now = nowSeconds();
     entry.lastActivityAt = now;
-    return now - entry.session.sealedActivityAt < touchIntervalSeconds ? undefined : sealTouched(entry, now);
+    if (now - entry.session.sealedActivityAt < touchIntervalSeconds) return undefined;
+    shared.touch(entry);
+    return sealTouched(entry, now);
   }
 
   async function sealTouched(entry: SessionEntry, now: number): Promise<void> {
@@ -109,27 +133,49 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     cache.add(sealed, entry, touched);
   }
 
+  /** Whether the session is over, by its end or, if asked, its idle time, as far as this process knows. */
+  function isOver(entry: SessionEntry, whenIdle: boolean): boolean {
+    return whenIdle
+      ? hasEnded(entry, limits)
+      : entry.ended !== undefined || nowSeconds() >= endsAt(entry.session, limits);
+  }
+
+  /** Whether other processes may have ended the session, or counted calls of it, unheard. */
+  function mayHaveChanged(entry: SessionEntry): boolean {
+    return entry.ended === undefined && !generations.knowsEnough(entry, undefined);
+  }
+
   return {
-    open: createSessionOpener(config, { records, cache, generations, sealer }),
+    open: createSessionOpener(config, { live, cache, generations, sealer }),
     begin,
     /** How many sessions have begun in this process. */
     begun: () => begun,
     touch,
     end,
     replace,
-    ...createResponseCookies(config, events),
+    revoke,
+    ...createResponseCookies(config, { shared, events }),
     hasNewerGeneration: generations.hasNewerGeneration,
     commitRefresh: generations.commitRefresh,
-    acquireRefreshLock: records.acquireRefreshLock,
-    releaseRefreshLock: generations.releaseRefreshLock,
-    /**
-     * The entry that calls of the session meet now: the cache may have dropped this one and opened the session anew.
-     */
-    newest: (entry: SessionEntry) => cache.entryOf(entry.session.id) ?? entry,
+    applyRecord: generations.applyRecord,
+    claimRefresh: shared.claim,
+    releaseRefresh: shared.release,
+    nextMessage: live.nextMessage,
+    /** Whether messages of other processes can come. */
+    hears: shared.hears,
+    isOver,
+    mayHaveChanged,
+    /** Learns what other processes have done to the session. */
+    bringUpToDate: generations.bringUpToDate,
     hasEnded: (entry: SessionEntry) => hasEnded(entry, limits),
     /** When the session ends at the latest, in seconds since 1970. */
     endsAt: (entry: SessionEntry) => endsAt(entry.session, limits),
     /** When the session ends for lack of calls; undefined where the idle timeout is off. */
     idleEndsAt: (entry: SessionEntry) => idleEndsAt(entry, limits),
+    /** Tells the store what it has not been told yet. */
+    async close() {
+      await shared.close();
+      live.close();
+    },
   };
 }

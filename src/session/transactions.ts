@@ -149,7 +149,7 @@ export function createLoginTransactions(
    */
   async function markStateUsed(state: string): Promise<boolean> {
     try {
-      return await store.compareAndSet(`login:${stateHash(state)}`, undefined, 'used', Math.ceil(lifetimeSeconds));
+      return await store.useOnce(`login:${stateHash(state)}`, Math.ceil(lifetimeSeconds));
     } catch (cause) {
       events.emit({ type: 'store.failed', cause });
       return true;

@@ -5,7 +5,12 @@ import { createMemoryStore } from './memory.ts';
 import { createRedisStore } from './redis.ts';
 import type { Store } from './store.ts';
 
-export function createConfiguredStore({ redisUrl }: Config, events: Events): Store {
+export function createConfiguredStore({ redisUrl, store }: Config, events: Events): Store {
   if (redisUrl === undefined) return createMemoryStore();
-  return createRedisStore(redisUrl, { onError: (cause) => events.emit({ type: 'store.failed', cause }) });
+  const { prefix, caFile } = store;
+  return createRedisStore(redisUrl, {
+    prefix,
+    caFile,
+    onError: (cause) => events.emit({ type: 'store.failed', cause }),
+  });
 }

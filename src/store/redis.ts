@@ -1,183 +1,199 @@
 /**
- * The {@link Store} of several processes: Redis or Valkey, in commands that both have had for ten years. An operation
- * waits for the server a second at most. While the server is down, operations fail at once, and the connection is tried
- * again without end. No command is queued or sent twice: one whose reply is lost may have been done, and a second
- * compare-and-set would then report a failure. The one importer of ioredis.
+ * The {@link Store} of several processes and machines: Redis from 7.0, or Valkey. Each operation is one script, which the
+ * server runs as one step. Where an operation concerns several keys, which a Cluster may keep apart, their commands are
+ * sent together, and repeating the operation mends what failed in part.
  */
-import type { Redis, RedisOptions } from 'ioredis';
-import { detach } from '../detached.ts';
-import { withTimeout } from '../timeout.ts';
-import type { Store } from './store.ts';
-
-const prefix = 'sallyport:';
-/** How long an operation waits for the server, a new connection included. */
-const storeTimeoutMs = 1000;
-const firstRetryMs = 50;
-const maximumRetryMs = 2000;
-
-/** Redis runs a script as one step: no other client's command comes between. */
-const setIfEqual = `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-return 1`;
+import { readFileSync } from 'node:fs';
+import { parseRedisUrl } from '../config/redis-url.ts';
+import { RedisErrorReply } from './redis-connection.ts';
+import { channelOf, createRedisMessages, sessionEndOf, writeMessage } from './redis-messages.ts';
+import { createRedisNodes } from './redis-nodes.ts';
+import { createRedisOutages } from './redis-outages.ts';
+import * as scripts from './redis-scripts.ts';
+import type { AdvanceResult, ClaimResult, Revocation, SessionRecord, Store } from './store.ts';
 
 export interface RedisStoreOptions {
+  /** How the names of all keys and channels begin. */
+  readonly prefix: string;
+  /** A PEM file with certificate authorities, in place of the system's. */
+  readonly caFile?: string | undefined;
   /**
    * Called with the reason why the store can't be reached, once for each reason and outage; never with the password.
    */
   readonly onError: (cause: Error) => void;
 }
 
+/** Sessions of a name are listed for a while longer than they were begun for, because calls may prolong them. */
+const listedLonger = { factor: 1.25, ms: 60_000 };
+const longestMs = 10 * 365 * 24 * 3600 * 1000;
+
 /**
  * A store in Redis or Valkey. Returns at once and connects in the background.
- * @param url `redis://user:password@host:6379/0`, `rediss://…` for TLS, or `unix:///path/to/redis.sock?db=0`
- * @throws {TypeError} when the URL can't be read
+ * @throws {RedisUrlFault} when the URL can't be read
  */
-export function createRedisStore(url: string, { onError }: RedisStoreOptions): Store {
-  const address = parseAddress(url);
-  let state: 'lost' | 'connecting' | 'connected' = 'lost';
-  let closed = false;
-  let failure: Error | undefined;
-  /** Resolves with the outcome of the first attempt to connect since start, or since a connection was lost. */
-  let attempt = Promise.withResolvers<void>();
-  const opening = open();
-  detach(opening, report);
+export function createRedisStore(url: string, { prefix, caFile, onError }: RedisStoreOptions): Store {
+  const outages = createRedisOutages(onError);
+  const ca = caFile === undefined ? undefined : readFileSync(caFile, 'utf8');
+  const nodes = createRedisNodes(parseRedisUrl(url), ca, { outages, onConnected: () => messages.beat() });
+  const messages = createRedisMessages({ nodes, prefix, outages });
+  const channel = channelOf(prefix);
 
-  async function open(): Promise<Redis> {
-    // Importing it takes 65 ms: only where a store is configured, and without delaying the start of the server.
-    const { Redis } = await import('ioredis');
-    const client = new Redis({ ...address, ...behaviour });
-    client.on('connecting', () => void (state = 'connecting')).on('ready', onConnected);
-    client.on('close', onDisconnected).on('error', report);
-    // The events 'error' and 'close' report a failure.
-    if (!closed) detach(client.connect(), () => undefined);
-    return client;
-  }
-
-  function onConnected(): void {
-    state = 'connected';
-    failure = undefined;
-    attempt.resolve();
-  }
-
-  function onDisconnected(): void {
-    if (state === 'connecting') attempt.resolve();
-    else noteLoss();
-    state = 'lost';
-  }
-
-  function noteLoss(): void {
-    if (state === 'connected') attempt = Promise.withResolvers();
-    state = 'lost';
-  }
-
-  function report(cause: unknown): void {
-    const found = withoutSecrets(cause, address.password);
-    if (found.message === failure?.message || closed) return;
-    failure = found;
-    onError(found);
-  }
-
-  /** Waits for the first attempt to reconnect, which mostly succeeds in a moment, but not for later ones. */
-  async function send<T>(command: (client: Redis) => Promise<T>): Promise<T> {
-    const client = await opening;
-    if (closed) throw new Error('The store is closed.');
-    // The library reports a lost connection later than the socket does.
-    if (!client.stream?.writable) noteLoss();
-    if (state !== 'connected') await withTimeout(attempt.promise, storeTimeoutMs, () => undefined);
-    if (state !== 'connected') throw new Error('There is no connection to the store.', { cause: failure });
+  async function run(script: scripts.Script, keys: readonly string[], parameters: readonly (string | number)[]) {
+    const [first = ''] = keys;
+    const rest = [String(keys.length), ...keys, ...parameters.map(String)];
     try {
-      return await command(client);
-    } catch (cause) {
-      throw withoutSecrets(cause, address.password);
+      return await nodes.send(first, ['EVALSHA', script.sha, ...rest]);
+    } catch (error) {
+      // A server that was started, or took over, since.
+      if (!(error instanceof RedisErrorReply) || error.code !== 'NOSCRIPT') throw error;
+      return await nodes.send(first, ['EVAL', script.source, ...rest]);
     }
+  }
+
+  const runOnSession = (script: scripts.Script, session: string, ...parameters: readonly (string | number)[]) =>
+    run(script, keysOf(prefix, session), parameters);
+
+  async function enlist(session: string, names: readonly string[], listedMs: number): Promise<void> {
+    await Promise.all(names.map((name) => run(scripts.enlist, [`${prefix}sessions:${name}`], [session, listedMs])));
+  }
+
+  /** Lists a session for longer that has been prolonged beyond the time for which it is listed. */
+  async function listLonger(session: string, unlisted: unknown, ttlSeconds: number): Promise<void> {
+    if (typeof unlisted !== 'string' || unlisted === '') return;
+    const listedMs = listedMsOf(ttlSeconds);
+    await enlist(session, unlisted.split(' '), listedMs);
+    await runOnSession(scripts.noteListed, session, listedMs);
   }
 
   return {
     shared: true,
-    async get(key) {
-      return (await send((client) => client.get(prefix + key))) ?? undefined;
+    durable: true,
+
+    async begin(session, { names, details, content }, ttlSeconds) {
+      const listedMs = listedMsOf(ttlSeconds);
+      const begun = `${names.join(' ')}\n${details}`;
+      const further = content === undefined ? [] : [content];
+      await Promise.all([
+        runOnSession(scripts.begin, session, milliseconds(ttlSeconds), listedMs, begun, ...further),
+        enlist(session, names, listedMs),
+      ]);
     },
-    async set(key, value, ttlSeconds) {
-      await send((client) => client.set(prefix + key, value, 'PX', milliseconds(ttlSeconds)));
+
+    async look(session, names) {
+      const [record, ...revocations] = await Promise.all([
+        runOnSession(scripts.look, session),
+        ...names.map((name) => nodes.send(revokedKey(prefix, name), ['GET', revokedKey(prefix, name)])),
+      ]);
+      return {
+        record: recordOf(record),
+        revocations: revocations.map(revocationOf).filter((revocation) => revocation !== undefined),
+      };
     },
-    async compareAndSet(key, expected, value, ttlSeconds) {
-      const ttl = milliseconds(ttlSeconds);
-      const done = await send<unknown>((client) =>
-        expected === undefined
-          ? client.set(prefix + key, value, 'PX', ttl, 'NX')
-          : client.eval(setIfEqual, 1, prefix + key, expected, value, ttl),
-      );
-      return done === 'OK' || done === 1;
+
+    async claim(session, { generation, owner }, leaseMs, ttlSeconds): Promise<ClaimResult> {
+      const lease = Math.ceil(leaseMs);
+      const reply = await runOnSession(scripts.claim, session, milliseconds(ttlSeconds), generation, owner, lease);
+      const [unlisted, state, detail] = reply as [unknown, ClaimResult['state'], unknown];
+      await listLonger(session, unlisted, ttlSeconds);
+      if (state === 'granted') return { state, interrupted: detail === 1 };
+      return state === 'held' ? { state, leftMs: Number(detail) } : { state, record: recordOf(detail) };
     },
-    async delete(key) {
-      await send((client) => client.del(prefix + key));
+
+    async release(session, { generation, owner }, interrupted) {
+      const message = writeMessage({ type: 'released', session });
+      await runOnSession(scripts.release, session, generation, owner, interrupted ? 1 : 0, channel, message);
     },
+
+    async advance(session, { generation, content }, ttlSeconds): Promise<AdvanceResult> {
+      const message = writeMessage({ type: 'advanced', session, generation });
+      const parameters = [milliseconds(ttlSeconds), generation, content, channel, message];
+      const [unlisted, found] = (await runOnSession(scripts.advance, session, ...parameters)) as unknown[];
+      await listLonger(session, unlisted, ttlSeconds);
+      return found === null ? { advanced: true } : { advanced: false, record: recordOf(found) };
+    },
+
+    async confirm(session, generation, graceMs) {
+      await runOnSession(scripts.confirm, session, generation, Math.ceil(Math.min(graceMs, longestMs)));
+    },
+
+    async touch(session, ttlSeconds) {
+      const [unlisted] = (await runOnSession(scripts.touch, session, milliseconds(ttlSeconds))) as unknown[];
+      await listLonger(session, unlisted, ttlSeconds);
+    },
+
+    async end(session, reason, ttlSeconds) {
+      const message = writeMessage({ type: 'ended', session, reason });
+      return (await runOnSession(scripts.end, session, milliseconds(ttlSeconds), reason, channel, message)) === 1;
+    },
+
+    async revoke(name, { before, reason }, ttlSeconds) {
+      const message = writeMessage({ type: 'revoked', name, before, reason });
+      const parameters = [before, reason, milliseconds(ttlSeconds), channel, message];
+      await run(scripts.revoke, [revokedKey(prefix, name)], parameters);
+    },
+
+    async list(name) {
+      const key = `${prefix}sessions:${name}`;
+      const sessions = (await nodes.send(key, ['ZRANGE', key, '0', '-1'])) as string[];
+      const found = await Promise.all(sessions.map((session) => runOnSession(scripts.describe, session)));
+      return found.flatMap((reply, index) => {
+        if (reply === null) return [];
+        const [details, activeMsAgo] = reply as [string, number | null];
+        return [{ session: sessions[index] ?? '', details, activeMsAgo: activeMsAgo ?? undefined }];
+      });
+    },
+
+    async useOnce(name, ttlSeconds) {
+      const key = `${prefix}used:${name}`;
+      return (await nodes.send(key, ['SET', key, '1', 'NX', 'PX', String(milliseconds(ttlSeconds))])) !== null;
+    },
+
+    subscribe: (listener) => messages.subscribe(listener),
+    heardSince: () => messages.heardSince(),
+    reachable: () => nodes.isReachable(),
+
     async close() {
-      closed = true;
-      const client = await opening;
-      // Commands in flight end first, unless the connection is lost.
-      if (state === 'connected') await client.quit().catch(() => undefined);
-      client.disconnect();
-      attempt.resolve();
+      await Promise.all([messages.close(), nodes.close()]);
     },
   };
 }
 
-interface Address {
-  readonly path?: string;
-  readonly host?: string;
-  readonly port?: number;
-  readonly db: number;
-  readonly username?: string;
-  readonly password?: string;
-  readonly tls?: object;
+/** In braces, because a Cluster keeps keys with the same text in braces on one server. */
+function keysOf(prefix: string, session: string): readonly string[] {
+  return ['session', 'content', 'details'].map((part) => `${prefix}${part}:{${session}}`);
 }
 
-const behaviour = {
-  lazyConnect: true,
-  enableOfflineQueue: false,
-  autoResendUnfulfilledCommands: false,
-  maxRetriesPerRequest: 0,
-  connectTimeout: storeTimeoutMs,
-  commandTimeout: storeTimeoutMs,
-  // A connection on which no reply comes may be half open: a new one shows whether the server is up.
-  socketTimeout: storeTimeoutMs,
-  retryStrategy: (times) => Math.min(maximumRetryMs, firstRetryMs * 2 ** (times - 1)) * (0.75 + Math.random() / 2),
-  // RESP2, which every server speaks; some proxies before a server do not speak RESP3.
-  protocol: 2,
-  disableClientInfo: true,
-} satisfies RedisOptions;
+function revokedKey(prefix: string, name: string): string {
+  return `${prefix}revoked:${name}`;
+}
 
-/** Parses the URL here, so that no library puts it, and with it the password, into a message. */
-function parseAddress(text: string): Address {
-  if (!URL.canParse(text)) throw new TypeError('The Redis URL cannot be read.');
-  const url = new URL(text);
-  if (url.protocol === 'unix:') {
-    return { path: decodeURIComponent(url.pathname), db: Number(url.searchParams.get('db') ?? 0) };
-  }
+function recordOf(reply: unknown): SessionRecord {
+  const [ended, generation, content, confirmedMsAgo, activeMsAgo] = reply as [
+    string | null,
+    number,
+    string | null,
+    number | null,
+    number | null,
+  ];
   return {
-    // Only a URL writes an IPv6 address in brackets.
-    host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
-    port: Number(url.port || 6379),
-    db: Number(url.pathname.slice(1) || 0),
-    ...(url.username === '' ? {} : { username: decodeURIComponent(url.username) }),
-    ...(url.password === '' ? {} : { password: decodeURIComponent(url.password) }),
-    ...(url.protocol === 'rediss:' ? { tls: {} } : {}),
+    ended: ended === null ? undefined : sessionEndOf(ended),
+    generation,
+    content: content ?? undefined,
+    confirmedMsAgo: confirmedMsAgo ?? undefined,
+    activeMsAgo: activeMsAgo ?? undefined,
   };
 }
 
-/**
- * The library's errors hold the command with its arguments, the password in AUTH too; a server's message may quote it.
- */
-function withoutSecrets(error: unknown, password: string | undefined): Error {
-  const { name, message, code } = error as Error & { code?: unknown };
-  if (name === 'MaxRetriesPerRequestError') return new Error('The connection to the store was lost.');
-  const safe = new Error(password === undefined ? message : message.replaceAll(password, '(password)'));
-  return typeof code === 'string' ? Object.assign(safe, { code }) : safe;
+function revocationOf(reply: unknown): Revocation | undefined {
+  const [before = '', reason = ''] = typeof reply === 'string' ? reply.split(' ') : [];
+  return reason === '' ? undefined : { before: Number(before), reason: sessionEndOf(reason) };
 }
 
-/** Redis rejects a lifetime of 0. */
+/** The server rejects a lifetime of 0, and one that its clock cannot hold. */
 function milliseconds(seconds: number): number {
-  return Math.max(1, Math.ceil(seconds * 1000));
+  return Math.min(longestMs, Math.max(1, Math.ceil(seconds * 1000)));
+}
+
+function listedMsOf(ttlSeconds: number): number {
+  return Math.ceil(milliseconds(ttlSeconds) * listedLonger.factor + listedLonger.ms);
 }

@@ -126,6 +126,7 @@ const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fat
   'provider.unsuitable': 'warn',
   'userinfo.failed': 'warn',
   'store.failed': 'warn',
+  'store.writes_lost': 'error',
   'listener.failed': 'error',
   'process.failed': 'fatal',
 };

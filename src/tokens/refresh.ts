@@ -1,27 +1,24 @@
 /**
- * Refreshing access tokens (RFC 6749 6). A refresh token is redeemed once (single flight): here, and across processes
- * by a lock in the store; all calls that need the result join. The refresh belongs to no request, so a client that
- * disconnects neither loses the new token nor delays others. Only a definitive rejection ends a session.
+ * When access tokens are refreshed, and who waits for it. A refresh token is redeemed once (single flight): here, and
+ * across processes by a claim in the store (`redemption.ts`); all calls that need the result join. The refresh belongs to
+ * no request, so a client that disconnects neither loses the new token nor delays others.
  */
-import { createHash, randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { createHash } from 'node:crypto';
 import { nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import { BffError } from '../http/errors.ts';
 import { PausedError } from '../oidc/circuit-breaker.ts';
-import type { Provider, RefreshResult } from '../oidc/provider.ts';
-import { revokeRefreshToken } from '../oidc/revocation.ts';
-import { refreshDueAt, sessionExpired, type Session } from '../session/session.ts';
+import type { Provider } from '../oidc/provider.ts';
+import { refreshDueAt, sessionExpired } from '../session/session.ts';
 import type { SessionEntry, Sessions } from '../session/sessions.ts';
-import { ifAvailable, refreshLockSeconds, type RefreshLock } from '../session/shared-record.ts';
 import { withTimeout } from '../timeout.ts';
+import { createRedeemer } from './redemption.ts';
 import { createRefreshFailures } from './refresh-failures.ts';
 import { createRejections } from './rejections.ts';
 
 /** How long a call waits for a refresh where the access token at hand is still valid. */
 const shortWaitTimeoutMs = 1000;
-const pollMs = 50;
 /** After a failure, an access token that is still valid is used for so long without another try. */
 const retryAfterFailureSeconds = 5;
 /** A refresh on request is answered with the last result for so long. */
@@ -49,6 +46,7 @@ export function createRefresher(config: Config, { provider, sessions, events }: 
   /** When a call last went on with its access token because the refresh had failed. */
   const failedAt = new WeakMap<SessionEntry, number>();
   const failures = createRefreshFailures();
+  const redeemer = createRedeemer(config, { provider, sessions, events });
   const rejections = createRejections();
 
   /**
@@ -81,10 +79,7 @@ export function createRefresher(config: Config, { provider, sessions, events }: 
     const { generation, tokens } = entry.session;
     if (tokens.refreshToken === undefined) throw sessionExpired();
     await waitFor(joinOrStart(entry), timeoutMs);
-    if (entry.status !== 'active') throw sessionExpired();
-    // The refresh may have been that of another entry of the same session, made after the cache had evicted this one.
-    if (entry.session.generation === generation && !(await sessions.hasNewerGeneration(entry, generation)))
-      throw sessionExpired();
+    if (entry.ended !== undefined || entry.session.generation === generation) throw sessionExpired();
   }
 
   /** Single flight: one refresh per session and generation. @throws {BffError} `provider_unavailable` during a pause */
@@ -101,14 +96,8 @@ export function createRefresher(config: Config, { provider, sessions, events }: 
 
   /** One redemption of one refresh token. Never depends on the request that began it. */
   async function runRefresh(entry: SessionEntry, key: string): Promise<void> {
-    // The generation to replace, read before the first await: another call may apply a newer one at any time.
-    const { generation } = entry.session;
-    const lock = { key, owner: randomUUID() };
     try {
-      if ((await acquireLock(entry, generation, lock)) === 'refreshed elsewhere') return;
-      // Another process may have finished between the check and the lock.
-      if (await isSettled(entry, generation)) return;
-      await redeemRefreshToken(entry, key);
+      await redeemer.redeem(entry, key);
       failures.forget(entry);
     } catch (error) {
       // The provider was not asked: nothing new happened.
@@ -117,56 +106,7 @@ export function createRefresher(config: Config, { provider, sessions, events }: 
       const reason = error instanceof BffError ? error.code : 'internal_error';
       events.emit({ type: 'token.refresh_failed', session: entry.sessionHash, reason, cause: error });
       throw error;
-    } finally {
-      // Also after a failure to acquire it: the store may have set the lock and the answer been lost.
-      await ifAvailable(sessions.releaseRefreshLock(entry, lock));
     }
-  }
-
-  /** @throws {BffError} `provider_unavailable` when another process has the lock for longer than it lasts */
-  async function acquireLock(
-    entry: SessionEntry,
-    generation: number,
-    lock: RefreshLock,
-  ): Promise<'acquired' | 'refreshed elsewhere'> {
-    const deadline = Date.now() + refreshLockSeconds(config) * 1000;
-    while (Date.now() < deadline) {
-      if (await isSettled(entry, generation)) return 'refreshed elsewhere';
-      if (await sessions.acquireRefreshLock(lock)) return 'acquired';
-      await sleep(pollMs);
-    }
-    throw new BffError('provider_unavailable', 'Another instance is still refreshing this session.', {
-      headers: { 'retry-after': '2' },
-    });
-  }
-
-  /** Whether nothing is left to refresh: there is a newer generation, or the session has ended. */
-  async function isSettled(entry: SessionEntry, generation: number): Promise<boolean> {
-    return (await sessions.hasNewerGeneration(entry, generation)) || entry.status !== 'active';
-  }
-
-  async function redeemRefreshToken(entry: SessionEntry, key: string): Promise<void> {
-    const { session } = entry;
-    const result = await provider.refresh(session.tokens, session.userInfo, key);
-    if (!result.granted) return endRejected(entry, session, result);
-    const { tokens, userInfo } = result.grant;
-    const next = { ...session, generation: session.generation + 1, tokensIssuedAt: nowSeconds(), tokens, userInfo };
-    if (await sessions.commitRefresh(entry, next)) {
-      events.emit({ type: 'token.refreshed', session: entry.sessionHash, generation: next.generation });
-      return;
-    }
-    // Another process refreshed first. Do not revoke: without rotation both hold the same refresh token.
-    if (entry.status === 'active' && (await sessions.hasNewerGeneration(entry, session.generation))) return;
-    // The session was ended during the refresh: a token that came too late must not stay valid at the provider.
-    await revokeRefreshToken(tokens.refreshToken, entry.sessionHash, { provider, events });
-  }
-
-  async function endRejected(entry: SessionEntry, { generation }: Session, rejection: Rejection): Promise<void> {
-    // Another process may have redeemed the token first, and has the newest generation.
-    if (await sessions.hasNewerGeneration(entry, generation)) return;
-    const { reason, cause } = rejection;
-    events.emit({ type: 'token.refresh_failed', session: entry.sessionHash, reason, cause });
-    await sessions.end(entry, reason);
   }
 
   /** Refreshes because the app asks for it. Within a short cooldown of the last refresh nothing is done. */
@@ -198,8 +138,6 @@ export function createRefresher(config: Config, { provider, sessions, events }: 
       void (await Promise.allSettled([...inFlight.values()].map((running) => running.refreshPromise))),
   };
 }
-
-type Rejection = Extract<RefreshResult, { readonly granted: false }>;
 
 /**
  * Stands for one session's one refresh token. Not the token's own hash: providers that don't rotate may give one

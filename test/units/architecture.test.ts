@@ -55,7 +55,7 @@ const doors: Readonly<Record<string, { readonly in: readonly string[]; readonly 
   undici: { in: ['upstream/', 'proxy/'] },
   zod: { in: ['config/'] },
   pino: { in: ['telemetry/'], types: ['server/'] },
-  ioredis: { in: ['store/redis.ts'] },
+  '@redis/client': { in: ['store/redis-connection.ts'] },
   'lru-cache': { in: ['session/', 'oidc/', 'spa/'] },
   hono: { in: unitsOn(floorsOfHono) },
   '@hono/node-server': { in: ['app.ts'] },

@@ -17,21 +17,22 @@ export const store = z
         "A PEM file with the certificate authorities of Redis or Valkey, in place of the system's. Each of them can issue a " +
         'certificate with which its holder can read and change what is stored.',
     }),
-    recheckSeconds: seconds(1, 300)
+    recheckSeconds: seconds(1, 60)
       .default(5)
       .meta({
         description:
-          'While messages of the store cannot come, each session is looked up again after so many seconds. A sign-out ' +
-          'elsewhere is then seen that much later.',
+          'While messages of other instances cannot come, a session is looked up again after so many seconds: for that ' +
+          'long, one that was ended elsewhere may go on.',
       }),
     whenDown: z
       .enum(['unavailable', 'refresh'], 'must be "unavailable" or "refresh"')
       .default('unavailable')
       .meta({
         description:
-          'What becomes of a call whose access token has expired while the store is down. `unavailable`: it gets 503 ' +
-          '`store_unavailable`. `refresh`: each process refreshes on its own; a provider that allows a refresh token once ' +
-          'then ends sessions, unless the calls of a session always reach the same process.',
+          'What happens to a call whose access token has expired while the store cannot be reached. `unavailable`: it gets ' +
+          '503, and the session is kept. `refresh`: each instance refreshes on its own. That is for sticky sessions and for ' +
+          'providers that do not rotate refresh tokens; elsewhere, two instances would show the provider the same refresh ' +
+          'token, and it would sign the person out.',
       }),
   })
   .prefault({});

@@ -225,7 +225,7 @@ function switchError(headers: IncomingHttpHeaders, session: SessionEntry | undef
   if (!isWebSocket(headers)) {
     return new BffError('upstream_unavailable', 'The API switched to another protocol than WebSocket.');
   }
-  return session === undefined || session.status === 'active' ? undefined : sessionExpired();
+  return session?.ended === undefined ? undefined : sessionExpired();
 }
 
 function switchingProtocols(headers: readonly string[]): string {

@@ -1,0 +1,86 @@
+/**
+ * The sessions that this process has in memory: one entry for each, for as long as anything here uses it, whether that is
+ * the cache of opened cookies, a call, a WebSocket or a refresh. So there are never two that know different things.
+ *
+ * What other processes do to a session arrives here, as messages of the store.
+ */
+import type { Events, SessionEnd } from '../events.ts';
+import type { Revocation, Store, StoreMessage } from '../store/store.ts';
+import { loginIssuedAt } from './session.ts';
+import { noteGeneration, type SessionEntry } from './session-entry.ts';
+
+export type LiveSessions = ReturnType<typeof createLiveSessions>;
+
+export function createLiveSessions({ store, events }: { readonly store: Store; readonly events: Events }) {
+  const entries = new Map<string, WeakRef<SessionEntry>>();
+  const collected = new FinalizationRegistry<string>((key) => {
+    if (find(key) === undefined) entries.delete(key);
+  });
+  const waiting = new Map<string, Set<() => void>>();
+  const unsubscribe = store.subscribe(receive);
+
+  function find(key: string): SessionEntry | undefined {
+    return entries.get(key)?.deref();
+  }
+
+  function add(entry: SessionEntry): SessionEntry {
+    entries.set(entry.key, new WeakRef(entry));
+    collected.register(entry, entry.key);
+    return entry;
+  }
+
+  function receive(message: StoreMessage): void {
+    switch (message.type) {
+      case 'ended':
+        return endElsewhere(find(message.session), message.reason);
+      case 'revoked':
+        return endRevoked(message.name, message);
+      case 'advanced':
+        noteAdvance(find(message.session), message.generation);
+        return wake(message.session);
+      case 'released':
+        return wake(message.session);
+    }
+  }
+
+  /** What this process ended itself has ended already. */
+  function endElsewhere(entry: SessionEntry | undefined, reason: SessionEnd): void {
+    if (entry === undefined || entry.ended !== undefined) return;
+    entry.ended = reason;
+    events.emit({ type: 'session.ended', session: entry.sessionHash, reason, remote: true });
+    wake(entry.key);
+  }
+
+  /** The next call of the session gets the generation from the store. */
+  function noteAdvance(entry: SessionEntry | undefined, generation: number): void {
+    if (entry === undefined || generation <= entry.newestGeneration) return;
+    noteGeneration(entry, generation);
+    entry.knownAsOf = -Infinity;
+  }
+
+  /** Ends the sessions of a name, as far as they are here. */
+  function endRevoked(name: string, { before, reason }: Revocation): void {
+    for (const reference of entries.values()) {
+      const entry = reference.deref();
+      if (entry?.names.includes(name) === true && loginIssuedAt(entry.session) <= before) endElsewhere(entry, reason);
+    }
+  }
+
+  function wake(key: string): void {
+    for (const resolve of waiting.get(key) ?? []) resolve();
+  }
+
+  /** Waits for a message about a session, for `ms` at most. */
+  async function nextMessage({ key }: SessionEntry, ms: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, ms).unref();
+    const resolvers = waiting.get(key) ?? new Set();
+    waiting.set(key, resolvers.add(resolve));
+    await promise;
+    clearTimeout(timer);
+    resolvers.delete(resolve);
+    if (resolvers.size === 0) waiting.delete(key);
+  }
+
+  return { find, add, endElsewhere, endRevoked, nextMessage, close: unsubscribe };
+}

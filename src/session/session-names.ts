@@ -1,0 +1,33 @@
+/**
+ * The names under which a provider ends sessions: the person (`iss` and `sub`) and the provider's session (`iss` and
+ * `sid`), as Back-Channel Logout 1.0 2.4 has them. The store gets hashes of them.
+ */
+import { createHash } from 'node:crypto';
+import { idTokenClaims } from '../token-set.ts';
+import type { Session } from './session.ts';
+
+/** Of the person. */
+export function personName(issuer: string, sub: string): string {
+  return `sub:${hashOf(issuer, sub)}`;
+}
+
+/** Of the provider's session. */
+export function providerSessionName(issuer: string, sid: string): string {
+  return `sid:${hashOf(issuer, sid)}`;
+}
+
+/** The names of a session: the person's, and the provider's session's, where its ID tokens name one. */
+export function namesOf({ tokens, providerSid }: Session, issuer: string): readonly string[] {
+  const { sub, sid = providerSid } = idTokenClaims(tokens.idToken) ?? {};
+  return [
+    ...(typeof sub === 'string' ? [personName(issuer, sub)] : []),
+    ...(typeof sid === 'string' ? [providerSessionName(issuer, sid)] : []),
+  ];
+}
+
+/** JSON keeps the parts apart, whatever is in them. */
+function hashOf(issuer: string, value: string): string {
+  return createHash('sha256')
+    .update(JSON.stringify([issuer, value]))
+    .digest('base64url');
+}

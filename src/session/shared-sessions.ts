@@ -1,0 +1,164 @@
+/**
+ * Sessions as all processes see them: the one user of the store's operations on sessions. Hides how a store that cannot
+ * be reached is dealt with: it ends no session and delays no sign-out, and what it must still be told is kept.
+ */
+import { monotonicMs, nowSeconds } from '../clock.ts';
+import type { Config } from '../config/config.ts';
+import { detach } from '../detached.ts';
+import type { Events, SessionEnd } from '../events.ts';
+import { BffError } from '../http/errors.ts';
+import type { AdvanceResult, Claim, ClaimResult, FoundSession, Revocation, Store } from '../store/store.ts';
+import { createOutbox } from './outbox.ts';
+import { endsAt } from './session.ts';
+import type { SessionEntry } from './session-entry.ts';
+
+/** How long a process that stops tries to tell the store what it has not been told. */
+const lastAttemptMs = 2000;
+
+export type SharedSessions = ReturnType<typeof createSharedSessions>;
+
+export function createSharedSessions(
+  config: Config,
+  { store, events }: { readonly store: Store; readonly events: Events },
+) {
+  const graceMs = config.refresh.graceSeconds * 1000;
+  const recheckMs = config.store.recheckSeconds * 1000;
+  const outbox = createOutbox(nowSeconds);
+  let isDown = false;
+
+  /**
+   * Whether what this process learned of a session at a time is still true: messages have told of every change since, or,
+   * while none can come, the time is recent.
+   */
+  function isCurrent(asOf: number): boolean {
+    return asOf >= (store.heardSince() ?? monotonicMs() - recheckMs);
+  }
+
+  /** @throws {BffError} `store_unavailable` */
+  function look({ key, names }: SessionEntry): Promise<FoundSession> {
+    return callStore(() => store.look(key, names));
+  }
+
+  /** @throws {BffError} `store_unavailable`; the claim may be granted all the same, because the answer alone can be lost */
+  function claim(entry: SessionEntry, wanted: Claim, leaseMs: number): Promise<ClaimResult> {
+    return callStore(() => store.claim(entry.key, wanted, leaseMs, ttlOf(entry)));
+  }
+
+  /** If it fails, the lease ends by itself, and the next owner is warned. */
+  function release({ key }: SessionEntry, claimed: Claim, interrupted: boolean): void {
+    detach(store.release(key, claimed, interrupted), reportFailure);
+  }
+
+  /**
+   * Makes a generation the newest.
+   * @returns undefined if the store cannot be reached: then it is told later
+   */
+  async function advance(entry: SessionEntry, generation: number, content: string): Promise<AdvanceResult | undefined> {
+    const write = () => store.advance(entry.key, { generation, content }, ttlOf(entry));
+    return tell(`generation of ${entry.key}`, endsAtOf(entry), write);
+  }
+
+  /** Notes that a browser has shown the newest generation. No caller waits for it. */
+  function confirm(entry: SessionEntry, generation: number): void {
+    const write = () => store.confirm(entry.key, generation, graceMs);
+    detach(tell(`confirmation of ${entry.key}`, endsAtOf(entry), write), reportFailure);
+  }
+
+  /** Counts a call. No caller waits for it, and if it fails, a later call is counted. */
+  function touch(entry: SessionEntry): void {
+    detach(store.touch(entry.key, ttlOf(entry)), reportFailure);
+  }
+
+  /** Ends a session everywhere. @param expiresAt when it would have ended anyway: until then a cookie can come back */
+  async function end(key: string, reason: SessionEnd, expiresAt: number): Promise<void> {
+    await tell(`end of ${key}`, expiresAt, () => store.end(key, reason, secondsUntil(expiresAt)));
+  }
+
+  /** @throws {BffError} `store_unavailable` */
+  function revoke(name: string, revocation: Revocation): Promise<void> {
+    return callStore(() => store.revoke(name, revocation, Math.ceil(config.session.lifetimeSeconds)));
+  }
+
+  /**
+   * Tells the store, now or, if it cannot be reached, later.
+   * @param about what the write replaces an earlier one about
+   * @returns undefined if it is later
+   */
+  async function tell<T>(about: string, expiresAt: number, write: () => Promise<T>): Promise<T | undefined> {
+    outbox.cancel(about);
+    try {
+      return await callStore(write);
+    } catch {
+      // An event has reported why.
+      outbox.add(about, { write: () => callStore(write), expiresAt });
+      return undefined;
+    }
+  }
+
+  /** Runs a store operation, and translates its failure. */
+  async function callStore<T>(operation: () => Promise<T>): Promise<T> {
+    try {
+      const result = await operation();
+      isDown = false;
+      return result;
+    } catch (cause) {
+      reportFailure(cause);
+      throw new BffError('store_unavailable', 'The session store does not answer. Try again in a moment.', {
+        cause,
+        headers: { 'retry-after': '2' },
+      });
+    }
+  }
+
+  /** Once for an outage, because each call may meet it. */
+  function reportFailure(cause: unknown): void {
+    if (!isDown) events.emit({ type: 'store.failed', cause });
+    isDown = true;
+  }
+
+  function ttlOf(entry: SessionEntry): number {
+    return secondsUntil(endsAtOf(entry));
+  }
+
+  function endsAtOf({ session }: SessionEntry): number {
+    return endsAt(session, config.session);
+  }
+
+  return {
+    /** Whether other processes may change what this one knows. */
+    shared: store.shared,
+    isCurrent,
+    /** Whether the store's last operation failed. */
+    isDown: () => isDown,
+    look,
+    claim,
+    release,
+    advance,
+    confirm,
+    touch,
+    end,
+    revoke,
+    /** Whether messages of other processes can come. */
+    hears: () => store.heardSince() !== undefined,
+    /** Tells the store what it has not been told yet. */
+    async close() {
+      const lost = await outbox.close(lastAttemptMs);
+      if (lost > 0) events.emit({ type: 'store.writes_lost', count: lost });
+    },
+  };
+}
+
+/** Passes over a store that is down, because an event has reported it already. @returns undefined if it is down */
+export async function ifAvailable<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof BffError && error.code === 'store_unavailable') return undefined;
+    throw error;
+  }
+}
+
+/** A lifetime for the store, which takes none of 0 seconds. */
+function secondsUntil(at: number): number {
+  return Math.max(1, at - nowSeconds());
+}

@@ -1,0 +1,169 @@
+/**
+ * One connection to one server, until it is lost. The client library connects, speaks the protocol (RESP2, which every
+ * server and every proxy before one speaks) and matches replies to commands. What it does beyond that is switched off: it
+ * neither reconnects, nor queues while there is no connection, nor follows Sentinels or a Cluster, because it limits only
+ * the time for which a command waits to be written, not the time for which a reply is awaited. The one importer of
+ * `@redis/client`.
+ */
+import type { RedisCredentials, RedisNode } from '../config/redis-url.ts';
+import { detach } from '../detached.ts';
+import { withTimeout } from '../timeout.ts';
+
+/** How long a server may take to answer, or to accept a connection. */
+export const storeTimeoutMs = 1000;
+
+export interface RedisConnectionOptions {
+  readonly node: RedisNode;
+  readonly credentials: RedisCredentials;
+  readonly database: number;
+  /** Undefined without TLS. `ca`: PEM, in place of the system's authorities. */
+  readonly tls: { readonly ca: string | undefined } | undefined;
+}
+
+export interface RedisConnection {
+  /** @throws {RedisErrorReply} what the server replied; any other error means that the connection was lost */
+  send(command: readonly string[]): Promise<unknown>;
+  /** Resolves once the server has confirmed it. From then on only `send(['PING'])` is allowed. */
+  subscribe(channels: readonly string[], listener: (message: string, channel: string) => void): Promise<void>;
+  /** Resolves with the reason when the connection is lost, dropped or closed. */
+  readonly lost: Promise<Error>;
+  /** Whether a command has been answered. */
+  readonly wasUsed: () => boolean;
+  drop(cause: Error): void;
+  /** Lets commands in flight end. */
+  close(): Promise<void>;
+}
+
+/** A server's refusal of a command. */
+export class RedisErrorReply extends Error {
+  /** Its first word, e.g. `NOSCRIPT`. */
+  readonly code: string;
+
+  constructor(message: string) {
+    super(message);
+    this.code = /^[A-Z]*/.exec(message)?.[0] ?? '';
+  }
+}
+
+/** The server did not answer in time. */
+export class RedisTimeout extends Error {}
+
+/** Connects, signs in, and sees to it that the server answers. */
+export async function connectToRedis(options: RedisConnectionOptions): Promise<RedisConnection> {
+  // Importing it takes 100 ms: only where a store is configured, and without delaying the start of the server.
+  const { createClient, ErrorReply } = await import('@redis/client');
+  const client = createClient({ ...behaviour, ...optionsOf(options) });
+  const lost = Promise.withResolvers<Error>();
+  let isLost = false;
+  let wasUsed = false;
+
+  function drop(cause: Error): void {
+    isLost = true;
+    client.destroy();
+    lost.resolve(cause);
+  }
+
+  // Among others, the error of a reply that can't be parsed, after which the library would go on.
+  client.on('error', (error: unknown) => drop(translated(error)));
+
+  function translated(error: unknown): Error {
+    const { password } = options.credentials;
+    return error instanceof ErrorReply ? new RedisErrorReply(plain(error, password)) : safe(error, password);
+  }
+
+  async function send(command: readonly string[]): Promise<unknown> {
+    try {
+      const reply = await inTime(client.sendCommand([...command]));
+      wasUsed = true;
+      return reply;
+    } catch (error) {
+      if (error instanceof RedisTimeout) drop(error);
+      throw error instanceof RedisTimeout ? error : translated(error);
+    }
+  }
+
+  const connecting = client.connect();
+  // A socket that connects after it was given up would stay open.
+  detach(
+    connecting.then(() => (isLost ? client.destroy() : undefined)),
+    () => undefined,
+  );
+  try {
+    await inTime(connecting.then(() => client.sendCommand(['PING'])));
+  } catch (error) {
+    drop(translated(error));
+    throw translated(error);
+  }
+  return {
+    send,
+    async subscribe(channels, listener) {
+      await inTime(client.subscribe([...channels], listener)).catch((error: unknown) => {
+        drop(translated(error));
+        throw translated(error);
+      });
+      wasUsed = true;
+    },
+    lost: lost.promise,
+    wasUsed: () => wasUsed,
+    drop,
+    async close() {
+      if (isLost) return;
+      await withTimeout(client.close(), storeTimeoutMs, () => undefined);
+      drop(new Error('The connection was closed.'));
+    },
+  };
+}
+
+const behaviour = {
+  RESP: 2,
+  disableOfflineQueue: true,
+  disableClientInfo: true,
+  maintNotifications: 'disabled',
+  commandOptions: { timeout: 0 },
+} as const;
+
+function optionsOf(options: RedisConnectionOptions) {
+  const { username, password } = options.credentials;
+  return {
+    socket: socketOf(options),
+    database: options.database,
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+  };
+}
+
+function socketOf({ node, tls }: RedisConnectionOptions) {
+  const limits = { connectTimeout: storeTimeoutMs, reconnectStrategy: false } as const;
+  if ('path' in node) return { ...limits, path: node.path };
+  if (tls === undefined) return { ...limits, ...node };
+  return { ...limits, ...node, tls: true as const, ...(tls.ca === undefined ? {} : { ca: tls.ca }) };
+}
+
+/**
+ * Limits the wait for a reply. After the time the event loop reads once more what has come, so that a process that was
+ * busy for longer takes no connection for dead.
+ */
+async function inTime<T>(reply: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const error = new RedisTimeout(`The store did not answer within ${storeTimeoutMs} ms.`);
+  const timer = setTimeout(() => setImmediate(() => late.reject(error)), storeTimeoutMs);
+  try {
+    return await Promise.race([reply, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The library's errors may hold the command with its arguments; a server's message may quote the password. */
+function safe(error: unknown, password: string | undefined): Error {
+  const made = new Error(plain(error, password));
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' ? Object.assign(made, { code }) : made;
+}
+
+function plain(error: unknown, password: string | undefined): string {
+  const { message } = error as Error;
+  // Node tries several addresses of a name, and puts their errors into one without a message.
+  const text = error instanceof AggregateError ? error.errors.map((each: Error) => each.message).join('; ') : message;
+  return password === undefined ? text : text.replaceAll(password, '(password)');
+}

@@ -1,0 +1,93 @@
+/**
+ * One server at a time, which Sentinels choose (Redis documentation, "Guidelines for Redis clients with support for Redis
+ * Sentinel"). They are asked before each connection, and once a second, because a master that is cut off from them goes on
+ * answering. Most of them decide: one that is cut off itself knows only the master from before.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import type { RedisNode } from '../config/redis-url.ts';
+import { detach } from '../detached.ts';
+import type { RedisConnection } from './redis-connection.ts';
+import { createRedisLink, type RedisLink } from './redis-link.ts';
+import type { RedisNodes, RedisNodesOptions } from './redis-nodes.ts';
+import { createRedisOutages } from './redis-outages.ts';
+
+const askEveryMs = 1000;
+
+export function createSentinelNodes(options: RedisNodesOptions): RedisNodes {
+  const { address, connect, connectToSentinel, outages, onConnected } = options;
+  const closing = new AbortController();
+  // What is wrong with a Sentinel is of interest only where no master is found. The error then tells it.
+  const unheard = createRedisOutages(() => undefined);
+  const sentinels = address.nodes.map((node) =>
+    createRedisLink({ connect: () => connectToSentinel(node), outages: unheard }),
+  );
+  /** Connections to masters, and to which. */
+  const opened = new Map<RedisConnection, string>();
+  const link = createRedisLink({ connect: connectToMaster, outages, onConnected });
+  detach(watch(), (error) => outages.report(link, error as Error));
+
+  async function connectToMaster(): Promise<RedisConnection> {
+    const master = await findMaster(sentinels, address.masterName);
+    const connection = await connect(master);
+    // A replica, or a master that has become one, takes no writes.
+    const [role] = (await connection.send(['ROLE'])) as string[];
+    if (role !== 'master') {
+      await connection.close();
+      throw new Error(`The Sentinels name ${nameOf(master)} as the master, but it is a ${role}.`);
+    }
+    opened.set(connection, nameOf(master));
+    detach(
+      connection.lost.then(() => opened.delete(connection)),
+      () => undefined,
+    );
+    return connection;
+  }
+
+  async function watch(): Promise<void> {
+    while (!closing.signal.aborted) {
+      await pause(askEveryMs, undefined, { signal: closing.signal, ref: false }).catch(() => undefined);
+      const master = await findMaster(sentinels, address.masterName).catch(() => undefined);
+      for (const [connection, name] of opened) {
+        if (master !== undefined && name !== nameOf(master)) connection.drop(new Error('The master has changed.'));
+      }
+    }
+  }
+
+  return {
+    send: (_key, command) => link.send(command),
+    publishers: () => [link],
+    connectToSubscribe: connectToMaster,
+    isReachable: link.isConnected,
+    async close() {
+      closing.abort();
+      await Promise.all([link, ...sentinels].map((each) => each.close()));
+    },
+  };
+}
+
+/** Asks all Sentinels at once, until more than half agree. */
+async function findMaster(sentinels: readonly RedisLink[], masterName: string): Promise<RedisNode> {
+  const votes = new Map<string, { readonly node: RedisNode; count: number }>();
+  const agreed = Promise.withResolvers<void>();
+  const asked = sentinels.map(async (sentinel) => {
+    const reply = await sentinel.send(['SENTINEL', 'GET-MASTER-ADDR-BY-NAME', masterName]);
+    if (reply === null) throw new Error(`The Sentinels know no master by the name "${masterName}".`);
+    const [host = '', port] = reply as string[];
+    const node = { host, port: Number(port) };
+    const vote = votes.get(nameOf(node)) ?? { node, count: 0 };
+    votes.set(nameOf(node), vote);
+    vote.count += 1;
+    if (vote.count > sentinels.length / 2) agreed.resolve();
+  });
+  const answers = Promise.allSettled(asked);
+  await Promise.race([agreed.promise, answers]);
+  const [chosen] = [...votes.values()].toSorted((one, other) => other.count - one.count);
+  if (chosen !== undefined) return chosen.node;
+  const failed = (await answers).find((answer) => answer.status === 'rejected');
+  const reason = failed?.reason as Error;
+  throw new Error(`No Sentinel names a master: ${((reason.cause ?? reason) as Error).message}`);
+}
+
+function nameOf(node: RedisNode): string {
+  return 'path' in node ? node.path : `${node.host}:${node.port}`;
+}
