@@ -27,7 +27,7 @@ function reasonOf(path: string, error: unknown): string {
   if (!existsSync(folder)) {
     return `cannot be made: the folder ${folder} does not exist. Create it, or mount the volume that belongs there.`;
   }
-  if (existsSync(path) && !statSync(path).isFile()) return 'is not a file. Correct SALLYPORT_STORE_FILE.';
+  if (isFolder(path)) return 'is a folder. Correct SALLYPORT_STORE_FILE.';
   switch (codeOf(error)) {
     case codes.notADatabase:
     case codes.corrupt:
@@ -48,6 +48,15 @@ function reasonOf(path: string, error: unknown): string {
         `cannot be read and written by the user ${userName()} (${textOf(error)}). Give that user the file and its folder, in ` +
         'which -wal and -shm files are made beside it.'
       );
+  }
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    // What this user cannot look at is told by SQLite's error.
+    return false;
   }
 }
 

@@ -7,18 +7,15 @@
  * without blocking.
  */
 import { extname, resolve } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { openStoreDatabase, type StoreDatabase } from './file-database.ts';
 import { isBusy } from './file-faults.ts';
+import { createInbox } from './file-inbox.ts';
+import { createHealth, createTransactions } from './file-transactions.ts';
 import { createStoreListeners } from './listeners.ts';
 import * as record from './record.ts';
-import type { StoredSession } from './record.ts';
-import type { Store, StoreMessage } from './store.ts';
+import type { Store } from './store.ts';
 
-/** For how long an operation tries to get the lock. */
-const lockTimeoutMs = 1000;
-const lockRetryMs = 1;
 /** How often messages of other processes are looked for. A look takes 3 us. */
 const pollMs = 25;
 /** For how long messages are kept for processes that are late. */
@@ -27,7 +24,6 @@ const sweepMs = 10_000;
 const sweepAgainMs = 20;
 /** Deleting so many takes about a millisecond. */
 const sweepLimit = 50;
-const probeMs = 1000;
 
 export interface FileStoreOptions {
   /** Called once when the file can no longer be used, and again when it fails after that was mended. */
@@ -39,19 +35,12 @@ export interface FileStoreOptions {
  * them. The file is made where there is none; its folder must exist.
  *
  * @throws {StoreFileError} where the file cannot be used, with the remedy
- * @example
- * ```ts
- * import { createFileStore } from 'sallyport';
- *
- * const store = createFileStore('/var/lib/sallyport/store.db');
- * await store.end('a-session', 'logout', 3600);
- * await store.close();
- * ```
  */
 export function createFileStore(path: string, { onError = () => undefined }: FileStoreOptions = {}): Store {
   // An absolute path has no other meaning for SQLite, as `:memory:` and `file:` have.
   const file = resolve(path);
   const database = openStoreDatabase(file);
+  let closing: Promise<void> | undefined;
   const listeners = createStoreListeners();
   const health = createHealth(database, onError);
   const inbox = createInbox(database, { publish: (message) => listeners.publish(message), onError: health.failed });
@@ -61,55 +50,11 @@ export function createFileStore(path: string, { onError = () => undefined }: Fil
     inbox.poll();
   }, pollMs).unref();
   const sweeper = startSweeper(database, health.failed);
-  let isOpen = true;
-  let closing: Promise<void> | undefined;
-
-  async function perform<Result>(step: () => Result): Promise<Result> {
-    const deadline = performance.now() + lockTimeoutMs;
-    for (;;) {
-      if (!isOpen) throw new Error('the store is closed');
-      try {
-        return step();
-      } catch (error) {
-        if (!isBusy(error) || performance.now() > deadline) {
-          health.failed(error);
-          throw error;
-        }
-      }
-      await delay(lockRetryMs);
-    }
-  }
-
-  /** Runs a step that writes, and tells everybody what it publishes. */
-  async function write<Result>(step: (publish: Publish) => Result): Promise<Result> {
-    return perform(() => {
-      let hasPublished = false;
-      const result = database.write(() =>
-        step((message) => {
-          hasPublished = true;
-          database.addMessage(JSON.stringify(message), Date.now());
-        }),
-      );
-      if (hasPublished) inbox.read();
-      return result;
-    });
-  }
-
-  /** Changes a session's record, and begins it where there is none. */
-  async function change<Result>(
-    session: string,
-    ttlSeconds: number,
-    step: (stored: StoredSession, now: number, publish: Publish) => Result,
-  ): Promise<Result> {
-    return write((publish) => {
-      const now = Date.now();
-      const stored = database.session(session, now) ?? record.absentSession();
-      record.prolong(stored, now + ttlSeconds * 1000);
-      const result = step(stored, now, publish);
-      database.saveSession(session, stored);
-      return result;
-    });
-  }
+  const { perform, write, change } = createTransactions(database, {
+    health,
+    inbox,
+    isOpen: () => closing === undefined,
+  });
 
   return {
     shared: true,
@@ -211,11 +156,10 @@ export function createFileStore(path: string, { onError = () => undefined }: Fil
     },
 
     subscribe: (listener) => listeners.subscribe(listener),
-    heardSince: () => (isOpen ? inbox.heardSince() : undefined),
-    reachable: () => isOpen && health.isWell(),
+    heardSince: () => (closing === undefined ? inbox.heardSince() : undefined),
+    reachable: () => closing === undefined && health.isWell(),
 
     async close() {
-      isOpen = false;
       closing ??= (async () => {
         clearInterval(poller);
         sweeper.stop();
@@ -228,94 +172,12 @@ export function createFileStore(path: string, { onError = () => undefined }: Fil
   };
 }
 
-type Publish = (message: StoreMessage) => void;
-
 /**
  * Milliseconds since the machine started, the same for all its processes. Leases are counted by it, so that none ends early
  * or late when the machine's time is set.
  */
 function uptimeMs(): number {
   return Number(process.hrtime.bigint() / 1000n) / 1000;
-}
-
-interface Health {
-  isWell(): boolean;
-  readonly failed: (cause: unknown) => void;
-  /** Tries from time to time whether what failed is mended. */
-  probe(): void;
-}
-
-function createHealth(database: StoreDatabase, onError: (cause: unknown) => void): Health {
-  let failedAt: number | undefined;
-  return {
-    isWell: () => failedAt === undefined,
-    failed(cause) {
-      if (failedAt === undefined) onError(cause);
-      failedAt = performance.now();
-    },
-    probe() {
-      if (failedAt === undefined || performance.now() - failedAt < probeMs) return;
-      try {
-        database.write(() => database.writeNothing());
-        failedAt = undefined;
-      } catch {
-        // Said once, when it failed first.
-        failedAt = performance.now();
-      }
-    },
-  };
-}
-
-interface Inbox {
-  /** Looks whether another process has written anything. */
-  poll(): void;
-  /** Publishes the messages that are new. */
-  read(): void;
-  heardSince(): number | undefined;
-}
-
-function createInbox(
-  database: StoreDatabase,
-  { publish, onError }: { readonly publish: Publish; readonly onError: (cause: unknown) => void },
-): Inbox {
-  let seenVersion = database.dataVersion();
-  let lastId = database.lastMessageId();
-  let since = performance.now();
-  let isBehind = false;
-
-  function read(): void {
-    for (const { id, message } of database.messagesAfter(lastId)) {
-      // A listener whose operation published has read on by itself.
-      if (id <= lastId) continue;
-      // Messages have been removed before this process read them: it was stopped for longer than they are kept.
-      if (id !== lastId + 1) since = performance.now();
-      lastId = id;
-      publish(JSON.parse(message) as StoreMessage);
-    }
-  }
-
-  /** An operation that was done must not fail because of its message: that is read again. */
-  function attempt(action: () => void): void {
-    try {
-      action();
-      isBehind = false;
-    } catch (error) {
-      isBehind = true;
-      if (!isBusy(error)) onError(error);
-    }
-  }
-
-  return {
-    read: () => attempt(read),
-    poll: () =>
-      attempt(() => {
-        const version = database.dataVersion();
-        if (version === seenVersion && !isBehind) return;
-        read();
-        seenVersion = version;
-      }),
-    heardSince: () => (isBehind ? undefined : since),
-  };
 }
 
 function startSweeper(database: StoreDatabase, onError: (cause: unknown) => void): { stop(): void } {
