@@ -8,12 +8,11 @@ import { faultOfSpaFolder, holdsPlaceholder } from './spa-folder.ts';
 
 /** @param parsed the keys that are valid in themselves; a rule about an absent one is skipped */
 export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: boolean): ConfigFault[] {
-  const { api, basePath, login, logout, provider, redisUrl, session, spa, store } = parsed;
+  const { api, basePath, login, logout, provider, redisUrl, spa, store } = parsed;
   return [
     ...addressFaults(parsed, httpIssuerAllowed),
     ...caFaults(provider?.caFile, 'provider.caFile', { of: 'issuer', address: parsed.issuer }),
     ...(spa === undefined ? [] : spaFaults(spa)),
-    ...(session === undefined ? [] : sessionFaults(session)),
     ...(store?.file === undefined ? [] : storeFileFaults(store.file, redisUrl)),
     ...(api === undefined ? [] : [...routeFaults(api, basePath), ...cookieFaults(api, parsed)]),
     ...(login === undefined ? [] : loginFaults(login.params)),
@@ -69,12 +68,6 @@ function policyFaults({ csp, nonce, headers }: NonNullable<ParsedConfig['spa']>)
   const reason = `has no effect beside spa.headers["${replaced}"], which replaces the whole policy; keep one`;
   const without = [...(Object.keys(csp).length > 0 ? ['spa.csp'] : []), ...(nonce === undefined ? [] : ['spa.nonce'])];
   return without.map((path) => ({ path, reason }));
-}
-
-function sessionFaults({ mode }: ParsedConfig['session']): ConfigFault[] {
-  if (mode !== 'store') return [];
-  const reason = 'store sessions are not available yet; use "cookie", which shares sessions over SALLYPORT_REDIS_URL';
-  return [{ path: 'session.mode', reason }];
 }
 
 /** What else can be wrong with the file shows when it is opened. */

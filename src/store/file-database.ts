@@ -6,7 +6,7 @@ import { closeSync, openSync } from 'node:fs';
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import type { SessionEnd } from '../events.ts';
 import { isBusy, openingFault, StoreFileError } from './file-faults.ts';
-import type { StoredSession } from './record.ts';
+import { settle, type StoredSession } from './record.ts';
 import type { ListedSession, Revocation } from './store.ts';
 
 /** "SPrt" */
@@ -27,6 +27,9 @@ const tables = `
     content TEXT,
     content_expires_at REAL,
     confirmed_at REAL,
+    oldest_served INTEGER NOT NULL,
+    grace_generation INTEGER,
+    grace_ends_at REAL,
     active_at REAL,
     claimed INTEGER NOT NULL,
     owner TEXT,
@@ -36,7 +39,7 @@ const tables = `
     details TEXT
   ) STRICT;
   CREATE INDEX sessions_by_expiry ON sessions (expires_at);
-  CREATE INDEX contents_by_expiry ON sessions (content_expires_at) WHERE content_expires_at IS NOT NULL;
+  CREATE INDEX contents_by_expiry ON sessions (content_expires_at) WHERE content IS NOT NULL;
   CREATE TABLE members (
     name TEXT NOT NULL,
     session TEXT NOT NULL REFERENCES sessions ON DELETE CASCADE,
@@ -64,11 +67,12 @@ function prepareAll(db: DatabaseSync) {
     rollback: db.prepare('ROLLBACK'),
     session: db.prepare('SELECT * FROM sessions WHERE session = ?'),
     saveSession: db.prepare(`
-      INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET
         expires_at = excluded.expires_at, ended = excluded.ended, generation = excluded.generation,
         content = excluded.content, content_expires_at = excluded.content_expires_at,
-        confirmed_at = excluded.confirmed_at, active_at = excluded.active_at, claimed = excluded.claimed,
+        confirmed_at = excluded.confirmed_at, oldest_served = excluded.oldest_served,
+        grace_generation = excluded.grace_generation, grace_ends_at = excluded.grace_ends_at, active_at = excluded.active_at, claimed = excluded.claimed,
         owner = excluded.owner, lease_ends_at = excluded.lease_ends_at, lease_ms = excluded.lease_ms,
         interrupted = excluded.interrupted, details = excluded.details`),
     removeSession: db.prepare('DELETE FROM sessions WHERE session = ?'),
@@ -96,8 +100,8 @@ function prepareAll(db: DatabaseSync) {
         DELETE FROM sessions
         WHERE rowid IN (SELECT rowid FROM sessions WHERE expires_at <= :now LIMIT :limit)`),
       db.prepare(`
-        UPDATE sessions SET content = NULL, content_expires_at = NULL
-        WHERE rowid IN (SELECT rowid FROM sessions WHERE content_expires_at <= :now LIMIT :limit)`),
+        UPDATE sessions SET content = NULL
+        WHERE rowid IN (SELECT rowid FROM sessions WHERE content_expires_at <= :now AND content IS NOT NULL LIMIT :limit)`),
       db.prepare(
         'DELETE FROM revocations WHERE name IN (SELECT name FROM revocations WHERE expires_at <= :now LIMIT :limit)',
       ),
@@ -226,6 +230,9 @@ interface SessionRow {
   readonly content: string | null;
   readonly content_expires_at: number | null;
   readonly confirmed_at: number | null;
+  readonly oldest_served: number;
+  readonly grace_generation: number | null;
+  readonly grace_ends_at: number | null;
   readonly active_at: number | null;
   readonly claimed: number;
   readonly owner: string | null;
@@ -257,7 +264,10 @@ function createStoreDatabase(db: DatabaseSync): StoreDatabase {
 
     session(session, now) {
       const row = statements.session.get(session) as SessionRow | undefined;
-      return row === undefined || row.expires_at <= now ? undefined : storedOf(row);
+      if (row === undefined || row.expires_at <= now) return undefined;
+      const stored = storedOf(row);
+      settle(stored, now);
+      return stored;
     },
 
     saveSession(session, stored) {
@@ -308,6 +318,11 @@ function storedOf(row: SessionRow): StoredSession {
     content: row.content ?? undefined,
     contentExpiresAt: row.content_expires_at ?? Infinity,
     confirmedAt: row.confirmed_at ?? undefined,
+    oldestServed: row.oldest_served,
+    grace:
+      row.grace_generation === null || row.grace_ends_at === null
+        ? undefined
+        : { generation: row.grace_generation, endsAt: row.grace_ends_at },
     activeAt: row.active_at ?? undefined,
     claim:
       row.claimed === 0
@@ -331,6 +346,9 @@ function valuesOf({ claim, ...stored }: StoredSession): SQLInputValue[] {
     stored.content ?? null,
     stored.contentExpiresAt === Infinity ? null : stored.contentExpiresAt,
     stored.confirmedAt ?? null,
+    stored.oldestServed,
+    stored.grace?.generation ?? null,
+    stored.grace?.endsAt ?? null,
     stored.activeAt ?? null,
     claim === undefined ? 0 : 1,
     claim?.owner ?? null,

@@ -103,7 +103,7 @@ export function createFileStore(path: string, { onError = () => undefined }: Fil
 
     async advance(session, next, ttlSeconds) {
       return change(session, ttlSeconds, (stored, now, publish) => {
-        const outcome = record.advance(stored, next, now);
+        const outcome = record.advance(stored, next);
         if (outcome === 'refused') return { advanced: false, record: record.recordOf(stored, now) };
         if (outcome === 'advanced') publish({ type: 'advanced', session, generation: next.generation });
         return { advanced: true };

@@ -41,7 +41,9 @@ export function createMemoryStore(): Store {
 
   function find(session: string): StoredSession | undefined {
     requireOpen();
-    return live(sessions, session);
+    const found = live(sessions, session);
+    if (found !== undefined) record.settle(found, performance.now());
+    return found;
   }
 
   function findOrBegin(session: string, ttlSeconds: number): StoredSession {
@@ -53,7 +55,7 @@ export function createMemoryStore(): Store {
 
   function sweep(): void {
     for (const entries of [sessions, revocations, used]) removeExpired(entries);
-    for (const stored of sessions.values()) record.dropExpiredContent(stored, performance.now());
+    for (const stored of sessions.values()) record.settle(stored, performance.now());
     for (const [name, ofName] of members) {
       for (const session of ofName) if (sessions.get(session)?.details === undefined) ofName.delete(session);
       if (ofName.size === 0) members.delete(name);
@@ -93,7 +95,7 @@ export function createMemoryStore(): Store {
     async advance(session, next, ttlSeconds) {
       const now = performance.now();
       const stored = findOrBegin(session, ttlSeconds);
-      const outcome = record.advance(stored, next, now);
+      const outcome = record.advance(stored, next);
       if (outcome === 'refused') return { advanced: false, record: record.recordOf(stored, now) };
       if (outcome === 'advanced') listeners.publish({ type: 'advanced', session, generation: next.generation });
       return { advanced: true };

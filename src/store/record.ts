@@ -14,6 +14,9 @@ export interface StoredSession {
   content: string | undefined;
   contentExpiresAt: number;
   confirmedAt: number | undefined;
+  oldestServed: number;
+  /** An earlier confirmed generation that becomes the oldest one served, and when. */
+  grace: { readonly generation: number; readonly endsAt: number } | undefined;
   activeAt: number | undefined;
   /** Who refreshes the generation. */
   claim: StoredClaim | undefined;
@@ -38,26 +41,34 @@ export function absentSession(): StoredSession {
     content: undefined,
     contentExpiresAt: Infinity,
     confirmedAt: undefined,
+    oldestServed: 0,
+    grace: undefined,
     activeAt: undefined,
     claim: undefined,
     details: undefined,
   };
 }
 
-export function recordOf(stored: StoredSession, now: number): SessionRecord {
-  const { ended, generation, content, contentExpiresAt, confirmedAt, activeAt } = stored;
-  return {
-    ended,
-    generation,
-    content: contentExpiresAt <= now ? undefined : content,
-    confirmedMsAgo: msSince(confirmedAt, now),
-    activeMsAgo: msSince(activeAt, now),
-  };
+/**
+ * Applies what was to happen by now. Comes before everything else that is done with a record, so that it makes no
+ * difference when somebody looks.
+ */
+export function settle(stored: StoredSession, now: number): void {
+  const { generation, confirmedAt, contentExpiresAt, grace } = stored;
+  if (contentExpiresAt <= now) stored.content = undefined;
+  if (confirmedAt !== undefined && contentExpiresAt <= now) serveNoneBefore(stored, generation);
+  else if (grace !== undefined && grace.endsAt <= now) serveNoneBefore(stored, grace.generation);
 }
 
-/** Frees what {@link recordOf} no longer shows. */
-export function dropExpiredContent(stored: StoredSession, now: number): void {
-  if (stored.contentExpiresAt <= now) stored.content = undefined;
+function serveNoneBefore(stored: StoredSession, generation: number): void {
+  stored.oldestServed = generation;
+  stored.grace = undefined;
+}
+
+export function recordOf(stored: StoredSession, now: number): SessionRecord {
+  const { ended, generation, content, confirmedAt, oldestServed, activeAt } = stored;
+  const ages = { confirmedMsAgo: msSince(confirmedAt, now), activeMsAgo: msSince(activeAt, now) };
+  return { ended, generation, content, oldestServed, ...ages };
 }
 
 /** A clock that was set back makes nothing younger than new. */
@@ -107,13 +118,9 @@ export function release(stored: StoredSession, { generation, owner }: Claim, int
   return true;
 }
 
-export function advance(
-  stored: StoredSession,
-  { generation, content }: Advance,
-  now: number,
-): 'advanced' | 'repeated' | 'refused' {
+export function advance(stored: StoredSession, { generation, content }: Advance): 'advanced' | 'repeated' | 'refused' {
   if (stored.ended !== undefined || stored.generation >= generation) {
-    return stored.generation === generation && recordOf(stored, now).content === content ? 'repeated' : 'refused';
+    return stored.generation === generation && stored.content === content ? 'repeated' : 'refused';
   }
   raise(stored, generation);
   keep(stored, content);
@@ -147,12 +154,16 @@ export function end(stored: StoredSession, reason: SessionEnd): boolean {
 
 /** Goes on to a generation of which nothing more is known. */
 function raise(stored: StoredSession, generation: number): void {
-  if (stored.generation !== generation) {
-    stored.content = undefined;
-    stored.confirmedAt = undefined;
+  stored.claim = undefined;
+  if (stored.generation === generation) return;
+  // Its grace period goes on, unless that of an earlier one does.
+  if (stored.confirmedAt !== undefined && stored.oldestServed < stored.generation) {
+    stored.grace ??= { generation: stored.generation, endsAt: stored.contentExpiresAt };
   }
   stored.generation = generation;
-  stored.claim = undefined;
+  stored.content = undefined;
+  stored.contentExpiresAt = Infinity;
+  stored.confirmedAt = undefined;
 }
 
 /** Keeps a content for as long as the record. */

@@ -100,6 +100,7 @@ const untouched = {
   generation: 0,
   content: undefined,
   confirmedMsAgo: undefined,
+  oldestServed: 0,
   activeMsAgo: undefined,
 };
 const all = {
