@@ -17,6 +17,8 @@ const formatVersion = 1;
 const openTimeoutMs = 2000;
 /** The thread that writes the log back keeps it far shorter; this is for a disk that it cannot keep up with. */
 const writeBackAtPages = 16_384;
+/** What a storm of writes leaves of its log on the disk. */
+const keptLogBytes = 4_194_304;
 
 const tables = `
   CREATE TABLE sessions (
@@ -178,6 +180,7 @@ function prepareFile(path: string, db: DatabaseSync): void {
     PRAGMA synchronous = NORMAL;
     PRAGMA foreign_keys = ON;
     PRAGMA wal_autocheckpoint = ${writeBackAtPages};
+    PRAGMA journal_size_limit = ${keptLogBytes};
     BEGIN IMMEDIATE;
   `);
   // Another process may have made the tables since.
