@@ -5,7 +5,7 @@
 import { closeSync, openSync } from 'node:fs';
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import type { SessionEnd } from '../events.ts';
-import { isBusy, openingFault, StoreFileError } from './file-faults.ts';
+import { faultOfSqlite, isBusy, openingFault, StoreFileError } from './file-faults.ts';
 import { settle, type StoredSession } from './record.ts';
 import type { ListedSession, Revocation } from './store.ts';
 
@@ -148,6 +148,8 @@ export interface StoreDatabase {
  * @throws {StoreFileError} that names the remedy
  */
 export function openStoreDatabase(path: string): StoreDatabase {
+  const unusable = faultOfSqlite(process.versions.sqlite);
+  if (unusable !== undefined) throw new StoreFileError(unusable);
   let db: DatabaseSync | undefined;
   try {
     makeFile(path);

@@ -8,6 +8,25 @@ export class StoreFileError extends Error {
   override name = 'StoreFileError';
 }
 
+/**
+ * Why SQLite of some versions is not used: it could lose what one connection wrote while another wrote the log back
+ * (https://sqlite.org/wal.html#walresetbug).
+ */
+export function faultOfSqlite(version = ''): string | undefined {
+  const [major = 0, minor = 0, patch = 0] = version.split('.').map(Number);
+  const isMended =
+    major > 3 ||
+    minor > 51 ||
+    (minor === 51 && patch >= 3) ||
+    (minor === 50 && patch >= 7) ||
+    (minor === 44 && patch >= 6);
+  if (isMended) return undefined;
+  return (
+    `A store in a file needs SQLite 3.51.3 or newer, and Node ${process.version} has ${version}, which can damage a file ` +
+    'that several connections use. Run Sallyport on Node 24 or newer.'
+  );
+}
+
 /** SQLite's primary result codes (https://sqlite.org/rescode.html). */
 const codes = { busy: 5, locked: 6, readonly: 8, ioError: 10, corrupt: 11, full: 13, cannotOpen: 14, notADatabase: 26 };
 

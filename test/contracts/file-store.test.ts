@@ -8,6 +8,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createFileStore } from '../../src/store/file.ts';
+import { faultOfSqlite } from '../../src/store/file-faults.ts';
 import type { Store, StoreMessage } from '../../src/store/store.ts';
 import { startFileStoreProcess } from '../support/file-store-process.ts';
 import { within } from '../support/world.ts';
@@ -384,6 +385,19 @@ describe('a file that cannot be used is refused, with the remedy:', () => {
     asPlainUser(() => expect(() => open(path)).toThrow(/cannot be read and written by the user/));
     await rm(path);
     asPlainUser(() => expect(() => open(path)).toThrow(/cannot be read and written by the user/));
+  });
+});
+
+describe('SQLite', () => {
+  test.each(['3.44.5', '3.46.0', '3.50.4', '3.50.6', '3.51.2', ''])(
+    '%s is refused: it can damage the file',
+    (version) => {
+      expect(faultOfSqlite(version)).toMatch(/needs SQLite 3\.51\.3 or newer.*Run Sallyport on Node 24 or newer/);
+    },
+  );
+
+  test.each(['3.44.6', '3.50.7', '3.51.3', '3.53.0', '4.0.0', process.versions.sqlite])('%s is used', (version) => {
+    expect(faultOfSqlite(version)).toBeUndefined();
   });
 });
 
