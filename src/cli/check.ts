@@ -17,6 +17,7 @@ export async function check(file: string | undefined, { strict }: { readonly str
   const { config, warnings } = await loadConfig(file, process.env);
   say('warning', warnings);
   say('ok', ['the configuration is valid']);
+  if (config.secrets.length > 1) sayRotation(config.secrets.length);
   const storeFaults = await tryStoreFile(config.store.file);
   const found = await askProvider(config);
   say('warning', found.warnings);
@@ -58,6 +59,14 @@ async function writeTo(file: string): Promise<void> {
   } finally {
     await store.close();
   }
+}
+
+/** What no look at one instance can tell. */
+function sayRotation(count: number): void {
+  console.log(
+    `    of ${count} sealing secrets the first seals: every instance must accept it before it may stand there`,
+  );
+  console.log('    (a new one goes last at first: docs/deployment.md, "Rotating the sealing secret")');
 }
 
 /** The tokens are not known before somebody signs in. */

@@ -17,6 +17,8 @@ export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: bo
     ...(api === undefined ? [] : [...routeFaults(api, basePath), ...cookieFaults(api, parsed)]),
     ...(login === undefined ? [] : loginFaults(login.params)),
     ...(logout === undefined ? [] : logoutFaults(logout.returnTo, parsed)),
+    ...drainFaults(parsed),
+    ...secretFaults(parsed.secrets ?? []),
   ];
 }
 
@@ -173,4 +175,18 @@ function logoutFaults(
   const prefix = [basePath, ...api.map((route) => route.path)].find((own) => isWithin(path, own));
   if (prefix === undefined) return [];
   return [{ path: 'logout.returnTo', reason: `must be a page of the app, and not below "${prefix}"` }];
+}
+
+function drainFaults({ drain, drainSeconds = Infinity }: Partial<ParsedConfig>): ConfigFault[] {
+  if (drain?.waitSeconds === undefined || drain.waitSeconds <= drainSeconds) return [];
+  const reason = `must not be longer than drainSeconds (${drainSeconds}), of which it is the first part`;
+  return [{ path: 'drain.waitSeconds', reason }];
+}
+
+/** Whoever writes one twice thinks that it rotates. */
+function secretFaults(secrets: readonly string[]): ConfigFault[] {
+  return secrets.flatMap((secret, index) => {
+    const twin = secrets.indexOf(secret);
+    return twin === index ? [] : [{ path: `secrets.${index}`, reason: `is the same as secrets.${twin}; keep one` }];
+  });
 }

@@ -96,6 +96,7 @@ export const variables: readonly Variable[] = [
   variable('SESSION_COOKIE_NAME', 'session.cookieName'),
   variable('SESSION_LIFETIME', 'session.lifetimeSeconds', number),
   variable('SESSION_IDLE', 'session.idleSeconds', number),
+  variable('CACHE_MB', 'session.cacheMegabytes', number),
   variable('SESSION_CLAIMS', 'session.claims', list),
   variable('REFRESH_BEFORE', 'refresh.beforeSeconds', number),
   variable('REFRESH_GRACE', 'refresh.graceSeconds', number),
@@ -122,6 +123,7 @@ export const variables: readonly Variable[] = [
   variable('BASE_PATH', 'basePath'),
   variable('ERROR_DOCS', 'errorDocs'),
   variable('DRAIN', 'drainSeconds', number),
+  variable('DRAIN_WAIT', 'drain.waitSeconds', number),
   variable('LOG', 'logLevel'),
 ];
 

@@ -2,6 +2,7 @@
  * The messages of the processes that use a store's file: rows with ascending numbers, which each process reads in their
  * order, its own among them.
  */
+import { monotonicMs } from '../clock.ts';
 import type { StoreDatabase } from './file-database.ts';
 import { isBusy } from './file-faults.ts';
 import type { StoreMessage } from './store.ts';
@@ -22,7 +23,7 @@ export function createInbox(
 ): Inbox {
   let seenVersion = database.dataVersion();
   let lastId = database.lastMessageId();
-  let since = performance.now();
+  let since = monotonicMs();
   let isBehind = false;
 
   function read(): void {
@@ -30,7 +31,7 @@ export function createInbox(
       // A listener whose operation published has read on by itself.
       if (id <= lastId) continue;
       // Messages have been removed before this process read them: it was stopped for longer than they are kept.
-      if (id !== lastId + 1) since = performance.now();
+      if (id !== lastId + 1) since = monotonicMs();
       lastId = id;
       publish(JSON.parse(message) as StoreMessage);
     }

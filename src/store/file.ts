@@ -8,6 +8,7 @@
  */
 import { extname, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { monotonicMs } from '../clock.ts';
 import { openStoreDatabase, type StoreDatabase } from './file-database.ts';
 import { isBusy } from './file-faults.ts';
 import { createInbox } from './file-inbox.ts';
@@ -87,7 +88,8 @@ export function createFileStore(path: string, { onError = () => undefined }: Fil
 
     async claim(session, claim, leaseMs, ttlSeconds) {
       return change(session, ttlSeconds, (stored, now) => {
-        const result = record.claim(stored, claim, { leaseMs, now: uptimeMs() });
+        // That clock is the same for all processes of the machine, so that no lease changes when its time is set.
+        const result = record.claim(stored, claim, { leaseMs, now: monotonicMs() });
         return result.state === 'settled' ? { ...result, record: record.recordOf(stored, now) } : result;
       });
     },
@@ -170,14 +172,6 @@ export function createFileStore(path: string, { onError = () => undefined }: Fil
       return closing;
     },
   };
-}
-
-/**
- * Milliseconds since the machine started, the same for all its processes. Leases are counted by it, so that none ends early
- * or late when the machine's time is set.
- */
-function uptimeMs(): number {
-  return Number(process.hrtime.bigint() / 1000n) / 1000;
 }
 
 function startSweeper(database: StoreDatabase, onError: (cause: unknown) => void): { stop(): void } {

@@ -1,4 +1,5 @@
 /** The {@link Store} of a single process: maps whose entries expire. */
+import { monotonicMs } from '../clock.ts';
 import { createStoreListeners } from './listeners.ts';
 import * as record from './record.ts';
 import type { StoredSession } from './record.ts';
@@ -31,7 +32,7 @@ export function createMemoryStore(): Store {
   const revocations = new Map<string, Revocation & Expiring>();
   const used = new Map<string, Expiring>();
   const listeners = createStoreListeners();
-  const openedAt = performance.now();
+  const openedAt = monotonicMs();
   let isOpen = true;
   const sweeper = setInterval(sweep, sweepSeconds * 1000).unref();
 
@@ -42,7 +43,7 @@ export function createMemoryStore(): Store {
   function find(session: string): StoredSession | undefined {
     requireOpen();
     const found = live(sessions, session);
-    if (found !== undefined) record.settle(found, performance.now());
+    if (found !== undefined) record.settle(found, monotonicMs());
     return found;
   }
 
@@ -55,7 +56,7 @@ export function createMemoryStore(): Store {
 
   function sweep(): void {
     for (const entries of [sessions, revocations, used]) removeExpired(entries);
-    for (const stored of sessions.values()) record.settle(stored, performance.now());
+    for (const stored of sessions.values()) record.settle(stored, monotonicMs());
     for (const [name, ofName] of members) {
       for (const session of ofName) if (sessions.get(session)?.details === undefined) ofName.delete(session);
       if (ofName.size === 0) members.delete(name);
@@ -74,13 +75,13 @@ export function createMemoryStore(): Store {
     async look(session, names) {
       const found = names.map((name) => live(revocations, name)).filter((revocation) => revocation !== undefined);
       return {
-        record: record.recordOf(find(session) ?? record.absentSession(), performance.now()),
+        record: record.recordOf(find(session) ?? record.absentSession(), monotonicMs()),
         revocations: found.map(({ before, reason }) => ({ before, reason })),
       };
     },
 
     async claim(session, claim, leaseMs, ttlSeconds) {
-      const now = performance.now();
+      const now = monotonicMs();
       const stored = findOrBegin(session, ttlSeconds);
       const result = record.claim(stored, claim, { leaseMs, now });
       return result.state === 'settled' ? { ...result, record: record.recordOf(stored, now) } : result;
@@ -93,7 +94,7 @@ export function createMemoryStore(): Store {
     },
 
     async advance(session, next, ttlSeconds) {
-      const now = performance.now();
+      const now = monotonicMs();
       const stored = findOrBegin(session, ttlSeconds);
       const outcome = record.advance(stored, next);
       if (outcome === 'refused') return { advanced: false, record: record.recordOf(stored, now) };
@@ -103,11 +104,11 @@ export function createMemoryStore(): Store {
 
     async confirm(session, generation, graceMs) {
       const stored = find(session);
-      if (stored !== undefined) record.confirm(stored, generation, { graceMs, now: performance.now() });
+      if (stored !== undefined) record.confirm(stored, generation, { graceMs, now: monotonicMs() });
     },
 
     async touch(session, ttlSeconds) {
-      record.touch(findOrBegin(session, ttlSeconds), performance.now());
+      record.touch(findOrBegin(session, ttlSeconds), monotonicMs());
     },
 
     async end(session, reason, ttlSeconds) {
@@ -131,7 +132,7 @@ export function createMemoryStore(): Store {
       for (const session of members.get(name) ?? []) {
         const stored = find(session);
         if (stored?.details === undefined) continue;
-        const activeMsAgo = record.msSince(stored.activeAt, performance.now());
+        const activeMsAgo = record.msSince(stored.activeAt, monotonicMs());
         found.push({ session, details: stored.details, activeMsAgo });
       }
       return found;
@@ -159,7 +160,7 @@ export function createMemoryStore(): Store {
 
 function live<T extends Expiring>(entries: ReadonlyMap<string, T>, key: string): T | undefined {
   const found = entries.get(key);
-  return found === undefined || found.expiresAt <= performance.now() ? undefined : found;
+  return found === undefined || found.expiresAt <= monotonicMs() ? undefined : found;
 }
 
 function removeExpired(entries: Map<string, Expiring>): void {
@@ -167,5 +168,5 @@ function removeExpired(entries: Map<string, Expiring>): void {
 }
 
 function expiryOf(ttlSeconds: number): number {
-  return performance.now() + ttlSeconds * 1000;
+  return monotonicMs() + ttlSeconds * 1000;
 }

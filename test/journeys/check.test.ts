@@ -70,6 +70,15 @@ describe('check', () => {
     expect(code).toBe(0);
   });
 
+  test('says what several sealing secrets need, and nothing of it where there is one', async () => {
+    const second = { SALLYPORT_SECRET: 'q8Zr2mVxT0cLw7yNf4Hs1JkPb6DgEa9u,kFq0V1hM8pXw3sJb7uYzRt5nLd2gAc9e' };
+    const { code, text } = await checkWith((json) => json, second, '--strict');
+    expect(text).toContain('of 2 sealing secrets the first seals: every instance must accept it before');
+    expect(text).not.toMatch(/q8Zr2|kFq0V/);
+    expect(code).toBe(0);
+    expect((await checkWith((json) => json)).text).not.toContain('sealing secret');
+  });
+
   test('says which scopes are asked for where the provider knows fewer, or they are configured', async () => {
     const scopes = replacing({ scopes_supported: ['openid', 'offline_access', 'offline'] });
     expect((await checkWith(scopes)).text).toContain('the scope "openid offline_access" (chosen');

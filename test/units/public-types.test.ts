@@ -12,6 +12,7 @@ import type {
   BffEvent,
   BffOptions,
   Claims,
+  CloseLimits,
   ConfigFault,
   ConfigFile,
   ConfigInput,
@@ -41,6 +42,7 @@ const types = [
   'BffEvent',
   'BffOptions',
   'Claims',
+  'CloseLimits',
   'ConfigFault',
   'ConfigFile',
   'ConfigInput',
@@ -92,6 +94,7 @@ test('the members of the exported types', () => {
   expectTypeOf<keyof BffOptions>().toEqualTypeOf<'sessionView' | 'store'>();
   expectTypeOf<keyof ServerOptions>().toEqualTypeOf<'sessionView' | 'store' | 'logTo'>();
   expectTypeOf<keyof RunningServer>().toEqualTypeOf<'bff' | 'close' | 'host' | 'log' | 'opsPort' | 'origin' | 'port'>();
+  expectTypeOf<CloseLimits>().toEqualTypeOf<{ readonly waitSeconds?: number; readonly drainSeconds?: number }>();
   expectTypeOf<Claims>().toExtend<Readonly<Record<string, unknown>>>();
   expectTypeOf<ConfigFault>().toEqualTypeOf<{ readonly path: string; readonly reason: string }>();
   expectTypeOf<Exclude<keyof ConfigInput, symbol>>().toEqualTypeOf<
@@ -100,6 +103,7 @@ test('the members of the exported types', () => {
     | 'client'
     | 'csrf'
     | 'discoveryUrl'
+    | 'drain'
     | 'drainSeconds'
     | 'errorDocs'
     | 'issuer'
@@ -124,18 +128,40 @@ test('the members of the exported types', () => {
   expectTypeOf<Pick<ConfigInput, 'origin' | 'issuer' | 'client' | 'secrets'>>().toExtend<ConfigInput>();
   expectTypeOf<{}>().toExtend<ConfigFile>();
   expectTypeOf<keyof Events>().toEqualTypeOf<'emit' | 'subscribe'>();
-  expectTypeOf<Store>().toEqualTypeOf<{
-    readonly shared: boolean;
-    get(key: string): Promise<string | undefined>;
-    set(key: string, value: string, ttlSeconds: number): Promise<void>;
-    compareAndSet(key: string, expected: string | undefined, value: string, ttlSeconds: number): Promise<boolean>;
-    delete(key: string): Promise<void>;
-    close(): Promise<void>;
-  }>();
+  expectTypeOf<keyof Store>().toEqualTypeOf<
+    | 'advance'
+    | 'begin'
+    | 'claim'
+    | 'close'
+    | 'confirm'
+    | 'durable'
+    | 'end'
+    | 'heardSince'
+    | 'list'
+    | 'look'
+    | 'reachable'
+    | 'release'
+    | 'revoke'
+    | 'shared'
+    | 'subscribe'
+    | 'touch'
+    | 'useOnce'
+  >();
 });
 
 test('the members of the exported unions', () => {
-  expectTypeOf<SessionEnd>().toEqualTypeOf<'logout' | 'new_login' | 'refresh_rejected' | 'refresh_id_token_invalid'>();
+  expectTypeOf<SessionEnd>().toEqualTypeOf<
+    | 'backchannel'
+    | 'frontchannel'
+    | 'logout'
+    | 'new_login'
+    | 'operator'
+    | 'other_session'
+    | 'refresh_id_token_invalid'
+    | 'refresh_interrupted'
+    | 'refresh_rejected'
+    | 'store_lost'
+  >();
   expectTypeOf<BffEvent['type']>().toEqualTypeOf<
     | 'listener.failed'
     | 'login.failed'
@@ -153,6 +179,7 @@ test('the members of the exported unions', () => {
     | 'session.large'
     | 'session.oversized'
     | 'store.failed'
+    | 'store.writes_lost'
     | 'token.refresh_failed'
     | 'token.refreshed'
     | 'userinfo.failed'
