@@ -434,6 +434,25 @@ test.each([':memory:', 'file:other.db?mode=memory'])('the name %j has no meaning
   expect(await readdir(folder)).toContain(name);
 });
 
+test('an operation that fails half-way leaves nothing of what it wrote, and the next one goes on', async () => {
+  const path = await newPath();
+  const { store, errors } = open(path);
+  const start = { names: ['name', undefined as unknown as string], details: 'sealed' };
+  await expect(store.begin('torn', start, minute)).rejects.toThrow('cannot be bound');
+  expect(errors).toHaveLength(1);
+  expect(await store.end('next', 'logout', minute)).toBe(true);
+  expect(rowsOf(path)).toEqual({ sessions: 1, members: 0, revocations: 0, used: 0, messages: 1 });
+});
+
+test('a session that ends is no longer beside its names', async () => {
+  const path = await newPath();
+  const { store } = open(path);
+  await store.begin('session', { names: ['subject', 'provider session'], details: 'sealed' }, minute);
+  expect(rowsOf(path)).toMatchObject({ sessions: 1, members: 2 });
+  await store.end('session', 'logout', minute);
+  expect(rowsOf(path)).toMatchObject({ sessions: 1, members: 0 });
+});
+
 describe('what has expired', () => {
   test('is removed from the file, in small steps', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
