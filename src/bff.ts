@@ -159,7 +159,8 @@ export function assembleBff(
 
   // Endpoints
   const sessionView = options.sessionView ?? createClaimsSelection(config.session.claims);
-  const endpointDeps = { config, events, provider, sessions, transactions, logoutReturns, refresher, sessionView };
+  const signIns = { provider, sessions, transactions, logoutReturns, refresher };
+  const endpointDeps = { config, events, store, ...signIns, sessionView };
   const endpoints = createEndpointTable(endpointDeps);
   const spa = createSpa(config, endpointDeps, { pools, bound });
 

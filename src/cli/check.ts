@@ -86,13 +86,14 @@ async function askProvider(config: Config): Promise<Findings> {
   const providerFetch = createProviderFetch(config.provider);
   const provider = createProvider(config, { fetch: providerFetch.fetch, events: createEvents() });
   try {
-    const { faults, warnings, scope, keyCount } = await provider.examine();
+    const { faults, warnings, scope, keyCount, logout } = await provider.examine();
     say('ok', [`the provider ${config.issuer} answers, with ${keyCount} ${keyCount === 1 ? 'key' : 'keys'}`]);
     const choice =
       config.scope === undefined ? 'chosen by what it supports; SALLYPORT_SCOPE asks for others' : 'configured';
     console.log(`    logins ask for the scope "${scope}" (${choice})`);
     console.log(`    to be registered with it: redirect URI ${provider.redirectUri}`);
     console.log(`    and post-logout redirect URI ${config.origin}${config.logout.returnTo}`);
+    for (const line of logout) console.log(`    ${line}`);
     await sayCookieSizes(config);
     return { faults, warnings };
   } catch (error) {

@@ -16,7 +16,7 @@ export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: bo
     ...(store?.file === undefined ? [] : storeFileFaults(store.file, redisUrl)),
     ...(api === undefined ? [] : [...routeFaults(api, basePath), ...cookieFaults(api, parsed)]),
     ...(login === undefined ? [] : loginFaults(login.params)),
-    ...(logout === undefined ? [] : logoutFaults(logout.returnTo, parsed)),
+    ...(logout === undefined ? [] : logoutFaults(logout, parsed)),
     ...drainFaults(parsed),
     ...secretFaults(parsed.secrets ?? []),
   ];
@@ -165,8 +165,17 @@ function loginFaults({ max_age: maxAge, prompt = '' }: Readonly<Record<string, s
   return faults;
 }
 
+function logoutFaults({ returnTo, backchannel }: ParsedConfig['logout'], parsed: Partial<ParsedConfig>): ConfigFault[] {
+  const faults = returnFaults(returnTo, parsed);
+  if (backchannel !== 'shared' || parsed.redisUrl !== undefined) return faults;
+  const reason =
+    'is "shared", but there is no store that several machines share: set SALLYPORT_REDIS_URL, or write true if there is ' +
+    'one machine only';
+  return [...faults, { path: 'logout.backchannel', reason }];
+}
+
 /** A sign-out that came back to an endpoint or an API would run it by a navigation. */
-function logoutFaults(
+function returnFaults(
   returnTo: string,
   { basePath = defaultBasePath, api = [] }: Partial<ParsedConfig>,
 ): ConfigFault[] {

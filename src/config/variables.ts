@@ -107,6 +107,8 @@ export const variables: readonly Variable[] = [
   variable('LOGOUT_RETURN_TO', 'logout.returnTo'),
   variable('LOGOUT_PARAMS', 'logout.params', query),
   variable('LOGOUT_ID_TOKEN_HINT', 'logout.idTokenHint', boolean),
+  variable('LOGOUT_BACKCHANNEL', 'logout.backchannel', boolean),
+  variable('LOGOUT_FRONTCHANNEL', 'logout.frontchannel', boolean),
   variable('CSRF_REQUIRE_HEADER', 'csrf.requireHeader', boolean),
   variable('UPSTREAM_TIMEOUT', 'upstream.timeoutSeconds', number),
   variable('MAX_BODY', 'upstream.maxBodyBytes', number),

@@ -23,6 +23,10 @@ const memoryOnly =
   "Sign-outs and the results of refreshes are in this process's memory only. A restart forgets them: a copied cookie of a " +
   'session that was signed out works again, and an answer lost on its way may end a session. Set SALLYPORT_REDIS_URL.';
 
+const reachesOne =
+  'Without a shared store, back-channel logout reaches this process only: on other machines the sessions go on. ' +
+  'SALLYPORT_LOGOUT_BACKCHANNEL=shared refuses such a start.';
+
 /**
  * What a program may give to {@link startServer} beside the configuration.
  *
@@ -108,7 +112,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
   }
   const { port } = server.address() as AddressInfo;
   log.info({ origin: config.origin, path: config.home, host: config.listen.host, port }, 'listening');
-  if (bff.forgetsAtRestart) log.warn(memoryOnly);
+  if (bff.forgetsAtRestart) log.warn(config.logout.backchannel === false ? memoryOnly : `${memoryOnly} ${reachesOne}`);
 
   return {
     origin: config.origin,

@@ -120,6 +120,7 @@ const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fat
   'session.oversized': 'warn',
   'session.large': 'warn',
   'logout.revocation_failed': 'warn',
+  'logout.token_refused': 'warn',
   'provider.discovered': 'info',
   'provider.discovery_failed': 'warn',
   'provider.keys_failed': 'warn',

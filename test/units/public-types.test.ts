@@ -170,6 +170,7 @@ test('the members of the exported unions', () => {
     | 'login.restarted'
     | 'login.succeeded'
     | 'logout.revocation_failed'
+    | 'logout.token_refused'
     | 'process.failed'
     | 'provider.discovered'
     | 'provider.discovery_failed'
