@@ -9,3 +9,8 @@ export function nowSeconds(): number {
 export function monotonicMs(): number {
   return performance.now();
 }
+
+/** A time in ISO 8601, as programs get it. */
+export function isoTime(seconds: number): string {
+  return new Date(seconds * 1000).toISOString();
+}
