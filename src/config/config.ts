@@ -32,7 +32,12 @@ export interface Config extends Omit<ParsedConfig, 'api' | 'errorDocs' | 'listen
   readonly api: readonly ApiRoute[];
   /** The page to whose fragments the `type` of a problem leads. */
   readonly errorDocs: string;
-  readonly listen: { readonly host: string; readonly port: number; readonly opsPort: number | undefined };
+  readonly listen: {
+    readonly host: string;
+    readonly port: number;
+    readonly opsPort: number | undefined;
+    readonly opsToken: string | undefined;
+  };
   readonly discoveryUrl: URL | undefined;
   readonly spa: NonNullable<ParsedConfig['spa']> | undefined;
   /** True on an https origin: cookies are `Secure` and carry the `__Host-Http-` prefix. */
@@ -100,6 +105,7 @@ function complete(parsed: ParsedConfig): Config {
       host: parsed.listen.host ?? (loopback ? '127.0.0.1' : '0.0.0.0'),
       port: parsed.listen.port ?? (loopback ? originPort : 3000),
       opsPort: parsed.listen.opsPort,
+      opsToken: parsed.listen.opsToken,
     },
     api: parsed.api
       .map((route) => completeRoute({ ...route, path: path + route.path }, parsed.upstream))
