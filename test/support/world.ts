@@ -30,6 +30,8 @@ export interface WorldOptions {
   repeatsRefreshTokens?: boolean;
   /** The program's own selection of claims. */
   sessionView?: BffOptions['sessionView'];
+  /** The store of every instance. It must survive that one of them closes it. */
+  store?: BffOptions['store'];
   /** `false`: the provider doesn't listen when Sallyport starts. */
   providerUp?: boolean;
   /** The public origin where it isn't `http://localhost:PORT`: clients then reach it as if through a TLS proxy. */
@@ -99,6 +101,7 @@ export async function startWorld(
     const started = await startServer(resolveConfig(input), {
       logTo: { write: (line: string) => void logs.push(line) },
       ...(options.sessionView === undefined ? {} : { sessionView: options.sessionView }),
+      ...(options.store === undefined ? {} : { store: options.store }),
     });
     instances.add(started);
     return started;
