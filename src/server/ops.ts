@@ -3,13 +3,18 @@
  * through it.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { OperatorApi } from './ops-sessions.ts';
 
 /**
  * `/livez`: the process runs. `/readyz`: it can serve.
  * @param isReady whether it can sign people in and has not begun to stop
+ * @param operator takes the calls of operators, where there are any
  */
-export function createOpsServer(isReady: () => boolean): Server {
-  return createServer((request, response) => answer(request, response, isReady));
+export function createOpsServer(isReady: () => boolean, operator?: OperatorApi): Server {
+  return createServer((request, response) => {
+    if (operator?.takes(request) === true) operator.handle(request, response);
+    else answer(request, response, isReady);
+  });
 }
 
 function answer(request: IncomingMessage, response: ServerResponse, isReady: () => boolean): void {

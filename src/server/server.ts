@@ -7,6 +7,7 @@ import type { Config } from '../config/config.ts';
 import { createLog, logEvents, type Log } from '../telemetry/log.ts';
 import { createRequestLog, logProblem } from '../telemetry/request-log.ts';
 import { createOpsServer } from './ops.ts';
+import { createOperatorApi } from './ops-sessions.ts';
 import { shutDown } from './shutdown.ts';
 
 /** Four session cookies and what browsers add must fit. */
@@ -86,7 +87,11 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
   const server = createPublicServer();
   bff.attach(server, undefined, log.isLevelEnabled('info') ? createRequestLog(log, bff.requestIdOf) : undefined);
   let closing: Promise<void> | undefined;
-  const ops = createOpsServer(() => bff.ready() && closing === undefined);
+  const operator = createOperatorApi(config, {
+    sessions: bff.sessions,
+    onError: (error, request) => logProblem(log, error, bff.requestIdOf(request), request),
+  });
+  const ops = createOpsServer(() => bff.ready() && closing === undefined, operator);
   try {
     await listen(server, config.listen.port, config.listen.host);
     if (config.listen.opsPort !== undefined) await listen(ops, config.listen.opsPort, config.listen.host);
