@@ -1,11 +1,12 @@
 /** Where a person is signed in: what they see of their sessions on all instances, and how they end what they don't know. */
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { nowSeconds } from '../../src/clock.ts';
 import type { SessionsView } from '../../src/endpoints/session-list.ts';
 import { personName } from '../../src/session/session-names.ts';
 import type { BrowserClient, Exchange } from '../support/browser-client.ts';
 import { fakeDate } from '../support/clock.ts';
 import type { User } from '../support/provider-configuration.ts';
+import { startRedis } from '../support/redis.ts';
 import { createSharedMemory, type SharedMemory } from '../support/shared-memory.ts';
 import { signIn, startWorld, type ConfigOverrides, type RunningServer, type World } from '../support/world.ts';
 
@@ -30,7 +31,7 @@ async function startCluster(config: ConfigOverrides = {}): Promise<Cluster> {
 
 /** A browser that has signed in, at one of the instances, some minutes after what was before. */
 async function signedIn(
-  world: Cluster,
+  world: Omit<Cluster, 'memory'>,
   { user = 'alice', at = world.server.port }: { user?: User; at?: number } = {},
 ): Promise<BrowserClient> {
   vi.advanceTimersByTime(60_000);
@@ -300,6 +301,26 @@ describe('ending a session', () => {
     const answer = await own.fetch(`/bff/sessions/${await handleOf(own)}`, { method: 'POST' });
     expect([answer.status, answer.headers.allow]).toEqual([405, 'DELETE']);
   });
+});
+
+test('on Redis, two instances list and end sessions, and nothing can be read there', async () => {
+  const redis = await startRedis();
+  onTestFinished(() => redis.close());
+  const world = await startWorld({ config: (base) => ({ ...base, redisUrl: redis.url }) });
+  const other = await world.addInstance();
+  const cluster = Object.assign(world, { other });
+  const own = await signedIn(cluster);
+  const stranger = await signedIn(cluster, { at: other.port });
+  vi.advanceTimersByTime(300_000);
+  expect(await statusOf(stranger)).toBe(200);
+  expect((await sessionsOf(own)).map(({ current }) => current)).toEqual([false, true]);
+
+  const dump = JSON.stringify([...(await redis.dump())]);
+  expect(dump).toContain(await handleOf(stranger));
+  for (const plain of ['alice', '127.0.0', 'Mozilla']) expect(dump).not.toContain(plain);
+  expect((await end(own, `/${await handleOf(stranger)}`)).status).toBe(204);
+  await vi.waitFor(async () => expect(await statusOf(stranger)).toBe(401), { interval: 10 });
+  expect(await sessionsOf(own)).toHaveLength(1);
 });
 
 describe('while the store is down', () => {

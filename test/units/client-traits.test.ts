@@ -100,8 +100,7 @@ function groupsOf(address: string): number[] {
   const [a = 0, b = 0, c = 0, d = 0] = dotted;
   const hex = dotted.length === 0 ? address : address.replace(/[\d.]+$/, `${toHex(a, b)}:${toHex(c, d)}`);
   const [head = '', tail] = hex.split('::');
-  const parts = (text: string) => text.split(':').filter((part) => part !== '');
-  const [before, after] = [parts(head), parts(tail ?? '')];
+  const [before = [], after = []] = [head, tail ?? ''].map((part) => part.split(':').filter(Boolean));
   const zeros = Array.from({ length: 8 - before.length - after.length }, () => '0');
   return [...before, ...zeros, ...after].map((part) => Number.parseInt(part, 16));
 }
