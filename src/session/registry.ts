@@ -23,8 +23,8 @@ const countedLate = 1 / 20;
 
 /** How many sessions a list shows: the newest. */
 const maximumShown = 100;
-/** How many are opened to find these. Stores list about the oldest first. */
-const maximumOpened = 1000;
+/** How many are opened to find these, at 30 us each. Stores list about the oldest first. */
+const maximumOpened = 500;
 /** How many are ended at a time. */
 const endedAtOnce = 100;
 

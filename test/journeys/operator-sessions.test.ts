@@ -79,6 +79,7 @@ describe("the operator's API", () => {
     expect(text).not.toContain(browser.cookieHeader()?.split('=')[1]);
     for (const secret of world.provider.secrets.keys()) expect(text).not.toContain(secret);
     expect(await listed(world, 'sub=nobody')).toEqual([]);
+    world.assertNoSecrets({ 'the token for operations': token });
   });
 
   test('ends all sessions of a person, on every instance, and no later one', async () => {

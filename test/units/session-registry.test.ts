@@ -135,15 +135,35 @@ test('a list by a session at the provider has the sessions that it has begun', a
   expect((await registry.list(name)).map(({ handle }) => handle)).toEqual([one.key]);
 });
 
-test('a revocation by the session at the provider takes only its own sessions out of the list', async () => {
-  const { store, registry, begin } = startProcess();
+test('a process that has seen none of them leaves out those that a session at the provider took along', async () => {
+  const { store, begin } = startProcess();
+  const elsewhere = startProcess(store);
   await begin({ sid: 's1' });
   const second = await begin({ sid: 's2' });
   await store.revoke(providerSessionName(input.issuer, 's1'), { before: nowSeconds(), reason: 'backchannel' }, 3600);
   vi.advanceTimersByTime(1000);
   const third = await begin({ sid: 's1' });
-  const handles = (await registry.list(alice)).map(({ handle }) => handle);
+  const handles = (await elsewhere.registry.list(alice)).map(({ handle }) => handle);
   expect(handles).toEqual([third.key, second.key]);
+});
+
+test('a session is over for the list with a lifetime that was shortened since', async () => {
+  const { store, begin } = startProcess();
+  await begin();
+  const shortened = startProcess(store, { session: { lifetimeSeconds: 60 } });
+  vi.advanceTimersByTime(59_000);
+  expect(await shortened.registry.list(alice)).toHaveLength(1);
+  vi.advanceTimersByTime(1000);
+  expect(await shortened.registry.list(alice)).toEqual([]);
+});
+
+test('a session that has ended here is not listed while the store does not know it yet', async () => {
+  const memory = createMemoryStore();
+  const store: Store = { ...memory, end: () => Promise.reject(new Error('lost')) };
+  const { sessions, registry, begin } = startProcess(store);
+  await sessions.end(await begin(), 'logout');
+  expect(await memory.list(alice)).toHaveLength(1);
+  expect(await registry.list(alice)).toEqual([]);
 });
 
 test('a record that was sealed under a secret which is gone is not listed, and ends with all others', async () => {
