@@ -75,26 +75,22 @@ export function createSessionBoundList({ sessions, events }: { readonly sessions
       sweeper = undefined;
       return;
     }
-    endAll((bound) => isOver(bound) && !mayHaveChanged(bound));
+    endAll((bound) => isOver(bound) && !mayHaveChanged(bound.session));
     detach(endAfterLooking(), () => undefined);
   }
 
   /** Asks about sessions of which no call may come here, so that nobody else asks. */
   async function endAfterLooking(): Promise<void> {
-    const unsure = new Set(
-      members()
-        .filter(mayHaveChanged)
-        .map(({ session }) => session),
-    );
-    await Promise.all([...unsure].map((session) => session && sessions.bringUpToDate(session)));
-    endAll((bound) => unsure.has(bound.session) && isOver(bound));
+    const unsure = new Set(members().flatMap(({ session }) => (mayHaveChanged(session) ? [session] : [])));
+    await Promise.all(Array.from(unsure, (session) => sessions.bringUpToDate(session)));
+    endAll((bound) => bound.session !== undefined && unsure.has(bound.session) && isOver(bound));
   }
 
   function isOver({ session, endsWhenIdle }: SessionBound): boolean {
     return session !== undefined && sessions.isOver(session, endsWhenIdle);
   }
 
-  function mayHaveChanged({ session }: SessionBound): boolean {
+  function mayHaveChanged(session: SessionEntry | undefined): session is SessionEntry {
     return session !== undefined && sessions.mayHaveChanged(session);
   }
 

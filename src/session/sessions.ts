@@ -100,15 +100,6 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     return { cookieText: tickets.write(ticket), isStored: true, sealer: ticketSealer, names: ticket.names };
   }
 
-  async function sealNew(session: Session, { seal }: SessionSealer): Promise<string> {
-    try {
-      return await seal(session);
-    } catch (cause) {
-      if (cause instanceof RangeError) throw sessionTooLarge(memoryBytes(session), cause);
-      throw cause;
-    }
-  }
-
   /**
    * Ends the session for good, in all processes. It takes effect here before the store has answered, and no sign-out
    * waits for a store that is down.
@@ -218,7 +209,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     applyRecord: generations.applyRecord,
     claimRefresh: shared.claim,
     releaseRefresh: shared.release,
-    nextMessage: live.nextMessage,
+    expectMessage: live.expectMessage,
     /** Whether messages of other processes can come. */
     hears: shared.hears,
     isOver,
@@ -236,4 +227,13 @@ export function createSessions(config: Config, { store, events }: { readonly sto
       live.close();
     },
   };
+}
+
+async function sealNew(session: Session, sealer: SessionSealer): Promise<string> {
+  try {
+    return await sealer.seal(session);
+  } catch (cause) {
+    if (cause instanceof RangeError) throw sessionTooLarge(memoryBytes(session), cause);
+    throw cause;
+  }
 }
