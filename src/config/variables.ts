@@ -98,6 +98,7 @@ export const variables: readonly Variable[] = [
   variable('SESSION_LIFETIME', 'session.lifetimeSeconds', number),
   variable('SESSION_IDLE', 'session.idleSeconds', number),
   variable('SESSION_REGISTRY', 'session.registry', boolean),
+  variable('CACHE_MB', 'session.cacheMegabytes', number),
   variable('SESSION_CLAIMS', 'session.claims', list),
   variable('REFRESH_BEFORE', 'refresh.beforeSeconds', number),
   variable('REFRESH_GRACE', 'refresh.graceSeconds', number),
@@ -108,6 +109,8 @@ export const variables: readonly Variable[] = [
   variable('LOGOUT_RETURN_TO', 'logout.returnTo'),
   variable('LOGOUT_PARAMS', 'logout.params', query),
   variable('LOGOUT_ID_TOKEN_HINT', 'logout.idTokenHint', boolean),
+  variable('LOGOUT_BACKCHANNEL', 'logout.backchannel', boolean),
+  variable('LOGOUT_FRONTCHANNEL', 'logout.frontchannel', boolean),
   variable('CSRF_REQUIRE_HEADER', 'csrf.requireHeader', boolean),
   variable('UPSTREAM_TIMEOUT', 'upstream.timeoutSeconds', number),
   variable('MAX_BODY', 'upstream.maxBodyBytes', number),
@@ -123,6 +126,7 @@ export const variables: readonly Variable[] = [
   variable('BASE_PATH', 'basePath'),
   variable('ERROR_DOCS', 'errorDocs'),
   variable('DRAIN', 'drainSeconds', number),
+  variable('DRAIN_WAIT', 'drain.waitSeconds', number),
   variable('LOG', 'logLevel'),
 ];
 

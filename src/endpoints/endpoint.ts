@@ -14,6 +14,7 @@ import type { LogoutReturns } from '../session/logout-returns.ts';
 import type { ClientTraits } from '../session/registry.ts';
 import type { LoginTransactions } from '../session/transactions.ts';
 import type { Sessions } from '../session/sessions.ts';
+import type { Store } from '../store/store.ts';
 import type { Claims } from '../token-set.ts';
 import type { Refresher } from '../tokens/refresh.ts';
 
@@ -32,6 +33,8 @@ export interface EndpointDeps {
   readonly logoutReturns: LogoutReturns;
   readonly refresher: Refresher;
   readonly resolveClientAddress: ClientAddressResolver;
+  /** For what may happen once only, on all instances. */
+  readonly store: Pick<Store, 'useOnce'>;
   /** Which claims the SPA may see. */
   readonly sessionView: (claims: Claims) => Claims;
 }
@@ -88,7 +91,7 @@ export function readReturnTo(parameters: URLSearchParams, config: Config): strin
 const maximumFormBytes = 64 * 1024;
 
 export function isForm(c: BffContext): boolean {
-  return c.req.header('content-type')?.startsWith('application/x-www-form-urlencoded') === true;
+  return /^application\/x-www-form-urlencoded *(?:;|$)/i.test(c.req.header('content-type') ?? '');
 }
 
 /** The fields of a form post. @throws {BffError} for one that is too long, or of unknown length */

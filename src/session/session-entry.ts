@@ -1,5 +1,5 @@
 /** What this process knows of one session. All cookies of the session, of whatever generation, lead to one entry. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { nowSeconds } from '../clock.ts';
 import type { SessionEnd } from '../events.ts';
 import { endsAt, type Session, type SessionLimits } from './session.ts';
@@ -56,15 +56,15 @@ export function createEntry(
   session: Session,
   { ordinal = 0, knownAsOf = -Infinity, ...start }: EntryStart,
 ): SessionEntry {
-  const hash = hashOf(session.id);
-  const key = hash.toString('base64url');
+  const idHash = hashOf(session.id);
+  const key = idHash.toString('base64url');
   return {
     session,
     ...start,
     key,
     sessionHash: hashOfKey(key),
     ordinal,
-    jitter: hash.readUInt8(0) / 255,
+    jitter: idHash.readUInt8(0) / 255,
     ended: undefined,
     newestGeneration: session.generation,
     confirmedAt: undefined,
@@ -127,5 +127,5 @@ export function hashOfKey(key: string): string {
 }
 
 function hashOf(id: string): Buffer {
-  return createHash('sha256').update(id).digest();
+  return hash('sha256', id, 'buffer');
 }

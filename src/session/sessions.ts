@@ -68,7 +68,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   );
   const sealer = createSessionSealer(config.secrets);
   const tickets = createTickets(config.secrets);
-  const cache = createCookieCache();
+  const cache = createCookieCache(config.session.cacheMegabytes);
   const endings = createEndings(limits.lifetimeSeconds);
   const live = createLiveSessions({ store, events, endings });
   const shared = createSharedSessions(config, { store, events });
