@@ -785,7 +785,12 @@ describe('variables', () => {
     const missing = await messageOf({ ...others, SALLYPORT_SECRET_FILE: '/nowhere/secret' });
     expect(missing).toContain('SALLYPORT_SECRET_FILE names "/nowhere/secret", which cannot be read');
     const names = variables.filter((variable) => variable.secret).map(({ name }) => name);
-    expect(names).toEqual(['SALLYPORT_CLIENT_SECRET', 'SALLYPORT_SECRET', 'SALLYPORT_REDIS_URL']);
+    expect(names).toEqual([
+      'SALLYPORT_OPS_TOKEN',
+      'SALLYPORT_CLIENT_SECRET',
+      'SALLYPORT_SECRET',
+      'SALLYPORT_REDIS_URL',
+    ]);
   });
 
   test('that nobody knows are warned of with the nearest known one, not their value', async () => {
