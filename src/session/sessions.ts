@@ -13,6 +13,7 @@ import type { Store } from '../store/store.ts';
 import type { Claims, TokenSet } from '../token-set.ts';
 import { createCookieCache } from './cookie-cache.ts';
 import { createEndings } from './endings.ts';
+import { createEnvelopes } from './envelope.ts';
 import { createGenerations } from './generations.ts';
 import { createLiveSessions } from './live-sessions.ts';
 import { createResponseCookies, sessionTooLarge } from './response-cookies.ts';
@@ -72,7 +73,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   const endings = createEndings(limits.lifetimeSeconds);
   const live = createLiveSessions({ store, events, endings });
   const shared = createSharedSessions(config, { store, events });
-  const generations = createGenerations(config, { shared, live, cache });
+  const generations = createGenerations(config, { shared, live, cache, envelopes: createEnvelopes(config.secrets) });
   let begun = 0;
 
   /** A new session after a login: new id, generation 0. @throws {BffError} when it is too large for any cookie */
