@@ -144,7 +144,8 @@ export function createClusterNodes(options: RedisNodesOptions): RedisNodes {
     publishers: () => publishers.map(({ link }) => link),
     async connectToSubscribe(): Promise<RedisConnection> {
       await withTimeout(firstAnswer.promise, storeTimeoutMs, () => undefined);
-      const [member] = shuffled(publishers.filter(({ link }) => link.isConnected()));
+      const connected = publishers.filter(({ link }) => link.isConnected());
+      const [member] = shuffled(connected.length > 0 ? connected : publishers);
       if (member === undefined) throw new Error('No server of the Cluster answers.', outages.causeOf(self));
       return connect(member.node);
     },

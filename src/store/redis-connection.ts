@@ -48,17 +48,21 @@ export class RedisErrorReply extends Error {
 /** The server did not answer in time. */
 export class RedisTimeout extends Error {}
 
+/** Importing the library takes 100 ms: only where a store is configured, and without delaying the start of the server. */
+export function loadRedisClient() {
+  return import('@redis/client');
+}
+
 /** Connects, signs in, and sees to it that the server answers. */
 export async function connectToRedis(options: RedisConnectionOptions): Promise<RedisConnection> {
-  // Importing it takes 100 ms: only where a store is configured, and without delaying the start of the server.
-  const { createClient, ErrorReply } = await import('@redis/client');
+  const { createClient, ErrorReply } = await loadRedisClient();
   const client = createClient({ ...behaviour, ...optionsOf(options) });
   const lost = Promise.withResolvers<Error>();
-  let isLost = false;
+  let loss: Error | undefined;
   let wasUsed = false;
 
   function drop(cause: Error): void {
-    isLost = true;
+    loss ??= cause;
     client.destroy();
     lost.resolve(cause);
   }
@@ -71,45 +75,54 @@ export async function connectToRedis(options: RedisConnectionOptions): Promise<R
     return error instanceof ErrorReply ? new RedisErrorReply(plain(error, password)) : safe(error, password);
   }
 
+  /** Why a command failed: what the server replied, or why the connection was lost. */
+  function failureOf(error: unknown): Error {
+    if (error instanceof RedisTimeout) drop(error);
+    return error instanceof ErrorReply || loss === undefined ? translated(error) : loss;
+  }
+
   async function send(command: readonly string[]): Promise<unknown> {
     try {
       const reply = await inTime(client.sendCommand([...command]));
       wasUsed = true;
       return reply;
     } catch (error) {
-      if (error instanceof RedisTimeout) drop(error);
-      throw error instanceof RedisTimeout ? error : translated(error);
+      throw failureOf(error);
     }
   }
 
   const connecting = client.connect();
   // A socket that connects after it was given up would stay open.
   detach(
-    connecting.then(() => (isLost ? client.destroy() : undefined)),
+    connecting.then(() => (loss === undefined ? undefined : client.destroy())),
     () => undefined,
   );
   try {
     await inTime(connecting.then(() => client.sendCommand(['PING'])));
   } catch (error) {
-    drop(translated(error));
-    throw translated(error);
+    const failure = failureOf(error);
+    drop(failure);
+    throw failure;
   }
   return {
     send,
     async subscribe(channels, listener) {
-      await inTime(client.subscribe([...channels], listener)).catch((error: unknown) => {
-        drop(translated(error));
-        throw translated(error);
-      });
-      wasUsed = true;
+      try {
+        await inTime(client.subscribe([...channels], listener));
+        wasUsed = true;
+      } catch (error) {
+        const failure = failureOf(error);
+        drop(failure);
+        throw failure;
+      }
     },
     lost: lost.promise,
     wasUsed: () => wasUsed,
     drop,
     async close() {
-      if (isLost) return;
+      if (loss !== undefined) return;
       await withTimeout(client.close(), storeTimeoutMs, () => undefined);
-      drop(new Error('The connection was closed.'));
+      drop(new Error('The connection to the store was closed.'));
     },
   };
 }
