@@ -81,6 +81,7 @@ export type BffEvent =
  * - `refresh_interrupted`: the provider rejected a refresh token that a process which broke off may have used up
  * - `backchannel`, `frontchannel`: the provider reported a sign-out elsewhere
  * - `operator`: an operator ended it
+ * - `store_lost`: the store that held it has lost it
  * - `other_session`: the person ended it from another of their sessions
  *
  * @example
@@ -101,6 +102,7 @@ export type SessionEnd =
   | 'backchannel'
   | 'frontchannel'
   | 'operator'
+  | 'store_lost'
   | 'other_session';
 
 /**

@@ -7,12 +7,11 @@ import { faultOfSpaFolder, holdsPlaceholder } from './spa-folder.ts';
 
 /** @param parsed the keys that are valid in themselves; a rule about an absent one is skipped */
 export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: boolean): ConfigFault[] {
-  const { api, basePath, login, logout, provider, session, spa } = parsed;
+  const { api, basePath, login, logout, provider, spa } = parsed;
   return [
     ...addressFaults(parsed, httpIssuerAllowed),
     ...caFaults(provider?.caFile, 'provider.caFile', { of: 'issuer', address: parsed.issuer }),
     ...(spa === undefined ? [] : spaFaults(spa)),
-    ...(session === undefined ? [] : sessionFaults(session)),
     ...(api === undefined ? [] : [...routeFaults(api, basePath), ...cookieFaults(api, parsed)]),
     ...(login === undefined ? [] : loginFaults(login.params)),
     ...(logout === undefined ? [] : logoutFaults(logout.returnTo, parsed)),
@@ -67,12 +66,6 @@ function policyFaults({ csp, nonce, headers }: NonNullable<ParsedConfig['spa']>)
   const reason = `has no effect beside spa.headers["${replaced}"], which replaces the whole policy; keep one`;
   const without = [...(Object.keys(csp).length > 0 ? ['spa.csp'] : []), ...(nonce === undefined ? [] : ['spa.nonce'])];
   return without.map((path) => ({ path, reason }));
-}
-
-function sessionFaults({ mode }: ParsedConfig['session']): ConfigFault[] {
-  if (mode !== 'store') return [];
-  const reason = 'store sessions are not available yet; use "cookie", which shares sessions over SALLYPORT_REDIS_URL';
-  return [{ path: 'session.mode', reason }];
 }
 
 /** Prefixes are compared without regard to case, because some APIs read their paths that way. */

@@ -71,7 +71,7 @@ export function createCallback(deps: EndpointDeps) {
     }
     const state = single(parameters, 'state');
     if (typeof state !== 'string') throw invalid('The answer carries no state, or more than one.');
-    const found = await transactions.find(state, headers.cookie);
+    const found = transactions.find(state, headers.cookie);
     const { transaction, intent } = found;
     try {
       if (intent !== undefined && beginsAnew(parameters, intent)) return await beginAnew(c, parameters, state, found);

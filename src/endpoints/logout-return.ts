@@ -21,7 +21,7 @@ export function createLogoutReturn({ config, sessions, logoutReturns }: Endpoint
     const headers = headersOf(c);
     if (c.req.method !== 'GET' || !isNavigation(headers)) return undefined;
     const { pathname, search, searchParams } = new URL(c.req.url);
-    const found = await logoutReturns.find(pathname + search, headers.cookie);
+    const found = logoutReturns.find(pathname + search, headers.cookie);
     if (found === undefined) return undefined;
     c.header('cache-control', 'no-store');
     const isGoodbye = isGated && found.isRemembered;

@@ -13,7 +13,7 @@ import { revokeAccessToken, revokeRefreshToken } from '../oidc/revocation.ts';
 import { cookieNames, cookiePairs, logoutCookie, maximumCookieBytes } from '../session/cookies.ts';
 import { pack, unpack } from '../session/packing.ts';
 import { createSealer } from '../session/seal.ts';
-import type { OpenedSession, OpenSession, SessionEntry } from '../session/sessions.ts';
+import { isReplaced, type OpenedSession, type OpenSession, type SessionEntry } from '../session/sessions.ts';
 import {
   appendCookies,
   headersOf,
@@ -81,7 +81,7 @@ export function createLogout({ config, events, provider, sessions, logoutReturns
     returnTo: string | undefined,
   ): Promise<Response> {
     clearCookies(c, opened);
-    const ticket = await consumeLogoutTicket(c);
+    const ticket = consumeLogoutTicket(c);
     // The link of a tab whose person has signed out in another one.
     const isRepeated = comesFromOwnPage(headersOf(c)) && new URL(c.req.url).searchParams.has('sid');
     const goesOut = ticket !== undefined || isRepeated;
@@ -120,7 +120,7 @@ export function createLogout({ config, events, provider, sessions, logoutReturns
    * Clears nothing if a login has replaced the session meanwhile: the revocation may take that long.
    */
   function clearCookies(c: BffContext, opened: OpenedSession): void {
-    if (opened.state !== 'absent' && opened.entry.ended === 'new_login') return;
+    if (isReplaced(opened)) return;
     appendCookies(c, sessions.clearCookies(headersOf(c).cookie));
   }
 
@@ -175,12 +175,12 @@ export function createLogout({ config, events, provider, sessions, logoutReturns
     return logoutCookie(ticket, ticketSeconds, names);
   }
 
-  async function consumeLogoutTicket(c: BffContext): Promise<LogoutTicket | undefined> {
+  function consumeLogoutTicket(c: BffContext): LogoutTicket | undefined {
     const tickets = [...cookiePairs(headersOf(c).cookie ?? '')].filter(([name]) => name === names.logout);
     const [ticket] = tickets;
     if (ticket === undefined) return undefined;
     appendCookies(c, [logoutCookie('', 0, names)]);
-    const unsealed = await sealer.unseal(ticket[1]);
+    const unsealed = sealer.unseal(ticket[1]);
     if (unsealed === undefined || tickets.length > 1) return undefined;
     const { fields: issuedAt, tokens = [] } = unpack(unsealed) ?? {};
     // A ticket of another version, without its time, is invalid.

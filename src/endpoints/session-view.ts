@@ -2,7 +2,7 @@
 import { BffError } from '../http/errors.ts';
 import { loginUrl } from '../http/login-url.ts';
 import { requireSameOrigin } from '../http/same-origin.ts';
-import type { SessionEntry, OpenedSession } from '../session/sessions.ts';
+import { isReplaced, type OpenedSession, type SessionEntry } from '../session/sessions.ts';
 import { idTokenClaims, type Claims } from '../token-set.ts';
 import { nowSeconds } from '../clock.ts';
 import { withoutTokens } from './claims-view.ts';
@@ -52,7 +52,8 @@ export function createSessionEndpoints({ config, sessions, transactions, refresh
     // that has just begun: a login under way in this browser shows its transaction, one completed here is counted.
     const mayOvertake =
       sessions.begun() !== begunBefore ||
-      (opened.state === 'ended' && (opened.entry.ended === 'new_login' || transactions.isUnderWay(headers.cookie)));
+      isReplaced(opened) ||
+      (opened.state === 'ended' && transactions.isUnderWay(headers.cookie));
     if (opened.state !== 'active' && !mayOvertake) appendCookies(c, sessions.clearCookies(headers.cookie));
     appendCookies(c, transactions.evictSurplus(headers.cookie));
     return sendView(c, opened);

@@ -18,7 +18,7 @@ export function createLoginStart({ config, provider, sessions, transactions }: E
         maxAge: parameters['max_age'] === undefined ? undefined : Number(parameters['max_age']),
         silent: parameters['prompt'] === 'none',
         previousSession:
-          opened.state === 'absent'
+          opened.state === 'absent' || opened.entry === undefined
             ? earlier?.previousSession
             : { id: opened.entry.session.id, expiresAt: sessions.endsAt(opened.entry) },
         showedSession:

@@ -32,7 +32,7 @@ export function createSizeWatch() {
   const passed = new WeakMap<SessionEntry, number>();
 
   return (entry: SessionEntry): { readonly bytes: number; readonly advice: string } | undefined => {
-    const bytes = entry.sealed.length;
+    const bytes = entry.cookieText.length;
     const threshold = thresholds.find((each) => bytes >= each.bytes);
     if (threshold === undefined || threshold.bytes <= (passed.get(entry) ?? 0)) return undefined;
     passed.set(entry, threshold.bytes);

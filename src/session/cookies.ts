@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { Config } from '../config/config.ts';
 import { looksSealed } from './seal.ts';
+import { looksLikeTicket } from './tickets.ts';
 
 /** Browsers drop a larger cookie. Attributes count, because some browsers count them. */
 export const maximumCookieBytes = 4096;
@@ -206,7 +207,7 @@ function deletions(present: readonly string[], names: CookieNames): string[] {
 
 /** @param suffix of the name: '' for a whole session, else of a chunk */
 function hasOurForm(suffix: string, value: string): boolean {
-  if (suffix === '') return looksSealed(value);
+  if (suffix === '') return looksSealed(value) || looksLikeTicket(value);
   if (suffix === '.1') return /^[2-9]!/.test(value) && looksSealed(value.slice('2!'.length));
   // A later chunk begins anywhere in the seal.
   return /^[\w.-]+$/.test(value);

@@ -12,7 +12,6 @@ import type { CookieCache } from './cookie-cache.ts';
 import type { LiveSessions } from './live-sessions.ts';
 import { loginIssuedAt, type Session, type SessionForm } from './session.ts';
 import { applyForm, hasNewestGeneration, isIdle, noteGeneration, type SessionEntry } from './session-entry.ts';
-import type { SessionSealer } from './session-sealer.ts';
 import { ifAvailable, type SharedSessions } from './shared-sessions.ts';
 
 const maximumLooks = 3;
@@ -23,12 +22,11 @@ interface GenerationDeps {
   readonly shared: SharedSessions;
   readonly live: LiveSessions;
   readonly cache: CookieCache;
-  readonly sealer: SessionSealer;
 }
 
 export type Generations = ReturnType<typeof createGenerations>;
 
-export function createGenerations(config: Config, { shared, live, cache, sealer }: GenerationDeps) {
+export function createGenerations(config: Config, { shared, live, cache }: GenerationDeps) {
   const graceMs = config.refresh.graceSeconds * 1000;
   const recheckMs = config.store.recheckSeconds * 1000;
   let nextProbeAt = 0;
@@ -37,13 +35,13 @@ export function createGenerations(config: Config, { shared, live, cache, sealer 
   /**
    * Whether what this process knows suffices to answer a request that shows this form of the session, without asking the
    * store. An older form, and an idle timeout that seems to be over, want a recent answer, because no message tells of
-   * confirmations and of calls.
+   * confirmations and of calls. Only right after a refresh of this process is the form before it sure to be served.
    */
-  function knowsEnough(entry: SessionEntry, shown: SessionForm | undefined): boolean {
+  function knowsEnough(entry: SessionEntry, shown: SessionForm): boolean {
     if (!shared.isCurrent(entry.knownAsOf)) return false;
-    const isDoubtful =
-      (shown !== undefined && shown.generation < entry.newestGeneration) || isIdle(entry, config.session);
-    return !isDoubtful || entry.knownAsOf >= monotonicMs() - recheckMs;
+    const age = entry.newestGeneration - shown.generation;
+    if (age <= 0 && !isIdle(entry, config.session)) return true;
+    return (age === 1 ? entry.knownAsOf : entry.readAt) >= monotonicMs() - recheckMs;
   }
 
   /**
@@ -69,14 +67,18 @@ export function createGenerations(config: Config, { shared, live, cache, sealer 
   async function lookUpAlone(entry: SessionEntry): Promise<void> {
     for (let attempt = 1; attempt <= maximumLooks; attempt++) {
       const startedAt = monotonicMs();
-      const { record, revocations } = await shared.look(entry);
-      if (isRevoked(entry, revocations)) return;
-      await applyRecord(entry, record);
-      // A message may have told of a generation that is newer than this answer.
-      if (record.generation < entry.newestGeneration && !hasNewestGeneration(entry)) continue;
-      entry.knownAsOf = Math.max(entry.knownAsOf, startedAt);
-      return;
+      if (await applyLook(entry, await shared.look(entry), startedAt)) return;
     }
+  }
+
+  /** @returns false if a message has told of a generation that is newer than what the store answered */
+  async function applyLook(entry: SessionEntry, { record, revocations }: FoundSession, asOf: number): Promise<boolean> {
+    if (isRevoked(entry, revocations)) return true;
+    await applyRecord(entry, record);
+    if (record.generation < entry.newestGeneration && !hasNewestGeneration(entry)) return false;
+    entry.knownAsOf = Math.max(entry.knownAsOf, asOf);
+    entry.readAt = asOf;
+    return true;
   }
 
   function isRevoked(entry: SessionEntry, revocations: FoundSession['revocations']): boolean {
@@ -87,11 +89,13 @@ export function createGenerations(config: Config, { shared, live, cache, sealer 
 
   /** Takes over what the store has, and publishes what it lacks. */
   async function applyRecord(entry: SessionEntry, record: SessionRecord): Promise<void> {
-    const { ended, generation, content, confirmedMsAgo, activeMsAgo } = record;
+    const { ended, generation, content, confirmedMsAgo, oldestServed, activeMsAgo } = record;
     if (ended !== undefined) live.endElsewhere(entry, ended);
+    if (entry.isStored && content === undefined) live.endElsewhere(entry, 'store_lost');
     if (entry.ended !== undefined) return;
     if (generation < entry.session.generation) return publishAgain(entry);
     noteGeneration(entry, generation);
+    entry.oldestServed = Math.max(entry.oldestServed, oldestServed);
     if (activeMsAgo !== undefined) noteActivity(entry, activeMsAgo);
     if (content !== undefined && generation > entry.session.generation) takeOver(entry, content);
     if (generation === entry.newestGeneration && confirmedMsAgo !== undefined) {
@@ -104,7 +108,7 @@ export function createGenerations(config: Config, { shared, live, cache, sealer 
   }
 
   function takeOver(entry: SessionEntry, sealed: string): void {
-    const session = sealer.unseal(sealed);
+    const session = entry.sealer.unseal(sealed);
     if (session?.id === entry.session.id && session.generation > entry.session.generation) {
       applyForm(entry, session, sealed);
     }
@@ -115,9 +119,9 @@ export function createGenerations(config: Config, { shared, live, cache, sealer 
    * refresh token.
    */
   async function publishAgain(entry: SessionEntry): Promise<void> {
-    if (!shared.shared) return;
+    if (!shared.shared || entry.isStored) return;
     const { generation } = entry.session;
-    await shared.advance(entry, generation, entry.sealed);
+    await shared.advance(entry, generation, entry.cookieText);
     if (entry.confirmedAt !== undefined) shared.confirm(entry, generation);
   }
 
@@ -130,13 +134,16 @@ export function createGenerations(config: Config, { shared, live, cache, sealer 
   /** A browser has shown the newest cookie: from now on older ones are served for the grace period only. */
   function confirm(entry: SessionEntry): void {
     entry.confirmedAt = monotonicMs();
-    if (entry.newestGeneration > 0) shared.confirm(entry, entry.newestGeneration);
+    if (entry.newestGeneration > 0 && !entry.isStored) shared.confirm(entry, entry.newestGeneration);
   }
 
   /** Whether a call that shows an older generation is served with the newest. */
-  function servesOlder(entry: SessionEntry): boolean {
-    const { confirmedAt } = entry;
-    return hasNewestGeneration(entry) && (confirmedAt === undefined || monotonicMs() <= confirmedAt + graceMs);
+  function servesOlder(entry: SessionEntry, { generation }: SessionForm): boolean {
+    return hasNewestGeneration(entry) && generation >= entry.oldestServed && !isGraceOver(entry);
+  }
+
+  function isGraceOver({ confirmedAt }: SessionEntry): boolean {
+    return confirmedAt !== undefined && monotonicMs() > confirmedAt + graceMs;
   }
 
   /**
@@ -145,20 +152,25 @@ export function createGenerations(config: Config, { shared, live, cache, sealer 
    */
   async function commitRefresh(entry: SessionEntry, next: Session): Promise<boolean> {
     const startedAt = monotonicMs();
-    const sealed = await sealer.seal(next);
+    // Read before the store's message tells of the new generation.
+    const oldestServed = isGraceOver(entry) ? entry.newestGeneration : entry.oldestServed;
+    const sealed = await entry.sealer.seal(next);
     // The old refresh token is used up: the new one must reach the browser even if the store could not be written.
     const result = await shared.advance(entry, next.generation, sealed);
     if (result?.advanced === false) await applyRecord(entry, result.record);
     if (result?.advanced === false || entry.ended !== undefined) return false;
+    entry.oldestServed = Math.max(entry.oldestServed, oldestServed);
     applyForm(entry, next, sealed);
-    cache.add(sealed, entry, next);
+    if (!entry.isStored) cache.add(sealed, entry, next);
     entry.knownAsOf = Math.max(entry.knownAsOf, startedAt);
+    entry.readAt = -Infinity;
     return true;
   }
 
   return {
     knowsEnough,
     bringUpToDate,
+    applyLook,
     applyRecord,
     hasNewerGeneration,
     confirm,

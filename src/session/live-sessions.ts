@@ -6,12 +6,19 @@
  */
 import type { Events, SessionEnd } from '../events.ts';
 import type { Revocation, Store, StoreMessage } from '../store/store.ts';
+import type { Endings } from './endings.ts';
 import { loginIssuedAt } from './session.ts';
 import { noteGeneration, type SessionEntry } from './session-entry.ts';
 
 export type LiveSessions = ReturnType<typeof createLiveSessions>;
 
-export function createLiveSessions({ store, events }: { readonly store: Store; readonly events: Events }) {
+interface LiveSessionDeps {
+  readonly store: Store;
+  readonly events: Events;
+  readonly endings: Endings;
+}
+
+export function createLiveSessions({ store, events, endings }: LiveSessionDeps) {
   const entries = new Map<string, WeakRef<SessionEntry>>();
   const collected = new FinalizationRegistry<string>((key) => {
     if (find(key) === undefined) entries.delete(key);
@@ -24,6 +31,7 @@ export function createLiveSessions({ store, events }: { readonly store: Store; r
   }
 
   function add(entry: SessionEntry): SessionEntry {
+    entry.ended = endings.reasonFor(entry);
     entries.set(entry.key, new WeakRef(entry));
     collected.register(entry, entry.key);
     return entry;
@@ -32,6 +40,7 @@ export function createLiveSessions({ store, events }: { readonly store: Store; r
   function receive(message: StoreMessage): void {
     switch (message.type) {
       case 'ended':
+        endings.addSession(message.session, message.reason);
         return endElsewhere(find(message.session), message.reason);
       case 'revoked':
         return endRevoked(message.name, message);
@@ -60,6 +69,7 @@ export function createLiveSessions({ store, events }: { readonly store: Store; r
 
   /** Ends the sessions of a name, as far as they are here. */
   function endRevoked(name: string, { before, reason }: Revocation): void {
+    endings.addName(name, { before, reason });
     for (const reference of entries.values()) {
       const entry = reference.deref();
       if (entry?.names.includes(name) === true && loginIssuedAt(entry.session) <= before) endElsewhere(entry, reason);

@@ -29,14 +29,14 @@ function seal(id: string, { returnTo, parameters, restarted }: LoginIntent, seal
 }
 
 /** The id of a state, and its intent; undefined for whatever {@link writeState} did not write. */
-export async function readState(
+export function readState(
   state: string,
   sealer: Sealer,
-): Promise<{ readonly id: string; readonly intent: LoginIntent } | undefined> {
+): { readonly id: string; readonly intent: LoginIntent } | undefined {
   const dot = state.indexOf('.');
   if (dot === -1) return undefined;
   const id = state.slice(0, dot);
-  const text = await sealer.unseal(state.slice(dot + 1));
+  const text = sealer.unseal(state.slice(dot + 1));
   const fields = text === undefined ? undefined : unpack(text)?.fields;
   // Of this login: the sealed intent of another one must not be accepted.
   if (!Array.isArray(fields) || fields[0] !== id || typeof fields[1] !== 'string') return undefined;

@@ -67,19 +67,19 @@ export function createLogoutReturns(config: Config) {
   }
 
   /** @returns undefined for a request that comes back from no sign-out of ours, or too late */
-  async function find(target: string, header: string | undefined): Promise<LogoutReturn | undefined> {
+  function find(target: string, header: string | undefined): LogoutReturn | undefined {
     const state = stateIn(target);
-    if (state === undefined || !(await isRecent(state))) return undefined;
+    if (state === undefined || !isRecent(state)) return undefined;
     const [value = '', ...more] = valuesFor(state, header);
     // Browsers keep one cookie of a name: another one is planted.
-    const text = more.length > 0 ? undefined : await sealer.unseal(value);
+    const text = more.length > 0 ? undefined : sealer.unseal(value);
     const fields = text === undefined ? undefined : unpack(text)?.fields;
     if (!Array.isArray(fields) || fields[0] !== state) return { isRemembered: false, returnTo: undefined };
     return { isRemembered: true, returnTo: typeof fields[1] === 'string' ? fields[1] : undefined };
   }
 
-  async function isRecent(state: string): Promise<boolean> {
-    const begunAt = await sealer.unseal(state);
+  function isRecent(state: string): boolean {
+    const begunAt = sealer.unseal(state);
     // A seal that holds no time, as the cookie's, is none of a state.
     return begunAt !== undefined && nowSeconds() < Number(begunAt) + returnSeconds;
   }

@@ -17,7 +17,7 @@ const version = '2';
 const maximumInflatedBytes = 4 * 1024 * 1024;
 
 /** What deflate makes shorter by more than this is inflated in several pieces. */
-const usualInflation = 6;
+const usualInflation = 4;
 
 /** Width of the two length fields. */
 const lengthBytes = 3;

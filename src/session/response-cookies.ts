@@ -42,7 +42,7 @@ export function createResponseCookies(config: Config, { shared, events }: Respon
   function loginCookies(entry: SessionEntry): string[] {
     const lines = setCookies(entry, cookiesUnknown);
     if (lines.length > 0) return lines;
-    throw sessionTooLarge(entry.sealed.length);
+    throw sessionTooLarge(entry.cookieText.length);
   }
 
   /**
@@ -50,11 +50,11 @@ export function createResponseCookies(config: Config, { shared, events }: Respon
    * this process's memory and is served from there; the event tells the operator.
    */
   function setCookies(entry: SessionEntry, header: string | undefined | typeof cookiesUnknown): string[] {
-    const lines = writeSessionCookie(entry.sealed, remainingSeconds(entry.session, config.session), header, names);
+    const lines = writeSessionCookie(entry.cookieText, remainingSeconds(entry.session, config.session), header, names);
     const large = newlyLarge(entry);
     if (large !== undefined) events.emit({ type: 'session.large', session: entry.sessionHash, ...large });
     if (lines !== undefined) return lines;
-    events.emit({ type: 'session.oversized', session: entry.sessionHash, bytes: entry.sealed.length });
+    events.emit({ type: 'session.oversized', session: entry.sessionHash, bytes: entry.cookieText.length });
     return [];
   }
 
@@ -70,8 +70,8 @@ export function sessionTooLarge(bytes: number, cause?: unknown): BffError {
   return new BffError(
     'internal_error',
     `The session takes ${bytes} bytes, more than four cookies can hold. ` +
-      'The operator must shorten the tokens (fewer roles and groups): sessions without that limit, ' +
-      'SALLYPORT_SESSION=store, are not available yet.',
+      'The operator must shorten the tokens (fewer roles and groups), or keep sessions in the store, which has no such ' +
+      'limit: SALLYPORT_SESSION=store.',
     { cause },
   );
 }

@@ -91,8 +91,10 @@ function decrypt(data: string, iv: string, key: KeyObject): string | undefined {
   if (data.length % 4 === 1) return undefined;
   const decipher = createDecipheriv('aes-256-cbc', key, Buffer.from(iv, 'base64url'));
   try {
-    const bytes = Buffer.concat([decipher.update(Buffer.from(data, 'base64url')), decipher.final()]);
-    return isAscii(bytes) ? bytes.toString('latin1') : new TextDecoder().decode(bytes);
+    const blocks = [decipher.update(Buffer.from(data, 'base64url')), decipher.final()];
+    return blocks.every((bytes) => isAscii(bytes))
+      ? blocks.map((bytes) => bytes.toString('latin1')).join('')
+      : new TextDecoder().decode(Buffer.concat(blocks));
   } catch {
     return undefined;
   }

@@ -3,13 +3,18 @@ import { createHash } from 'node:crypto';
 import { nowSeconds } from '../clock.ts';
 import type { SessionEnd } from '../events.ts';
 import { endsAt, type Session, type SessionLimits } from './session.ts';
+import type { SessionSealer } from './session-sealer.ts';
 
 /** Mutable: concurrent calls of the session meet here, and each sees the result of the others. */
 export interface SessionEntry {
   /** The newest form that this process has. */
   session: Session;
-  /** `session`, sealed. */
-  sealed: string;
+  /** What the session's cookie is to hold: `session`, sealed, or the ticket with which the store has it. */
+  cookieText: string;
+  /** Whether the store holds the session, and the cookie only a ticket. */
+  readonly isStored: boolean;
+  /** Seals and opens the session. */
+  readonly sealer: SessionSealer;
   /** The session's name in the store: a hash of its id. */
   readonly key: string;
   /** Short hash of the id, for events. */
@@ -29,38 +34,48 @@ export interface SessionEntry {
   newestGeneration: number;
   /** When a browser first showed the newest generation, in milliseconds of the monotonic clock; undefined before. */
   confirmedAt: number | undefined;
+  /** Cookies of generations before this one have had their grace period, and are not served again. */
+  oldestServed: number;
   /** The last call that counts against the idle timeout, in seconds since 1970. */
   lastActivityAt: number;
   /** As of when this process knows what the store has of the session, in milliseconds of the monotonic clock. */
   knownAsOf: number;
+  /** When the store's record was last read, on the same clock: what no message tells of is as old as that. */
+  readAt: number;
+}
+
+/** What a new entry is made of. */
+export interface EntryStart extends Pick<SessionEntry, 'cookieText' | 'isStored' | 'sealer' | 'names'> {
+  readonly ordinal?: number;
+  readonly knownAsOf?: number;
 }
 
 export function createEntry(
   session: Session,
-  sealed: string,
-  { names, ordinal = 0, knownAsOf = -Infinity }: Partial<SessionEntry> & Pick<SessionEntry, 'names'>,
+  { ordinal = 0, knownAsOf = -Infinity, ...start }: EntryStart,
 ): SessionEntry {
   const hash = hashOf(session.id);
   return {
     session,
-    sealed,
+    ...start,
     key: hash.toString('base64url'),
     sessionHash: shortened(hash),
-    names,
     ordinal,
     jitter: hash.readUInt8(0) / 255,
     ended: undefined,
     newestGeneration: session.generation,
     confirmedAt: undefined,
+    oldestServed: 0,
     lastActivityAt: session.sealedActivityAt,
     knownAsOf,
+    readAt: -Infinity,
   };
 }
 
 /** Puts a newer form of the session in place of the one that the entry has. */
 export function applyForm(entry: SessionEntry, session: Session, sealed: string): void {
   entry.session = session;
-  entry.sealed = sealed;
+  if (!entry.isStored) entry.cookieText = sealed;
   entry.lastActivityAt = Math.max(entry.lastActivityAt, session.sealedActivityAt);
   noteGeneration(entry, session.generation);
 }

@@ -6,6 +6,9 @@ import { createHash } from 'node:crypto';
 import { idTokenClaims } from '../token-set.ts';
 import type { Session } from './session.ts';
 
+/** 132 bits: short enough for a ticket. */
+const nameLength = 22;
+
 /** Of the person. */
 export function personName(issuer: string, sub: string): string {
   return `sub:${hashOf(issuer, sub)}`;
@@ -29,5 +32,6 @@ export function namesOf({ tokens, providerSid }: Session, issuer: string): reado
 function hashOf(issuer: string, value: string): string {
   return createHash('sha256')
     .update(JSON.stringify([issuer, value]))
-    .digest('base64url');
+    .digest('base64url')
+    .slice(0, nameLength);
 }

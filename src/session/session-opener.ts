@@ -2,7 +2,9 @@
  * From a request's Cookie header to its session. A cookie that this process has opened before costs neither a promise
  * nor the store, as with nearly every call.
  */
+import { monotonicMs } from '../clock.ts';
 import type { Config } from '../config/config.ts';
+import type { SessionEnd } from '../events.ts';
 import type { CachedCookie, ClientConnection, CookieCache } from './cookie-cache.ts';
 import { cookieNames, readSessionCookie, sessionCandidates } from './cookies.ts';
 import type { Generations } from './generations.ts';
@@ -11,12 +13,13 @@ import { isNewer, type SessionForm } from './session.ts';
 import { applyForm, createEntry, hasEnded, sessionKey, type SessionEntry } from './session-entry.ts';
 import { namesOf } from './session-names.ts';
 import type { SessionSealer } from './session-sealer.ts';
+import type { SharedSessions } from './shared-sessions.ts';
+import { looksLikeTicket, type Ticket, type Tickets } from './tickets.ts';
 
 /** What a request's cookies turned out to be. */
 export type OpenedSession =
   | OpenSession
-  /** A session that has ended, or a cookie that is too old for it. */
-  | { readonly state: 'ended'; readonly entry: SessionEntry }
+  | EndedSession
   /** No cookie, or none that opens. */
   | { readonly state: 'absent' };
 
@@ -27,6 +30,15 @@ export interface OpenSession {
   readonly shown: SessionForm;
 }
 
+/** A session that has ended, or a cookie that is too old for it. */
+export interface EndedSession {
+  readonly state: 'ended';
+  /** Undefined where it ended by its time, and where only the cookie is too old. */
+  readonly reason: SessionEnd | undefined;
+  /** Undefined if nothing but its end is known any more. */
+  readonly entry: SessionEntry | undefined;
+}
+
 /** How many of a request's cookies are opened at most, at 0.2 ms each. */
 const maximumCandidates = 8;
 
@@ -34,11 +46,15 @@ interface OpenerDeps {
   readonly live: LiveSessions;
   readonly cache: CookieCache;
   readonly generations: Generations;
+  readonly shared: SharedSessions;
   readonly sealer: SessionSealer;
+  readonly tickets: Tickets;
 }
 
-export function createSessionOpener(config: Config, { live, cache, generations, sealer }: OpenerDeps) {
+export function createSessionOpener(config: Config, deps: OpenerDeps) {
+  const { live, cache, generations, shared, sealer, tickets } = deps;
   const names = cookieNames(config);
+  const lookups = new Map<string, Promise<OpenedSession>>();
 
   /**
    * Opens the session that the request carries. A store that is down holds no call up: what this process knows decides,
@@ -58,15 +74,16 @@ export function createSessionOpener(config: Config, { live, cache, generations, 
    * that goes on. What has not the form of a seal under one of our keys doesn't count.
    */
   async function openBest(texts: readonly string[]): Promise<OpenedSession> {
-    const sealed = new Set(texts.filter((text) => sealer.mayOpen(text)));
+    const sealed = new Set(texts.filter((text) => sealer.mayOpen(text) || looksLikeTicket(text)));
     const opened = await Promise.all([...sealed].slice(0, maximumCandidates).map(async (text) => openText(text)));
     const absent: OpenedSession = { state: 'absent' };
     return opened.reduce((best, other) => (isBetter(other, best) ? other : best), absent);
   }
 
   function openText(text: string, connection?: ClientConnection): OpenedSession | Promise<OpenedSession> {
-    const cookie = cache.find(text, connection) ?? unseal(text);
+    const cookie = cache.find(text, connection) ?? unseal(text) ?? recognise(text);
     if (cookie === undefined) return { state: 'absent' };
+    if (cookie instanceof Promise) return cookie;
     return generations.knowsEnough(cookie.entry, cookie.shown) ? stateOf(cookie) : bringUpToDate(cookie);
   }
 
@@ -78,24 +95,59 @@ export function createSessionOpener(config: Config, { live, cache, generations, 
   function unseal(text: string): CachedCookie | undefined {
     const session = sealer.unseal(text);
     if (session === undefined) return undefined;
-    const entry =
-      live.find(sessionKey(session.id)) ??
-      live.add(createEntry(session, text, { names: namesOf(session, config.issuer) }));
+    const start = { cookieText: text, isStored: false, sealer, names: namesOf(session, config.issuer) };
+    const entry = live.find(sessionKey(session.id)) ?? live.add(createEntry(session, start));
     // Another process may have refreshed, or counted calls, and written that into this cookie.
     if (isNewer(session, entry.session)) applyForm(entry, session, text);
     return cache.add(text, entry, session);
   }
 
+  /** Opens a ticket: with the session that this process has, or else with the store's. */
+  function recognise(text: string): CachedCookie | Promise<OpenedSession> | undefined {
+    const ticket = tickets.read(text);
+    if (ticket === undefined) return undefined;
+    const entry = live.find(sessionKey(ticket.id));
+    if (entry !== undefined) return cache.add(text, entry, formOfTickets);
+    const running = lookups.get(text);
+    if (running !== undefined) return running;
+    const started = fetchSession(text, ticket).finally(() => lookups.delete(text));
+    lookups.set(text, started);
+    return started;
+  }
+
+  /** @throws {BffError} `store_unavailable` */
+  async function fetchSession(text: string, ticket: Ticket): Promise<OpenedSession> {
+    const { names: ticketNames, id } = ticket;
+    const startedAt = monotonicMs();
+    const found = await shared.look({ key: sessionKey(id), names: ticketNames });
+    const { ended, content } = found.record;
+    if (ended !== undefined) return { state: 'ended', reason: ended, entry: undefined };
+    const ticketSealer = tickets.sealerOf(ticket);
+    const session = content === undefined ? undefined : ticketSealer.unseal(content);
+    if (session?.id !== id) return { state: 'absent' };
+    const entry = createEntry(session, { cookieText: text, isStored: true, sealer: ticketSealer, names: ticketNames });
+    live.add(entry);
+    await generations.applyLook(entry, found, startedAt);
+    return stateOf(cache.add(text, entry, formOfTickets));
+  }
+
   function stateOf({ entry, shown }: CachedCookie): OpenedSession {
-    if (hasEnded(entry, config.session)) return { state: 'ended', entry };
+    if (hasEnded(entry, config.session)) return { state: 'ended', reason: entry.ended, entry };
     if (shown.generation < entry.newestGeneration) {
-      return generations.servesOlder(entry) ? { state: 'active', entry, shown } : { state: 'ended', entry };
+      const isServed = generations.servesOlder(entry, shown);
+      return isServed ? { state: 'active', entry, shown } : { state: 'ended', reason: undefined, entry };
     }
     if (entry.confirmedAt === undefined) generations.confirm(entry);
     return { state: 'active', entry, shown };
   }
 
   return open;
+}
+
+/** Whether another login has put a session in the place of this one: the browser has that one's cookie. */
+export function isReplaced(opened: OpenedSession): boolean {
+  if (opened.state === 'absent') return false;
+  return (opened.entry?.ended ?? (opened.state === 'ended' ? opened.reason : undefined)) === 'new_login';
 }
 
 /**
@@ -108,5 +160,8 @@ function isBetter(one: OpenedSession, other: OpenedSession): boolean {
   const seconds = one.entry.session.createdAt - other.entry.session.createdAt;
   return seconds > 0 || (seconds === 0 && one.entry.ordinal > other.entry.ordinal);
 }
+
+/** A ticket stays the same: it leads to the newest form, and is never to be replaced. */
+const formOfTickets: SessionForm = { generation: Infinity, sealedActivityAt: Infinity };
 
 const rank = { active: 2, ended: 1, absent: 0 } as const;

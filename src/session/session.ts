@@ -40,9 +40,12 @@ export interface Session {
   readonly tokens: TokenSet;
   /** Claims from the UserInfo endpoint, where configured. */
   readonly userInfo: Claims | undefined;
-  /** `sid` of the login's ID token: a refreshed one may lack it. */
+  /**
+   * The provider's own session, which its logout tokens name: `sid` of the login's ID token (OpenID Connect Front-Channel
+   * Logout 3). Undefined where it names none, and for a session that an earlier version began.
+   */
   readonly providerSid?: string | undefined;
-  /** `iat` of the login's ID token, by the provider's clock. Undefined in a session of an earlier version. */
+  /** `iat` of the login's ID token; undefined for a session that an earlier version began. */
   readonly loginIssuedAt?: number | undefined;
 }
 
@@ -80,13 +83,26 @@ export function refreshDueAt(session: Session, beforeSeconds: number): number {
   return accessTokenExpiresAt - Math.min(beforeSeconds, (accessTokenExpiresAt - session.tokensIssuedAt) / 2);
 }
 
-/** A session as 7-bit text, to be sealed. */
+/** What a session keeps of the login's ID token, because a refreshed one may lack it, or say it anew. */
+export function loginClaims(idToken: string): Pick<Session, 'providerSid' | 'loginIssuedAt'> {
+  const { sid, iat } = idTokenClaims(idToken) ?? {};
+  return {
+    providerSid: typeof sid === 'string' ? sid : undefined,
+    loginIssuedAt: typeof iat === 'number' ? Math.floor(iat) : undefined,
+  };
+}
+
+/**
+ * A session as 7-bit text, to be sealed. The list of fields only grows at its end: what an older version wrote is read,
+ * and what a newer one added passed over.
+ */
 export function writeSession(session: Session): string {
   const { id, generation, createdAt, sealedActivityAt, tokensIssuedAt, tokens, userInfo } = session;
   const expiresAt = tokens.accessTokenExpiresAt ?? null;
-  const optional = tokens.scope === undefined ? [userInfo].filter(isPresent) : [userInfo ?? null, tokens.scope];
+  const optional = [userInfo, tokens.scope, session.providerSid, session.loginIssuedAt];
+  const present = optional.slice(0, optional.findLastIndex(isPresent) + 1).map((value) => value ?? null);
   return pack({
-    fields: [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...optional],
+    fields: [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...present],
     tokens: [tokens.accessToken, tokens.idToken, tokens.refreshToken],
   });
 }
@@ -99,8 +115,9 @@ function isPresent(value: unknown): boolean {
 export function readSession(text: string): Session | undefined {
   const { fields, tokens } = unpack(text) ?? {};
   if (!Array.isArray(fields) || tokens === undefined) return undefined;
-  const [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, userInfo, scope] =
+  const [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...optional] =
     fields as readonly unknown[];
+  const [userInfo, scope, providerSid, loginIssuedAt] = optional;
   const [accessToken, idToken, refreshToken] = tokens;
   const areNumbers = [generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt ?? 0].every(
     Number.isSafeInteger,
@@ -120,6 +137,8 @@ export function readSession(text: string): Session | undefined {
       accessTokenExpiresAt: expiresAt === null ? undefined : Number(expiresAt),
       scope: typeof scope === 'string' ? scope : undefined,
     },
+    providerSid: typeof providerSid === 'string' ? providerSid : undefined,
+    loginIssuedAt: Number.isSafeInteger(loginIssuedAt) ? Number(loginIssuedAt) : undefined,
   };
 }
 

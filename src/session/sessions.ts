@@ -12,19 +12,29 @@ import type { Events, SessionEnd } from '../events.ts';
 import type { Store } from '../store/store.ts';
 import type { Claims, TokenSet } from '../token-set.ts';
 import { createCookieCache } from './cookie-cache.ts';
+import { createEndings } from './endings.ts';
 import { createGenerations } from './generations.ts';
 import { createLiveSessions } from './live-sessions.ts';
 import { createResponseCookies, sessionTooLarge } from './response-cookies.ts';
-import { endsAt, memoryBytes, type Session } from './session.ts';
-import { createEntry, hasEnded, idleEndsAt, sessionHash, sessionKey, type SessionEntry } from './session-entry.ts';
+import { endsAt, loginClaims, memoryBytes, type Session } from './session.ts';
+import {
+  createEntry,
+  hasEnded,
+  idleEndsAt,
+  sessionHash,
+  sessionKey,
+  type EntryStart,
+  type SessionEntry,
+} from './session-entry.ts';
 import { namesOf, personName, providerSessionName } from './session-names.ts';
 import { createSessionOpener } from './session-opener.ts';
-import { createSessionSealer } from './session-sealer.ts';
+import { createSessionSealer, type SessionSealer } from './session-sealer.ts';
 import { createSharedSessions } from './shared-sessions.ts';
+import { createTickets } from './tickets.ts';
 
 export type { ClientConnection } from './cookie-cache.ts';
 export type { SessionEntry } from './session-entry.ts';
-export type { OpenedSession, OpenSession } from './session-opener.ts';
+export { isReplaced, type OpenedSession, type OpenSession } from './session-opener.ts';
 
 /** A cookie is sealed anew for the idle timeout at most this often. */
 const maximumTouchIntervalSeconds = 60;
@@ -51,27 +61,42 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   const limits = config.session;
   const touchIntervalSeconds = Math.min(maximumTouchIntervalSeconds, limits.idleSeconds / 20);
   const sealer = createSessionSealer(config.secrets);
+  const tickets = createTickets(config.secrets);
   const cache = createCookieCache();
-  const live = createLiveSessions({ store, events });
+  const endings = createEndings(limits.lifetimeSeconds);
+  const live = createLiveSessions({ store, events, endings });
   const shared = createSharedSessions(config, { store, events });
-  const generations = createGenerations(config, { shared, live, cache, sealer });
+  const generations = createGenerations(config, { shared, live, cache });
   let begun = 0;
 
   /** A new session after a login: new id, generation 0. @throws {BffError} when it is too large for any cookie */
   async function begin(tokens: TokenSet, userInfo: Claims | undefined): Promise<SessionEntry> {
     const now = nowSeconds();
     const id = randomBytes(16).toString('base64url');
-    const session = { id, generation: 0, createdAt: now, sealedActivityAt: now, tokensIssuedAt: now, tokens, userInfo };
-    const sealed = await sealNew(session);
-    const names = namesOf(session, config.issuer);
-    const entry = live.add(createEntry(session, sealed, { names, ordinal: ++begun, knownAsOf: monotonicMs() }));
-    cache.add(sealed, entry, session);
+    const times = { createdAt: now, sealedActivityAt: now, tokensIssuedAt: now };
+    const session = { id, generation: 0, ...times, tokens, userInfo, ...loginClaims(tokens.idToken) };
+    const start = config.session.mode === 'store' ? await beginInStore(session) : await beginInCookie(session);
+    const entry = live.add(createEntry(session, { ...start, ordinal: ++begun, knownAsOf: monotonicMs() }));
+    cache.add(entry.cookieText, entry, session);
     return entry;
   }
 
-  async function sealNew(session: Session): Promise<string> {
+  async function beginInCookie(session: Session): Promise<EntryStart> {
+    const cookieText = await sealNew(session, sealer);
+    return { cookieText, isStored: false, sealer, names: namesOf(session, config.issuer) };
+  }
+
+  /** @throws {BffError} `store_unavailable` */
+  async function beginInStore(session: Session): Promise<EntryStart> {
+    const ticket = { id: session.id, key: tickets.createKey(), names: namesOf(session, config.issuer) };
+    const ticketSealer = tickets.sealerOf(ticket);
+    await shared.begin(sessionKey(session.id), await sealNew(session, ticketSealer), endsAt(session, limits));
+    return { cookieText: tickets.write(ticket), isStored: true, sealer: ticketSealer, names: ticket.names };
+  }
+
+  async function sealNew(session: Session, { seal }: SessionSealer): Promise<string> {
     try {
-      return await sealer.seal(session);
+      return await seal(session);
     } catch (cause) {
       if (cause instanceof RangeError) throw sessionTooLarge(memoryBytes(session), cause);
       throw cause;
@@ -85,6 +110,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   async function end(entry: SessionEntry, reason: SessionEnd): Promise<void> {
     if (entry.ended !== undefined) return;
     entry.ended = reason;
+    endings.addSession(entry.key, reason);
     const written = shared.end(entry.key, reason, endsAt(entry.session, limits));
     events.emit({ type: 'session.ended', session: entry.sessionHash, reason, remote: false });
     await written;
@@ -93,7 +119,9 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   /** Ends the session that a login puts another one in place of. */
   async function replace({ id, expiresAt }: ReplacedSession): Promise<void> {
     const entry = live.find(sessionKey(id));
-    if (entry !== undefined) return end(entry, 'new_login');
+    if (entry?.ended === undefined && entry !== undefined) return end(entry, 'new_login');
+    if (entry !== undefined) return void (entry.ended = 'new_login');
+    endings.addSession(sessionKey(id), 'new_login');
     const written = shared.end(sessionKey(id), 'new_login', expiresAt);
     events.emit({ type: 'session.ended', session: sessionHash(id), reason: 'new_login', remote: false });
     await written;
@@ -126,10 +154,11 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   async function sealTouched(entry: SessionEntry, now: number): Promise<void> {
     const touched = { ...entry.session, sealedActivityAt: now };
     entry.session = touched;
+    if (entry.isStored) return;
     const sealed = await sealer.seal(touched);
     // A refresh that ended in the meantime has written a newer one.
     if (entry.session !== touched) return;
-    entry.sealed = sealed;
+    entry.cookieText = sealed;
     cache.add(sealed, entry, touched);
   }
 
@@ -142,11 +171,11 @@ export function createSessions(config: Config, { store, events }: { readonly sto
 
   /** Whether other processes may have ended the session, or counted calls of it, unheard. */
   function mayHaveChanged(entry: SessionEntry): boolean {
-    return entry.ended === undefined && !generations.knowsEnough(entry, undefined);
+    return entry.ended === undefined && !generations.knowsEnough(entry, entry.session);
   }
 
   return {
-    open: createSessionOpener(config, { live, cache, generations, sealer }),
+    open: createSessionOpener(config, { live, cache, generations, shared, sealer, tickets }),
     begin,
     /** How many sessions have begun in this process. */
     begun: () => begun,

@@ -35,8 +35,13 @@ export function createSharedSessions(
   }
 
   /** @throws {BffError} `store_unavailable` */
-  function look({ key, names }: SessionEntry): Promise<FoundSession> {
+  function look({ key, names }: Pick<SessionEntry, 'key' | 'names'>): Promise<FoundSession> {
     return callStore(() => store.look(key, names));
+  }
+
+  /** Gives a new session to the store. @throws {BffError} `store_unavailable` */
+  function begin(key: string, content: string, expiresAt: number): Promise<void> {
+    return callStore(() => store.begin(key, { names: [], details: '', content }, secondsUntil(expiresAt)));
   }
 
   /** @throws {BffError} `store_unavailable`; the claim may be granted all the same, because the answer alone can be lost */
@@ -131,6 +136,7 @@ export function createSharedSessions(
     /** Whether the store's last operation failed. */
     isDown: () => isDown,
     look,
+    begin,
     claim,
     release,
     advance,

@@ -116,25 +116,22 @@ export function createLoginTransactions(
   }
 
   /** Finds the transaction that `state` belongs to. */
-  async function find(state: string, header: string | undefined): Promise<FoundLogin> {
+  function find(state: string, header: string | undefined): FoundLogin {
     const suffix = `-${stateHash(state)}`;
-    const read = await readState(state, stateSealer);
+    const read = readState(state, stateSealer);
     let transaction: LoginTransaction | undefined;
     const cookies = new Set<string>();
     for (const [name, value] of cookiePairs(header ?? '')) {
       if (!isLoginCookie(name, names) || !name.endsWith(suffix)) continue;
       cookies.add(laxCookie(name, '', 0, names));
-      const opened = read === undefined ? undefined : await open(value, read.id);
+      const opened = read === undefined ? undefined : open(value, read.id);
       if (read !== undefined && opened !== undefined) transaction = { ...opened, ...read.intent, state };
     }
     return { transaction, intent: read?.intent, cookies: [...cookies] };
   }
 
-  async function open(
-    value: string,
-    id: string,
-  ): Promise<Omit<LoginTransaction, 'state' | keyof LoginIntent> | undefined> {
-    const content = await sealer.unseal(value);
+  function open(value: string, id: string): Omit<LoginTransaction, 'state' | keyof LoginIntent> | undefined {
+    const content = sealer.unseal(value);
     const opened = content === undefined ? undefined : readContent(content);
     // The age decides, not the cookie's own expiry: a browser or a thief may keep the cookie.
     if (opened === undefined || nowSeconds() >= opened.startedAt + lifetimeSeconds) return undefined;

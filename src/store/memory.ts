@@ -13,6 +13,9 @@ interface StoredSession {
   content: string | undefined;
   contentExpiresAt: number;
   confirmedAt: number | undefined;
+  oldestServed: number;
+  /** An earlier confirmed generation that becomes the oldest one served, and when. */
+  grace: { readonly generation: number; readonly endsAt: number } | undefined;
   activeAt: number | undefined;
   /** Who refreshes the generation. */
   claim: StoredClaim | undefined;
@@ -64,7 +67,7 @@ export function createMemoryStore(): Store {
   function find(session: string): StoredSession | undefined {
     requireOpen();
     const found = live(sessions, session);
-    if (found !== undefined && found.contentExpiresAt <= performance.now()) found.content = undefined;
+    if (found !== undefined) settle(found, performance.now());
     return found;
   }
 
@@ -211,24 +214,41 @@ const absent: StoredSession = {
   content: undefined,
   contentExpiresAt: Infinity,
   confirmedAt: undefined,
+  oldestServed: 0,
+  grace: undefined,
   activeAt: undefined,
   claim: undefined,
   details: undefined,
 };
 
 function recordOf(stored: StoredSession | undefined): SessionRecord {
-  const { ended, generation, content, confirmedAt, activeAt } = stored ?? absent;
-  return { ended, generation, content, confirmedMsAgo: msSince(confirmedAt), activeMsAgo: msSince(activeAt) };
+  const { ended, generation, content, confirmedAt, oldestServed, activeAt } = stored ?? absent;
+  const ages = { confirmedMsAgo: msSince(confirmedAt), activeMsAgo: msSince(activeAt) };
+  return { ended, generation, content, oldestServed, ...ages };
+}
+
+/** Applies what was to happen by now. */
+function settle(stored: StoredSession, now: number): void {
+  const { generation, confirmedAt, contentExpiresAt, grace } = stored;
+  if (contentExpiresAt <= now) stored.content = undefined;
+  if (confirmedAt !== undefined && contentExpiresAt <= now) serveNoneBefore(stored, generation);
+  else if (grace !== undefined && grace.endsAt <= now) serveNoneBefore(stored, grace.generation);
+}
+
+function serveNoneBefore(stored: StoredSession, generation: number): void {
+  stored.oldestServed = generation;
+  stored.grace = undefined;
 }
 
 /** Goes on to a generation of which nothing more is known. */
 function raise(stored: StoredSession, generation: number): void {
-  if (stored.generation !== generation) {
-    stored.content = undefined;
-    stored.confirmedAt = undefined;
-  }
-  stored.generation = generation;
   stored.claim = undefined;
+  if (stored.generation === generation) return;
+  // Its grace period goes on, unless that of an earlier one does.
+  if (stored.confirmedAt !== undefined && stored.oldestServed < stored.generation) {
+    stored.grace ??= { generation: stored.generation, endsAt: stored.contentExpiresAt };
+  }
+  Object.assign(stored, { generation, content: undefined, contentExpiresAt: Infinity, confirmedAt: undefined });
 }
 
 /** Keeps a content for as long as the record. */

@@ -204,6 +204,7 @@ const sessionEnds: Readonly<Record<SessionEnd, true>> = {
   backchannel: true,
   frontchannel: true,
   operator: true,
+  store_lost: true,
   other_session: true,
 };
 

@@ -28,18 +28,28 @@ const record = `
 ${clock}
 local session, content, details = KEYS[1], KEYS[2], KEYS[3]
 local stored = redis.call('HMGET', session,
-  'ended', 'generation', 'confirmedAt', 'activeAt', 'owner', 'leaseEndsAt', 'lease', 'interrupted', 'contentEndsAt', 'listedUntil')
+  'ended', 'generation', 'confirmedAt', 'activeAt', 'owner', 'leaseEndsAt', 'lease', 'interrupted', 'contentEndsAt', 'listedUntil',
+  'oldestServed', 'graceGeneration', 'graceEndsAt')
 local ended, confirmedAt, activeAt = stored[1], stored[3], stored[4]
 local exists, generation = stored[2], tonumber(stored[2] or 0)
 local owner, leaseEndsAt, lease, interrupted = stored[5], tonumber(stored[6] or 0), tonumber(stored[7] or 0), stored[8]
 local contentEndsAt, listedUntil = tonumber(stored[9] or math.huge), tonumber(stored[10] or math.huge)
+local oldestServed, graceGeneration, graceEndsAt = tonumber(stored[11] or 0), tonumber(stored[12]), tonumber(stored[13])
+
+-- The grace period of older cookies: of the newest generation, or of an earlier one whose period goes on.
+local isGraceOver = confirmedAt and contentEndsAt <= now
+if isGraceOver then
+  oldestServed, graceGeneration = generation, nil
+elseif graceGeneration and graceEndsAt <= now then
+  oldestServed, graceGeneration = graceGeneration, nil
+end
 
 local function ago(at)
   return at and math.max(0, now - at)
 end
 
 local function found()
-  return { ended, generation, exists and redis.call('GET', content), ago(confirmedAt), ago(activeAt) }
+  return { ended, generation, exists and redis.call('GET', content), ago(confirmedAt), ago(activeAt), oldestServed }
 end
 
 -- Lets the record live as long as this, at least. Names under which it would no longer be listed then, or false.
@@ -66,8 +76,14 @@ end
 local function raise(to)
   if generation ~= to then
     redis.call('DEL', content)
-    redis.call('HDEL', session, 'confirmedAt', 'contentEndsAt')
-    redis.call('HSET', session, 'generation', to)
+    redis.call('HDEL', session, 'confirmedAt', 'contentEndsAt', 'graceGeneration', 'graceEndsAt')
+    redis.call('HSET', session, 'generation', to, 'oldestServed', oldestServed)
+    if confirmedAt and not isGraceOver and not graceGeneration then
+      graceGeneration, graceEndsAt = generation, contentEndsAt
+    end
+    if graceGeneration then
+      redis.call('HSET', session, 'graceGeneration', graceGeneration, 'graceEndsAt', graceEndsAt)
+    end
   end
   endClaim()
 end

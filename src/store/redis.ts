@@ -203,12 +203,13 @@ function revokedKey(prefix: string, name: string): string {
 }
 
 function recordOf(reply: unknown): SessionRecord {
-  const [ended, generation, content, confirmedMsAgo, activeMsAgo] = reply as [
+  const [ended, generation, content, confirmedMsAgo, activeMsAgo, oldestServed] = reply as [
     string | null,
     number,
     string | null,
     number | null,
     number | null,
+    number,
   ];
   return {
     ended: ended === null ? undefined : sessionEndOf(ended),
@@ -216,6 +217,7 @@ function recordOf(reply: unknown): SessionRecord {
     content: content ?? undefined,
     confirmedMsAgo: confirmedMsAgo ?? undefined,
     activeMsAgo: activeMsAgo ?? undefined,
+    oldestServed,
   };
 }
 

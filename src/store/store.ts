@@ -25,6 +25,13 @@ export interface SessionRecord {
   readonly content: string | undefined;
   /** How long ago a browser first showed the newest generation; undefined before. */
   readonly confirmedMsAgo: number | undefined;
+  /**
+   * Cookies of generations before this one have had their grace period, and are not served again, whatever comes after.
+   * It is a generation whose confirmation was so long ago; 0 at first. Where generations follow each other within the
+   * grace period, that of the first goes on and the others begin none, so that frequent refreshes cannot keep old
+   * cookies alive.
+   */
+  readonly oldestServed: number;
   /** How long ago a call was last counted; undefined before. */
   readonly activeMsAgo: number | undefined;
 }

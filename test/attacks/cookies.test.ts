@@ -569,15 +569,18 @@ describe('packing and sealing', () => {
         idToken: wellFormed,
         refreshToken: option(wellFormed, { nil: undefined }),
         accessTokenExpiresAt: option(integer(), { nil: undefined }),
+        scope: option(string({ unit: 'grapheme' }), { nil: undefined }),
       }),
+      providerSid: option(string({ unit: 'grapheme' }), { nil: undefined }),
+      loginIssuedAt: option(nat(), { nil: undefined }),
     });
     await assert(
       asyncProperty(session, async (given) => {
         const sealed = await old.seal(writeSession(given));
         expect(sealed).toMatch(/^[\w.-]+$/);
-        expect(readSession((await rotated.unseal(sealed)) ?? '')).toEqual(given);
-        expect(await createSealer(secrets, 'login transaction').unseal(sealed)).toBeUndefined();
-        expect(await createSealer(secrets.slice(0, 2), 'session').unseal(sealed)).toBeUndefined();
+        expect(readSession(rotated.unseal(sealed) ?? '')).toEqual(given);
+        expect(createSealer(secrets, 'login transaction').unseal(sealed)).toBeUndefined();
+        expect(createSealer(secrets.slice(0, 2), 'session').unseal(sealed)).toBeUndefined();
       }),
       { numRuns: 50 },
     );
@@ -594,7 +597,7 @@ describe('packing and sealing', () => {
           // The last character of a base64url part carries bits that don't count.
           if (sealed[at] === character || /^[^.]?(?:\.|$)/.test(sealed.slice(at + 1))) return;
           const changed = sealed.slice(0, at) + character + sealed.slice(at + 1);
-          expect(await sealer.unseal(changed)).toBeUndefined();
+          expect(sealer.unseal(changed)).toBeUndefined();
         },
       ),
       { numRuns: 300 },

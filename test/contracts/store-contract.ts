@@ -51,6 +51,7 @@ const untouched = {
   generation: 0,
   content: undefined,
   confirmedMsAgo: undefined,
+  oldestServed: 0,
   activeMsAgo: undefined,
 };
 
@@ -235,6 +236,26 @@ function describeGenerations(start: Start): void {
     expect(await one.advance(brief, { generation: 1, content: 'sealed' }, minute)).toMatchObject({ advanced: false });
   });
 
+  test('remembers for good which generations have had their grace period', async () => {
+    const { one, other } = await start();
+    const session = newKey();
+    const oldestServed = async () => (await one.look(session, [])).record.oldestServed;
+    await one.advance(session, { generation: 1, content: 'first' }, minute);
+    await one.confirm(session, 1, 100);
+    await other.advance(session, { generation: 2, content: 'second' }, minute);
+    await other.confirm(session, 2, minuteMs);
+    await other.advance(session, { generation: 3, content: 'third' }, minute);
+    expect(await oldestServed()).toBe(0);
+    // The grace period of the first goes on, and the second began none.
+    await vi.waitFor(async () => expect(await oldestServed()).toBe(1), waiting);
+    await other.confirm(session, 3, 20);
+    await vi.waitFor(async () => expect(await oldestServed()).toBe(3), waiting);
+    await one.claim(session, { generation: 5, owner: 'a' }, minuteMs, minute);
+    expect(await oldestServed()).toBe(3);
+    await other.advance(session, { generation: 6, content: 'sixth' }, minute);
+    expect(await oldestServed()).toBe(3);
+  });
+
   test('keeps a content that was not confirmed, and one that is newer than the confirmed', async () => {
     const { one } = await start();
     const [unconfirmed, renewed] = [newKey(), newKey()];
@@ -243,7 +264,7 @@ function describeGenerations(start: Start): void {
     await one.advance(renewed, { generation: 2, content: 'new' }, minute);
     await waitMs(60);
     expect((await one.look(unconfirmed, [])).record.content).toBe('old');
-    expect((await one.look(renewed, [])).record).toEqual({ ...untouched, generation: 2, content: 'new' });
+    expect((await one.look(renewed, [])).record).toMatchObject({ generation: 2, content: 'new' });
   });
 
   test('notes only that the newest generation was shown', async () => {

@@ -191,7 +191,7 @@ const steps: { readonly [Type in keyof Operations]: (model: Model, operation: Op
       return { model, answer: isRepeated ? { advanced: true } : { advanced: false, record: recordOf(was) } };
     }
     return {
-      model: withSession(model, session, { ...was, generation, content, confirmed: false, claim: undefined }),
+      model: withSession(model, session, { ...raised(was, generation), content }),
       answer: { advanced: true },
       messages: [{ type: 'advanced', session, generation }],
     };
@@ -245,15 +245,19 @@ function stepOfClaim(model: Model, { session, generation, owner }: Operations['c
   if (was.ended !== undefined || was.generation > generation) {
     return { model, answer: { state: 'settled', record: recordOf(was) } };
   }
-  const known =
-    was.generation === generation ? was : { ...was, content: undefined, confirmed: false, claim: undefined };
+  const known = raised(was, generation);
   const isRenewal = known.claim?.owner === owner;
   if (known.claim?.lasts === true && !isRenewal) return { model, answer: { state: 'held' } };
   const interrupted = known.claim !== undefined && (!isRenewal || known.claim.interrupted);
   return {
-    model: withSession(model, session, { ...known, generation, claim: { owner, lasts, interrupted } }),
+    model: withSession(model, session, { ...known, claim: { owner, lasts, interrupted } }),
     answer: { state: 'granted', interrupted },
   };
+}
+
+function raised(was: ModelSession, generation: number): ModelSession {
+  if (was.generation === generation) return was;
+  return { ...was, generation, content: undefined, confirmed: false, claim: undefined };
 }
 
 function sessionOf(model: Model, session: string): ModelSession {

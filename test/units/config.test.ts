@@ -305,7 +305,6 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
   ...['ngCspNonce', 'csp-nonce', 'CspNonce'].map(
     (nonce) => [`the placeholder ${nonce}`, { spa: { nonce } }, /^spa\.nonce: is the name of an attribute/] as const,
   ),
-  ['sessions in a store', { session: { mode: 'store' } }, /^session\.mode: /],
   [
     'a lifetime of nothing',
     { session: { lifetimeSeconds: 0 } },

@@ -40,7 +40,7 @@ test('every event, in the order of the union and with its level in the log', () 
 });
 
 test('docs/sessions.md names every reason for which a session is ended', () => {
-  const [, union = ''] = /type SessionEnd = ([^;]+);/.exec(readFileSync(join(root, 'src/events.ts'), 'utf8')) ?? [];
+  const [, union = ''] = /type SessionEnd =\s+([^;]+);/.exec(readFileSync(join(root, 'src/events.ts'), 'utf8')) ?? [];
   const reasons = [...union.matchAll(/'(\w+)'/g)].map(([, reason = '']) => reason);
   const documented = [...readPage('docs/sessions.md').matchAll(/`session\.ended`, reason `(\w+)`/g)];
   expect(reasons.length).toBeGreaterThan(3);

@@ -124,18 +124,40 @@ test('the members of the exported types', () => {
   expectTypeOf<Pick<ConfigInput, 'origin' | 'issuer' | 'client' | 'secrets'>>().toExtend<ConfigInput>();
   expectTypeOf<{}>().toExtend<ConfigFile>();
   expectTypeOf<keyof Events>().toEqualTypeOf<'emit' | 'subscribe'>();
-  expectTypeOf<Store>().toEqualTypeOf<{
-    readonly shared: boolean;
-    get(key: string): Promise<string | undefined>;
-    set(key: string, value: string, ttlSeconds: number): Promise<void>;
-    compareAndSet(key: string, expected: string | undefined, value: string, ttlSeconds: number): Promise<boolean>;
-    delete(key: string): Promise<void>;
-    close(): Promise<void>;
-  }>();
+  expectTypeOf<keyof Store>().toEqualTypeOf<
+    | 'advance'
+    | 'begin'
+    | 'claim'
+    | 'close'
+    | 'confirm'
+    | 'durable'
+    | 'end'
+    | 'heardSince'
+    | 'list'
+    | 'look'
+    | 'reachable'
+    | 'release'
+    | 'revoke'
+    | 'shared'
+    | 'subscribe'
+    | 'touch'
+    | 'useOnce'
+  >();
 });
 
 test('the members of the exported unions', () => {
-  expectTypeOf<SessionEnd>().toEqualTypeOf<'logout' | 'new_login' | 'refresh_rejected' | 'refresh_id_token_invalid'>();
+  expectTypeOf<SessionEnd>().toEqualTypeOf<
+    | 'backchannel'
+    | 'frontchannel'
+    | 'logout'
+    | 'new_login'
+    | 'operator'
+    | 'other_session'
+    | 'refresh_id_token_invalid'
+    | 'refresh_interrupted'
+    | 'refresh_rejected'
+    | 'store_lost'
+  >();
   expectTypeOf<BffEvent['type']>().toEqualTypeOf<
     | 'listener.failed'
     | 'login.failed'
@@ -153,6 +175,7 @@ test('the members of the exported unions', () => {
     | 'session.large'
     | 'session.oversized'
     | 'store.failed'
+    | 'store.writes_lost'
     | 'token.refresh_failed'
     | 'token.refreshed'
     | 'userinfo.failed'

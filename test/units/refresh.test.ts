@@ -65,7 +65,7 @@ function gatedProvider({ rotates }: { rotates: boolean }) {
 }
 
 function cookieOf(entry: SessionEntry): string {
-  return `session-3000=${entry.sealed}`;
+  return `session-3000=${entry.cookieText}`;
 }
 
 async function openActive(sessions: Sessions, cookie: string): Promise<SessionEntry> {

@@ -8,10 +8,16 @@ const maximumLifetimeSeconds = 400 * 24 * 3600;
 
 export const session = z
   .strictObject({
-    mode: z.enum(['cookie', 'store'], 'must be "cookie" or "store"').default('cookie').meta({
-      description:
-        '`cookie`: the tokens travel in the sealed cookie. `store`, where they stay in the store, is not available yet.',
-    }),
+    mode: z
+      .enum(['cookie', 'store'], 'must be "cookie" or "store"')
+      .default('cookie')
+      .meta({
+        description:
+          '`cookie`: the tokens travel in the sealed cookie, and nothing is stored. `store`: the cookie holds a ticket of ' +
+          'less than 200 bytes, and the session is in the store, sealed under the ticket and the secret. It lifts the ' +
+          'limit on the size of tokens; a store that loses its data signs people out. Sessions that exist stay where they ' +
+          'are when it changes.',
+      }),
     cookieName: cookieName()
       .default('session')
       .meta({

@@ -1,0 +1,79 @@
+/**
+ * Tickets: what the cookie holds where sessions live in the store (`session.mode: store`). A ticket names the session and
+ * brings a key of its own, and the session is sealed under that key and the server's: neither a copy of the store nor a
+ * stolen secret alone reveals a token. The names by which a provider ends sessions travel along, so that one look in the
+ * store tells all.
+ *
+ * A ticket is `t1.<key id>.<id>.<key>.<name>.<name>.<mac>`, of 176 characters at most. The MAC keeps invented tickets
+ * from the store.
+ */
+import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createSessionSealer, type SessionSealer } from './session-sealer.ts';
+
+export interface Ticket {
+  /** The session's id. */
+  readonly id: string;
+  /** 256 random bits in base64url, which are nowhere else. */
+  readonly key: string;
+  /** See `session-names.ts`. */
+  readonly names: readonly string[];
+}
+
+export interface Tickets {
+  /** A new session's key. */
+  createKey(): string;
+  /** A ticket as text, for the cookie. */
+  write(ticket: Ticket): string;
+  /** Undefined for whatever isn't a ticket of ours. */
+  read(text: string): Ticket | undefined;
+  /** Seals and opens the session of a ticket. */
+  sealerOf(ticket: Pick<Ticket, 'key'>): SessionSealer;
+}
+
+const shape = /^t1\.([0-9a-f]{8})\.([\w-]{22})\.([\w-]{43})((?:\.(?:sub|sid):[\w-]{22}){0,2})\.([\w-]{43})$/;
+
+/** Whether a text begins like a ticket of ours, whole or cut. */
+export function looksLikeTicket(text: string): boolean {
+  return /^t\d\.[0-9a-f]{8}\.[\w.:-]*$/.test(text);
+}
+
+/** @param secrets the first signs, all verify */
+export function createTickets(secrets: readonly string[]): Tickets {
+  const signers = secrets.map((secret) => ({
+    id: Buffer.from(derive(secret, 'ticket key id', 4)).toString('hex'),
+    key: derive(secret, 'ticket integrity', 32),
+  }));
+  const [signing] = signers;
+  if (signing === undefined) throw new TypeError('Tickets need a secret.');
+  const verifying = new Map(signers.map(({ id, key }) => [id, key]));
+
+  return {
+    createKey: () => randomBytes(32).toString('base64url'),
+
+    write({ id, key, names }) {
+      const signed = ['t1', signing.id, id, key, ...names].join('.');
+      return `${signed}.${macOf(signed, signing.key).toString('base64url')}`;
+    },
+
+    read(text) {
+      const [, keyId = '', id = '', key = '', names = '', mac = ''] = shape.exec(text) ?? [];
+      const integrity = verifying.get(keyId);
+      if (integrity === undefined) return undefined;
+      const expected = macOf(text.slice(0, -mac.length - 1), integrity);
+      if (!timingSafeEqual(expected, Buffer.from(mac, 'base64url'))) return undefined;
+      return { id, key, names: names.split('.').slice(1) };
+    },
+
+    sealerOf({ key }) {
+      return createSessionSealer(secrets.map((secret) => `${secret}.${key}`));
+    },
+  };
+}
+
+function derive(secret: string, what: string, length: number): Buffer {
+  return Buffer.from(hkdfSync('sha256', secret, 'sallyport', `${what}, version 1`, length));
+}
+
+function macOf(text: string, key: Buffer): Buffer {
+  return createHmac('sha256', key).update(text).digest();
+}
