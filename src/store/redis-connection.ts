@@ -12,6 +12,9 @@ import { withTimeout } from '../timeout.ts';
 /** How long a server may take to answer, or to accept a connection. */
 export const storeTimeoutMs = 1000;
 
+/** By how much a timer of a process that is not too busy may be late. */
+const usualLatenessMs = 50;
+
 export interface RedisConnectionOptions {
   readonly node: RedisNode;
   readonly credentials: RedisCredentials;
@@ -55,7 +58,7 @@ export function loadRedisClient() {
 
 /** Connects, signs in, and sees to it that the server answers. */
 export async function connectToRedis(options: RedisConnectionOptions): Promise<RedisConnection> {
-  const { createClient, ErrorReply } = await loadRedisClient();
+  const { createClient, ErrorReply, SocketClosedUnexpectedlyError } = await loadRedisClient();
   const client = createClient({ ...behaviour, ...optionsOf(options) });
   const lost = Promise.withResolvers<Error>();
   let loss: Error | undefined;
@@ -72,6 +75,7 @@ export async function connectToRedis(options: RedisConnectionOptions): Promise<R
 
   function translated(error: unknown): Error {
     const { password } = options.credentials;
+    if (error instanceof SocketClosedUnexpectedlyError) return new Error('The store closed the connection.');
     return error instanceof ErrorReply ? new RedisErrorReply(plain(error, password)) : safe(error, password);
   }
 
@@ -153,17 +157,27 @@ function socketOf({ node, tls }: RedisConnectionOptions) {
 }
 
 /**
- * Limits the wait for a reply. After the time the event loop reads once more what has come, so that a process that was
- * busy for longer takes no connection for dead.
+ * Limits the wait for a reply. The time for which this process was too busy to read replies does not count, so that it
+ * takes no connection for dead.
  */
 async function inTime<T>(reply: Promise<T>): Promise<T> {
   const late = Promise.withResolvers<never>();
-  const error = new RedisTimeout(`The store did not answer within ${storeTimeoutMs} ms.`);
-  const timer = setTimeout(() => setImmediate(() => late.reject(error)), storeTimeoutMs);
+  let timer: NodeJS.Timeout;
+  waitFor(storeTimeoutMs);
+
+  function waitFor(ms: number): void {
+    const dueAt = performance.now() + ms;
+    timer = setTimeout(() => {
+      const busyMs = performance.now() - dueAt;
+      if (busyMs > usualLatenessMs) return waitFor(Math.min(busyMs, storeTimeoutMs));
+      late.reject(new RedisTimeout(`The store did not answer within ${storeTimeoutMs} ms.`));
+    }, ms);
+  }
+
   try {
     return await Promise.race([reply, late.promise]);
   } finally {
-    clearTimeout(timer);
+    clearTimeout(timer!);
   }
 }
 

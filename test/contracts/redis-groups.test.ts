@@ -207,7 +207,7 @@ describe('in a Cluster,', () => {
 
 describe('a Cluster', () => {
   test('goes on when a server dies, first without its slots, then with its replica', { timeout: 60_000 }, async () => {
-    const cluster = await startCluster();
+    const cluster = await startCluster({ failsAfterMs: 1500 });
     onTestFinished(() => cluster.close());
     const [one, other] = [open(cluster.url), open(cluster.url)];
     await untilHeard(one.store, other.store);
@@ -236,7 +236,7 @@ describe('a Cluster', () => {
   });
 
   test('that is paused in part is given up in part, and found again', { timeout: 60_000 }, async () => {
-    const cluster = await startCluster();
+    const cluster = await startCluster({ failsAfterMs: 1500 });
     onTestFinished(() => cluster.close());
     const { store } = open(cluster.url);
     await untilHeard(store);
@@ -257,7 +257,7 @@ describe('a Cluster', () => {
   });
 
   test('that is away as a whole is told of, and used when it is back', { timeout: 60_000 }, async () => {
-    const cluster = await startCluster();
+    const cluster = await startCluster({ failsAfterMs: 1500 });
     onTestFinished(() => cluster.close());
     await Promise.all([...cluster.masters, ...cluster.replicas].map((server) => server.down()));
     const { store, errors } = open(cluster.url);

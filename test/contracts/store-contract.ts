@@ -555,14 +555,16 @@ function describeMessages(start: Start): void {
     await other.end(session, 'operator', minute);
     await other.advance(session, { generation: 2, content: 'late' }, minute);
     await allIsHeard(all, heard);
-    for (const messages of heard) {
-      expect(messages.filter((message) => concerns(message, [session, name]))).toEqual([
+    await expectHeard(
+      heard,
+      [session, name],
+      [
         { type: 'released', session },
         { type: 'advanced', session, generation: 1 },
         { type: 'revoked', name, before: 5, reason: 'backchannel' },
         { type: 'ended', session, reason: 'logout' },
-      ]);
-    }
+      ],
+    );
   });
 
   test('tells each subscriber, until it unsubscribes', async () => {
@@ -670,8 +672,7 @@ function describeRaces(start: Start): void {
           messages.push(...(next.messages ?? []));
         }
         await allIsHeard(all, heard);
-        const keys = own.keys();
-        for (const of of heard) expect(of.filter((message) => concerns(message, keys))).toEqual(messages);
+        await expectHeard(heard, own.keys(), messages);
       }),
       { numRuns: 40 },
     );
@@ -788,6 +789,22 @@ async function allIsHeard(all: StoreHandles, heard: ReadonlyArray<readonly Store
     for (const messages of heard) {
       const ended = messages.flatMap((message) => (message.type === 'ended' ? [message.session] : []));
       expect(ended).toEqual(expect.arrayContaining(marks));
+    }
+  }, waiting);
+}
+
+/** Each process hears these messages of these keys. Those of several keys may overtake each other on their ways. */
+async function expectHeard(
+  heard: ReadonlyArray<readonly StoreMessage[]>,
+  keys: Parameters<typeof concerns>[1],
+  expected: readonly StoreMessage[],
+): Promise<void> {
+  const keyOf = (message: StoreMessage) => ('session' in message ? message.session : message.name);
+  const byKey = (messages: readonly StoreMessage[]) =>
+    messages.toSorted((one, other) => keyOf(one).localeCompare(keyOf(other)));
+  await vi.waitFor(() => {
+    for (const messages of heard) {
+      expect(byKey(messages.filter((message) => concerns(message, keys)))).toEqual(byKey(expected));
     }
   }, waiting);
 }

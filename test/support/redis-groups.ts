@@ -20,13 +20,27 @@ export interface TestCluster {
 
 const waiting = { timeout: 20_000, interval: 50 };
 
+export interface TestClusterOptions {
+  readonly program?: string;
+  /** After how long a server that is silent is replaced. By default a busy machine causes no failover. */
+  readonly failsAfterMs?: number;
+}
+
 /** Three masters, each with a replica. */
-export async function startCluster(program: string = redisPrograms[0]): Promise<TestCluster> {
+export async function startCluster(options: TestClusterOptions = {}): Promise<TestCluster> {
+  const { program = redisPrograms[0], failsAfterMs = 20_000 } = options;
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-cluster-'));
   const nodes = await Promise.all(
     Array.from({ length: 6 }, async (_, index) => {
       const busPort = await freePort();
-      const cluster = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '5000', '--cluster-port', String(busPort)];
+      const cluster = [
+        '--cluster-enabled',
+        'yes',
+        '--cluster-node-timeout',
+        '20000',
+        '--cluster-port',
+        String(busPort),
+      ];
       const file = ['--cluster-config-file', join(folder, `${index}.conf`), '--cluster-announce-ip', '127.0.0.1'];
       const server = await startRedis({ program, settings: [...cluster, ...file, '--repl-diskless-sync-delay', '0'] });
       await server.ask('CLUSTER', 'SET-CONFIG-EPOCH', String(index + 1));
@@ -52,8 +66,7 @@ export async function startCluster(program: string = redisPrograms[0]): Promise<
     );
   }
   await everyone(servers, (info) => info.includes('cluster_state:ok'));
-  // Before, a busy machine could cause a failover.
-  for (const server of servers) await server.ask('CONFIG', 'SET', 'cluster-node-timeout', '1500');
+  for (const server of servers) await server.ask('CONFIG', 'SET', 'cluster-node-timeout', String(failsAfterMs));
   return {
     url: `redis+cluster://${masters.map(({ port }) => `127.0.0.1:${port}`).join(',')}`,
     masters,
