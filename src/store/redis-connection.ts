@@ -150,7 +150,8 @@ function optionsOf(options: RedisConnectionOptions) {
 }
 
 function socketOf({ node, tls }: RedisConnectionOptions) {
-  const limits = { connectTimeout: storeTimeoutMs, reconnectStrategy: false } as const;
+  // Closes the socket of a connection that was given up before.
+  const limits = { connectTimeout: 2 * storeTimeoutMs, reconnectStrategy: false } as const;
   if ('path' in node) return { ...limits, path: node.path };
   if (tls === undefined) return { ...limits, ...node };
   return { ...limits, ...node, tls: true as const, ...(tls.ca === undefined ? {} : { ca: tls.ca }) };
@@ -162,22 +163,21 @@ function socketOf({ node, tls }: RedisConnectionOptions) {
  */
 async function inTime<T>(reply: Promise<T>): Promise<T> {
   const late = Promise.withResolvers<never>();
-  let timer: NodeJS.Timeout;
-  waitFor(storeTimeoutMs);
+  let timer = waitFor(storeTimeoutMs);
 
-  function waitFor(ms: number): void {
+  function waitFor(ms: number): NodeJS.Timeout {
     const dueAt = performance.now() + ms;
-    timer = setTimeout(() => {
+    return setTimeout(() => {
       const busyMs = performance.now() - dueAt;
-      if (busyMs > usualLatenessMs) return waitFor(Math.min(busyMs, storeTimeoutMs));
-      late.reject(new RedisTimeout(`The store did not answer within ${storeTimeoutMs} ms.`));
+      if (busyMs > usualLatenessMs) timer = waitFor(Math.min(busyMs, storeTimeoutMs));
+      else late.reject(new RedisTimeout(`The store did not answer within ${storeTimeoutMs} ms.`));
     }, ms);
   }
 
   try {
     return await Promise.race([reply, late.promise]);
   } finally {
-    clearTimeout(timer!);
+    clearTimeout(timer);
   }
 }
 

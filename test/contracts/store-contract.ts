@@ -29,7 +29,7 @@ export function describeStore(name: string, start: () => StoreHandles | Promise<
   /** Two handles, which are the same one where the store isn't shared. */
   async function startTwo(): Promise<{ one: Store; other: Store; all: StoreHandles }> {
     const all = await start();
-    for (const store of all) await vi.waitFor(() => expect(store.heardSince()).toBeDefined(), { timeout: 5000 });
+    for (const store of all) await vi.waitFor(() => expect(store.heardSince()).toBeDefined(), { timeout: 20_000 });
     return { one: all[0], other: all[1] ?? all[0], all };
   }
 

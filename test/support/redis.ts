@@ -5,8 +5,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { delimiter, join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { basename, delimiter, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from './listener.ts';
 
@@ -53,13 +55,16 @@ const startTimeoutMs = 10_000;
 export async function startRedis(options: TestRedisOptions = {}): Promise<TestRedis> {
   const { program = redisPrograms[0], password, settings = [] } = options;
   const port = await freePort();
+  // A replica writes down what its master sent, and would read it when it is started again.
+  const file = join(tmpdir(), `sallyport-${port}.rdb`);
   let server: ChildProcess | undefined;
   await up();
 
   async function up(): Promise<void> {
     const secret = password === undefined ? [] : ['--requirepass', password];
-    const basics = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', '/tmp'];
-    server = spawn(program, [...basics, ...secret, ...settings], { stdio: 'ignore' });
+    const basics = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
+    const place = ['--dir', dirname(file), '--dbfilename', basename(file)];
+    server = spawn(program, [...basics, ...place, ...secret, ...settings], { stdio: 'ignore' });
     const failed = once(server, 'error').then(([error]: unknown[]) => {
       throw error;
     });
@@ -73,6 +78,7 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
     const exit = once(ended, 'exit');
     ended.kill('SIGKILL');
     await exit;
+    await rm(file, { force: true });
   }
 
   async function ask(...command: string[]): Promise<string> {
