@@ -3,7 +3,7 @@
 // `npm run test:frameworks` (--for-frameworks). It runs before anything is installed, so it is plain JavaScript for any
 // Node from 18 on, without dependencies.
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -131,6 +131,7 @@ const providerNeeds = [
 
 installNodePackages(root);
 requireNode();
+if (isWindows) allowExec();
 if (process.argv.includes('--for-tests')) installSystemPackages(systemNeeds);
 if (process.argv.includes('--for-keycloak')) installSystemPackages(keycloakNeeds);
 if (process.argv.includes('--for-routers')) installSystemPackages(routerNeeds);
@@ -155,6 +156,11 @@ function requireNode() {
         "Check that npm's settings leave install scripts and optional packages on (ignore-scripts=false, omit= ).",
     );
   }
+}
+
+/** `npm start` and `npm run serve` hand their process over to node, by a word that the shell of Windows doesn't have. */
+function allowExec() {
+  writeFileSync(join(root, 'node_modules', '.bin', 'exec.cmd'), '@%*\r\n');
 }
 
 /** npm records what it installed in node_modules/.package-lock.json; that must match package-lock.json. */

@@ -13,6 +13,7 @@ import type { ConfigFile, ConfigInput } from '../src/config/config.ts';
 import { withVariables } from '../src/config/sources.ts';
 import { unknownVariables, variables, type Environment } from '../src/config/variables.ts';
 import { startServer } from '../src/server/server.ts';
+import { stopOnSignal } from '../src/server/stop-signals.ts';
 import { createMemoryStore } from '../src/store/memory.ts';
 import { startDemoApi } from './demo/api.ts';
 import { closeServer, isPortBusy, listen } from './demo/listen.ts';
@@ -47,7 +48,7 @@ const providerPort = 9000;
 const apiPort = 9100;
 const apiAudience = 'urn:example:notes';
 
-/** Runs the demo until SIGINT or SIGTERM, and tells on standard output what to try. */
+/** Runs the demo until it is told to stop, and tells on standard output what to try. */
 export async function runDemo(options: DemoOptions = {}): Promise<void> {
   const port = options.port ?? portFromEnvironment(process.env['SALLYPORT_PORT']);
   const demo = await startDemo({ ...options, port }).catch((error: unknown) => {
@@ -57,7 +58,13 @@ export async function runDemo(options: DemoOptions = {}): Promise<void> {
   });
   if (!demo) return;
   console.log(describeDemo(demo, noticesOf(process.env)));
-  stopOnSignal(demo);
+  stopOnSignal(
+    () => demo.close(),
+    (error) => {
+      console.error('The demo did not stop cleanly:', error);
+      process.exit(1);
+    },
+  );
 }
 
 /** Starts the demo's servers; rejects with `EADDRINUSE` when the app's port is taken. */
@@ -210,18 +217,4 @@ function noticesOf(env: Environment): string[] {
   const ignored = known.filter((name) => env[name] && !taken.has(name));
   const notice = `The demo ignores ${ignored.join(', ')}: \`npm run serve\` takes them.`;
   return ignored.length === 0 ? unknownVariables(env) : [...unknownVariables(env), notice];
-}
-
-function stopOnSignal(demo: Demo): void {
-  const stop = (): void => {
-    demo.close().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        console.error('The demo did not stop cleanly:', error);
-        process.exit(1);
-      },
-    );
-  };
-  process.once('SIGINT', stop);
-  process.once('SIGTERM', stop);
 }

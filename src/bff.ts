@@ -91,7 +91,10 @@ export interface Bff {
   readonly requestIdOf: (request: IncomingMessage) => string;
   /** Whether the provider's metadata is known. */
   readonly ready: () => boolean;
-  /** Closes open WebSockets with the code for a server that goes away, so that the clients connect to another. */
+  /**
+   * Closes open WebSockets with 1012 (Service Restart), and the event streams of clients that come again by themselves, so
+   * that they connect to another instance.
+   */
   readonly drain: () => void;
   /** Finishes refreshes that are running, then closes all connections. */
   readonly close: () => Promise<void>;
@@ -156,7 +159,8 @@ export function assembleBff(
 
   // Endpoints
   const sessionView = options.sessionView ?? createClaimsSelection(config.session.claims);
-  const endpointDeps = { config, events, provider, sessions, transactions, logoutReturns, refresher, sessionView };
+  const signIns = { provider, sessions, transactions, logoutReturns, refresher };
+  const endpointDeps = { config, events, store, ...signIns, sessionView };
   const endpoints = createEndpointTable(endpointDeps);
   const spa = createSpa(config, endpointDeps, { pools, bound });
 
@@ -179,12 +183,8 @@ export function assembleBff(
   provider.start();
 
   /** One call of an API, its errors included. */
-  async function callApi(request: IncomingMessage, response: ServerResponse, upstream: ApiUpstream): Promise<void> {
-    try {
-      await apis.handle(request, response, upstream);
-    } catch (error) {
-      errors.send(error, request, response);
-    }
+  function callApi(request: IncomingMessage, response: ServerResponse, upstream: ApiUpstream): Promise<void> {
+    return apis.handle(request, response, upstream).catch((error: unknown) => errors.send(error, request, response));
   }
 
   return {
@@ -197,7 +197,7 @@ export function assembleBff(
     requestIdOf,
     forgetsAtRestart: options.store === undefined && !store.shared,
     ready: provider.ready,
-    drain: openSockets.drain,
+    drain: bound.drain,
     async close() {
       provider.close();
       await refresher.whenIdle();

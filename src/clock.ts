@@ -1,4 +1,4 @@
-/** The two clocks. Tests put others in place of both. */
+/** The two clocks of sessions and tokens. Tests put others in place of both. */
 
 /** Seconds since 1970: for the times in tokens and cookies, which other machines read. */
 export function nowSeconds(): number {
@@ -7,5 +7,6 @@ export function nowSeconds(): number {
 
 /** Milliseconds on a clock that nobody sets: for durations. */
 export function monotonicMs(): number {
-  return performance.now();
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds * 1000 + nanoseconds / 1e6;
 }

@@ -50,6 +50,8 @@ export type BffEvent =
   /** A session's cookies reach a size that servers in front refuse by default. */
   | { readonly type: 'session.large'; readonly session: string; readonly bytes: number; readonly advice: string }
   | { readonly type: 'logout.revocation_failed'; readonly session: string; readonly cause: unknown }
+  /** A logout token was refused: no session ended. */
+  | { readonly type: 'logout.token_refused'; readonly reason: string; readonly detail: string }
   /** `scope`: what logins ask for. */
   | { readonly type: 'provider.discovered'; readonly scope: string }
   | { readonly type: 'provider.discovery_failed'; readonly cause: unknown }

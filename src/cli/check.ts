@@ -14,6 +14,7 @@ export async function check(file: string | undefined, { strict }: { readonly str
   const { config, warnings } = await loadConfig(file, process.env);
   say('warning', warnings);
   say('ok', ['the configuration is valid']);
+  if (config.secrets.length > 1) sayRotation(config.secrets.length);
   const found = await askProvider(config);
   say('warning', found.warnings);
   say('fault', found.faults);
@@ -24,6 +25,14 @@ export async function check(file: string | undefined, { strict }: { readonly str
 function say(kind: 'ok' | 'warning' | 'fault', sentences: readonly string[]): void {
   const print = kind === 'fault' ? console.error : console.log;
   for (const sentence of sentences) print(`${kind}: ${sentence}`);
+}
+
+/** What no look at one instance can tell. */
+function sayRotation(count: number): void {
+  console.log(
+    `    of ${count} sealing secrets the first seals: every instance must accept it before it may stand there`,
+  );
+  console.log('    (a new one goes last at first: docs/deployment.md, "Rotating the sealing secret")');
 }
 
 /** The tokens are not known before somebody signs in. */
@@ -43,13 +52,14 @@ async function askProvider(config: Config): Promise<Findings> {
   const providerFetch = createProviderFetch(config.provider);
   const provider = createProvider(config, { fetch: providerFetch.fetch, events: createEvents() });
   try {
-    const { faults, warnings, scope, keyCount } = await provider.examine();
+    const { faults, warnings, scope, keyCount, logout } = await provider.examine();
     say('ok', [`the provider ${config.issuer} answers, with ${keyCount} ${keyCount === 1 ? 'key' : 'keys'}`]);
     const choice =
       config.scope === undefined ? 'chosen by what it supports; SALLYPORT_SCOPE asks for others' : 'configured';
     console.log(`    logins ask for the scope "${scope}" (${choice})`);
     console.log(`    to be registered with it: redirect URI ${provider.redirectUri}`);
     console.log(`    and post-logout redirect URI ${config.origin}${config.logout.returnTo}`);
+    for (const line of logout) console.log(`    ${line}`);
     await sayCookieSizes(config);
     return { faults, warnings };
   } catch (error) {

@@ -23,7 +23,7 @@ export interface ApiRoute extends Required<Omit<ParsedRoute, 'target' | 'methods
 }
 
 /** A validated configuration. Everything in it may be trusted. Its paths are whole ones, from the origin's root on. */
-export interface Config extends Omit<ParsedConfig, 'api' | 'errorDocs' | 'listen' | 'discoveryUrl' | 'spa'> {
+export interface Config extends Omit<ParsedConfig, 'api' | 'drain' | 'errorDocs' | 'listen' | 'discoveryUrl' | 'spa'> {
   /** The path below which everything lives, without a slash at its end: `/shop`, or '' for the whole origin. */
   readonly path: string;
   /** The app's first page: `/shop/`, or `/`. */
@@ -33,6 +33,8 @@ export interface Config extends Omit<ParsedConfig, 'api' | 'errorDocs' | 'listen
   /** The page to whose fragments the `type` of a problem leads. */
   readonly errorDocs: string;
   readonly listen: { readonly host: string; readonly port: number; readonly opsPort: number | undefined };
+  /** Within `drainSeconds`. */
+  readonly drain: { readonly waitSeconds: number };
   readonly discoveryUrl: URL | undefined;
   readonly spa: NonNullable<ParsedConfig['spa']> | undefined;
   /** True on an https origin: cookies are `Secure` and carry the `__Host-Http-` prefix. */
@@ -83,6 +85,12 @@ function parseEachKey(input: ConfigInput): { parsed: Partial<ParsedConfig>; faul
   return { parsed, faults };
 }
 
+/**
+ * Of the drain: five seconds by default, in which Kubernetes and common health checks notice, and within the whole, so that
+ * the time that a supervisor must allow is one number.
+ */
+const shareOfWaiting = 1 / 5;
+
 function complete(parsed: ParsedConfig): Config {
   const origin = new URL(parsed.origin);
   const loopback = isLoopback(origin.hostname);
@@ -101,6 +109,7 @@ function complete(parsed: ParsedConfig): Config {
       port: parsed.listen.port ?? (loopback ? originPort : 3000),
       opsPort: parsed.listen.opsPort,
     },
+    drain: { waitSeconds: parsed.drain.waitSeconds ?? (loopback ? 0 : parsed.drainSeconds * shareOfWaiting) },
     api: parsed.api
       .map((route) => completeRoute({ ...route, path: path + route.path }, parsed.upstream))
       .toSorted((a, b) => b.path.length - a.path.length),

@@ -16,7 +16,9 @@ export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: bo
     ...(spa === undefined ? [] : spaFaults(spa)),
     ...(api === undefined ? [] : [...routeFaults(api, basePath), ...cookieFaults(api, parsed)]),
     ...(login === undefined ? [] : loginFaults(login.params)),
-    ...(logout === undefined ? [] : logoutFaults(logout.returnTo, parsed)),
+    ...(logout === undefined ? [] : logoutFaults(logout, parsed)),
+    ...drainFaults(parsed),
+    ...secretFaults(parsed.secrets ?? []),
   ];
 }
 
@@ -161,8 +163,17 @@ function loginFaults({ max_age: maxAge, prompt = '' }: Readonly<Record<string, s
   return faults;
 }
 
+function logoutFaults({ returnTo, backchannel }: ParsedConfig['logout'], parsed: Partial<ParsedConfig>): ConfigFault[] {
+  const faults = returnFaults(returnTo, parsed);
+  if (backchannel !== 'shared' || parsed.redisUrl !== undefined) return faults;
+  const reason =
+    'is "shared", but there is no store that several machines share: set SALLYPORT_REDIS_URL, or write true if there is ' +
+    'one machine only';
+  return [...faults, { path: 'logout.backchannel', reason }];
+}
+
 /** A sign-out that came back to an endpoint or an API would run it by a navigation. */
-function logoutFaults(
+function returnFaults(
   returnTo: string,
   { basePath = defaultBasePath, api = [] }: Partial<ParsedConfig>,
 ): ConfigFault[] {
@@ -171,4 +182,18 @@ function logoutFaults(
   const prefix = [basePath, ...api.map((route) => route.path)].find((own) => isWithin(path, own));
   if (prefix === undefined) return [];
   return [{ path: 'logout.returnTo', reason: `must be a page of the app, and not below "${prefix}"` }];
+}
+
+function drainFaults({ drain, drainSeconds = Infinity }: Partial<ParsedConfig>): ConfigFault[] {
+  if (drain?.waitSeconds === undefined || drain.waitSeconds <= drainSeconds) return [];
+  const reason = `must not be longer than drainSeconds (${drainSeconds}), of which it is the first part`;
+  return [{ path: 'drain.waitSeconds', reason }];
+}
+
+/** Whoever writes one twice thinks that it rotates. */
+function secretFaults(secrets: readonly string[]): ConfigFault[] {
+  return secrets.flatMap((secret, index) => {
+    const twin = secrets.indexOf(secret);
+    return twin === index ? [] : [{ path: `secrets.${index}`, reason: `is the same as secrets.${twin}; keep one` }];
+  });
 }

@@ -13,10 +13,9 @@ import {
   originText,
   redisUrl,
   sealingSecret,
-  seconds,
   text,
 } from './kinds.ts';
-import { listen } from './schema/listener.ts';
+import { drain, drainSeconds, listen } from './schema/listener.ts';
 import { provider } from './schema/provider.ts';
 import { route, upstream } from './schema/route.ts';
 import { csrf, refresh, session } from './schema/session.ts';
@@ -75,8 +74,8 @@ export const schema = z.strictObject({
     .min(1, 'must hold a sealing secret; make one with `sallyport keygen`')
     .meta({
       description:
-        'Sealing secrets of at least 32 characters. The first seals, all unseal, so that secrets can be rotated. Whoever ' +
-        'has one can read and forge session cookies.',
+        'Sealing secrets of at least 32 characters. The first seals, all unseal. A new one goes last at first, so that ' +
+        'every instance accepts it before one seals with it. Whoever has one can read and forge session cookies.',
     }),
   api: z.array(route).default([]).meta({ description: 'API routes: prefix and target.' }),
   spa,
@@ -128,9 +127,8 @@ export const schema = z.strictObject({
         'The page that explains the codes of errors: an address, or a path on the origin. The `type` of a problem is this, ' +
         '`#` and the code. Default: `errors` below `basePath`, a page of Sallyport.',
     }),
-  drainSeconds: seconds(0, 3600).default(25).meta({
-    description: 'Seconds that calls in flight get to finish after SIGTERM; then their connections are closed.',
-  }),
+  drainSeconds,
+  drain,
   logLevel: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'], 'must be debug, info, warn, error or silent')
     .default('info')

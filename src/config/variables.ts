@@ -96,6 +96,7 @@ export const variables: readonly Variable[] = [
   variable('SESSION_COOKIE_NAME', 'session.cookieName'),
   variable('SESSION_LIFETIME', 'session.lifetimeSeconds', number),
   variable('SESSION_IDLE', 'session.idleSeconds', number),
+  variable('CACHE_MB', 'session.cacheMegabytes', number),
   variable('SESSION_CLAIMS', 'session.claims', list),
   variable('REFRESH_BEFORE', 'refresh.beforeSeconds', number),
   variable('REFRESH_GRACE', 'refresh.graceSeconds', number),
@@ -106,6 +107,8 @@ export const variables: readonly Variable[] = [
   variable('LOGOUT_RETURN_TO', 'logout.returnTo'),
   variable('LOGOUT_PARAMS', 'logout.params', query),
   variable('LOGOUT_ID_TOKEN_HINT', 'logout.idTokenHint', boolean),
+  variable('LOGOUT_BACKCHANNEL', 'logout.backchannel', boolean),
+  variable('LOGOUT_FRONTCHANNEL', 'logout.frontchannel', boolean),
   variable('CSRF_REQUIRE_HEADER', 'csrf.requireHeader', boolean),
   variable('UPSTREAM_TIMEOUT', 'upstream.timeoutSeconds', number),
   variable('MAX_BODY', 'upstream.maxBodyBytes', number),
@@ -121,6 +124,7 @@ export const variables: readonly Variable[] = [
   variable('BASE_PATH', 'basePath'),
   variable('ERROR_DOCS', 'errorDocs'),
   variable('DRAIN', 'drainSeconds', number),
+  variable('DRAIN_WAIT', 'drain.waitSeconds', number),
   variable('LOG', 'logLevel'),
 ];
 

@@ -11,6 +11,7 @@ import type { Page } from '../http/pages.ts';
 import type { LogoutReturns } from '../session/logout-returns.ts';
 import type { LoginTransactions } from '../session/transactions.ts';
 import type { Sessions } from '../session/sessions.ts';
+import type { Store } from '../store/store.ts';
 import type { Claims } from '../token-set.ts';
 import type { Refresher } from '../tokens/refresh.ts';
 
@@ -28,6 +29,8 @@ export interface EndpointDeps {
   readonly transactions: LoginTransactions;
   readonly logoutReturns: LogoutReturns;
   readonly refresher: Refresher;
+  /** For what may happen once only, on all instances. */
+  readonly store: Pick<Store, 'useOnce'>;
   /** Which claims the SPA may see. */
   readonly sessionView: (claims: Claims) => Claims;
 }
@@ -74,7 +77,7 @@ export function readReturnTo(parameters: URLSearchParams, config: Config): strin
 const maximumFormBytes = 64 * 1024;
 
 export function isForm(c: BffContext): boolean {
-  return c.req.header('content-type')?.startsWith('application/x-www-form-urlencoded') === true;
+  return /^application\/x-www-form-urlencoded *(?:;|$)/i.test(c.req.header('content-type') ?? '');
 }
 
 /** The fields of a form post. @throws {BffError} for one that is too long, or of unknown length */

@@ -1,7 +1,9 @@
 /** The endpoints below `basePath`: path, methods, handler. What a method or a path that is not listed gets is in `app.ts`. */
+import { createBackchannelLogout } from './backchannel-logout.ts';
 import { createCallback } from './callback.ts';
 import type { BffContext, EndpointDeps } from './endpoint.ts';
 import { createErrorReference } from './error-reference.ts';
+import { createFrontchannelLogout } from './frontchannel-logout.ts';
 import { createLogin } from './login.ts';
 import { createLogout } from './logout.ts';
 import { createSessionEndpoints } from './session-view.ts';
@@ -15,6 +17,7 @@ export interface Endpoint {
 }
 
 export function createEndpointTable(deps: EndpointDeps): readonly Endpoint[] {
+  const { backchannel, frontchannel } = deps.config.logout;
   const login = createLogin(deps);
   const callback = createCallback(deps);
   const session = createSessionEndpoints(deps);
@@ -30,6 +33,11 @@ export function createEndpointTable(deps: EndpointDeps): readonly Endpoint[] {
     { path: '/refresh', methods: { POST: session.refresh } },
     // Ends the session here and at the provider, by a link or by a call.
     { path: '/logout', methods: { GET: logout.get, POST: logout.post } },
+    // Ends sessions that have ended at the provider: its server says so, or a frame of its page does.
+    ...(backchannel === false
+      ? []
+      : [{ path: '/backchannel-logout', methods: { POST: createBackchannelLogout(deps) } }]),
+    ...(frontchannel ? [{ path: '/frontchannel-logout', methods: { GET: createFrontchannelLogout(deps) } }] : []),
     // Explains the codes of errors. It is the same for everyone.
     { path: '/errors', methods: { GET: createErrorReference() } },
   ];

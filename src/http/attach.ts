@@ -117,7 +117,7 @@ export function refuseAmbiguous(request: IncomingMessage, response?: ServerRespo
   const last = socket[lastRequest];
   if (socket.writableEnded || (last !== undefined && last !== request)) return true;
   if (last === request && response !== undefined) response.shouldKeepAlive = false;
-  if (httpVersionMajor === 1 && rawHeaders.findIndex(isHost) === rawHeaders.findLastIndex(isHost)) return false;
+  if (httpVersionMajor === 1 && !namesTwoHosts(rawHeaders)) return false;
   endConnectionAfter(request);
   if (response === undefined) {
     socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n', () => socket.destroy());
@@ -128,8 +128,14 @@ export function refuseAmbiguous(request: IncomingMessage, response?: ServerRespo
   return true;
 }
 
-function isHost(name: string, index: number): boolean {
-  return index % 2 === 0 && name.length === 4 && name.toLowerCase() === 'host';
+/** A loop, because it runs for every request and a closure's calls cost more than the comparisons. */
+function namesTwoHosts(rawHeaders: readonly string[]): boolean {
+  let hosts = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index];
+    if (name?.length === 4 && name.toLowerCase() === 'host') hosts++;
+  }
+  return hosts > 1;
 }
 
 const absoluteForm = /^https?:\/\/([^/?#\\@]+)/i;

@@ -16,8 +16,11 @@ const reloadScript = (mark: string) =>
   `const u=new URL(location.href);u.search+=(u.search?'&':'?')+'${mark}';location.replace(u)`;
 
 /** The Content-Security-Policy of these pages: their own style, the app's icon and, where needed, their one script. */
-const policy = (...sources: string[]) =>
-  `default-src 'none'; style-src '${hashSource(style)}'; img-src 'self'; ${sources.map((source) => `${source}; `).join('')}base-uri 'none'; frame-ancestors 'none'`;
+const policy = (...sources: string[]) => `${unframedPolicy(sources)}; frame-ancestors 'none'`;
+const unframedPolicy = (sources: readonly string[]) =>
+  ["default-src 'none'", `style-src '${hashSource(style)}'`, "img-src 'self'", ...sources, "base-uri 'none'"].join(
+    '; ',
+  );
 
 /** A page, with the headers that it must be sent with. */
 export interface Page {
@@ -93,6 +96,22 @@ export function sameSiteReloadPage(address: string, mark: AddressMark): Page {
 /** For a person who has signed out of an app that nobody sees without a login. */
 export function signedOutPage(signInUrl: string): Page {
   return page('You are signed out', `<a href="${escape(signInUrl)}">Sign in</a>`, policy("form-action 'none'"));
+}
+
+/**
+ * What the provider's sign-out page frames (OpenID Connect Front-Channel Logout 1.0, 2). It says the same whether or not
+ * there was a session.
+ * @param ancestor the origin of the pages that may frame it
+ */
+export function framedSignOutPage(ancestor: string): Page {
+  const { html, headers } = page(
+    'Signed out',
+    '',
+    `${unframedPolicy(["form-action 'none'"])}; frame-ancestors ${ancestor}`,
+  );
+  // It knows no origin but its own, and browsers that know the policy ignore it beside that (CSP 3 6.4.2.2).
+  const { 'x-frame-options': _, ...framed } = headers;
+  return { html, headers: framed };
 }
 
 /** Posts the provider's `form_post` response once more, now from this site, with the Lax cookie of the login. */

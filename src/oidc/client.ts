@@ -12,7 +12,7 @@ import { clientAuthentication } from './client-authentication.ts';
 import type { Discovery } from './discovery.ts';
 import { isKeyFault } from './provider-errors.ts';
 import { withoutQuotedSecrets } from './refusal.ts';
-import { createSigningKeys, type Keys } from './signing-keys.ts';
+import { createSigningKeys, maximumKeysTried, type Keys } from './signing-keys.ts';
 import { idTokenHeader, type OidcFetch, type ReplayableFetch } from './token-response.ts';
 
 interface ClientDeps {
@@ -30,9 +30,6 @@ interface Operation {
 }
 
 type Grant<T> = (configuration: client.Configuration) => Promise<T>;
-
-/** More keys than a provider publishes; each costs a validation. */
-const maximumKeysTried = 20;
 
 /** openid-client makes milliseconds of it, and they must be whole: not every fraction times 1000 is. */
 function inEighths(timeoutSeconds: number): number {
@@ -85,7 +82,7 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
     }
   }
 
-  return { fetchOnce, configure, verifyWithFreshKeys, usableKeys: signingKeys.requireUsable, close: signingKeys.close };
+  return { fetchOnce, configure, verifyWithFreshKeys, signingKeys };
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The provider, asked and compared with what is needed and configured: for `sallyport check`. */
 import type { Config } from '../config/config.ts';
 import type { Discovery } from './discovery.ts';
+import { logoutChannels } from './logout-channels.ts';
 import { scopeFor } from './scope.ts';
 import type { Keys } from './signing-keys.ts';
 import { suitabilityOf, type Suitability } from './suitability.ts';
@@ -9,6 +10,8 @@ export interface Examination extends Suitability {
   /** What logins ask for. */
   readonly scope: string;
   readonly keyCount: number;
+  /** How it tells of sign-outs, a line each. */
+  readonly logout: readonly string[];
 }
 
 interface ExaminationDeps {
@@ -29,6 +32,7 @@ export async function examineProvider(
     warnings,
     scope: scopeFor(config.scope, metadata),
     keyCount: keys.length,
+    logout: logoutChannels(metadata, config),
   };
 }
 

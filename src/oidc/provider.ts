@@ -1,6 +1,6 @@
 /**
  * The OpenID provider as the rest sees it: an authorization URL, a code redeemed, a token refreshed or revoked, an
- * end-session URL. Hides discovery, client authentication, signing keys and the verification of ID tokens (OpenID Connect
+ * end-session URL, a logout token verified. Hides discovery, client authentication, signing keys and the verification of ID tokens (OpenID Connect
  * Core 3.1.3.7, 12.2). openid-client and wire names such as `access_token` stay in this folder.
  */
 import { LRUCache } from 'lru-cache';
@@ -14,6 +14,7 @@ import { createCircuitBreaker } from './circuit-breaker.ts';
 import { createClient } from './client.ts';
 import { createDiscovery } from './discovery.ts';
 import { examineProvider } from './examination.ts';
+import { createLogoutTokenVerifier } from './logout-token.ts';
 import { isInvalidTokenResponse, providerUnavailable, retryAfterMs } from './provider-errors.ts';
 import { withProvidersWords } from './refusal.ts';
 import { scopeFor } from './scope.ts';
@@ -231,16 +232,17 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     refresh,
     revoke,
     endSessionUrl,
+    verifyLogoutToken: createLogoutTokenVerifier(config, { discovery, signingKeys: oidc.signingKeys }),
     redirectUri,
     /** Begins discovery in the background; never throws. */
     start: discovery.start,
     /** Whether the provider's metadata is known. */
     ready: () => discovery.cachedMetadata() !== undefined,
     /** Asks the provider now. @throws {BffError} `provider_unavailable` */
-    examine: () => examineProvider(config, { discovery, usableKeys: oidc.usableKeys }),
+    examine: () => examineProvider(config, { discovery, usableKeys: oidc.signingKeys.requireUsable }),
     close: () => {
       discovery.close();
-      oidc.close();
+      oidc.signingKeys.close();
     },
   };
 }

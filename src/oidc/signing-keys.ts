@@ -1,8 +1,9 @@
 /**
  * The provider's signing keys (JWKS, RFC 7517 5; OpenID Connect Core 10.1.1): one cached set, fetched as soon as the
  * metadata is known and kept fresh in the background, so that no login waits for it; and fetched for a token whose key it
- * lacks. Concurrent calls share one fetch, and a budget bounds the fetches for unknown keys, so that a flood of tokens
- * with invented keys is no flood of fetches.
+ * lacks. Concurrent calls share one fetch, and the fetches for unknown keys are bounded, so that a flood of tokens with
+ * invented keys is no flood of fetches: by a budget for those that the provider sends with an answer, and by a pause for
+ * logout tokens, which anyone may send and nobody may use up the budget with.
  */
 import type * as client from 'openid-client';
 import { nowSeconds } from '../clock.ts';
@@ -18,6 +19,11 @@ const firstRetryMs = 1000;
 const lastRetryMs = 60_000;
 
 const unknownKeyFetchesPerMinute = 5;
+/** So old at most are the keys of this moment for a token that anyone may have sent. */
+const pauseSeconds = 20;
+
+/** More keys than a provider publishes; each costs a validation. */
+export const maximumKeysTried = 20;
 
 export type Keys = Parameters<typeof client.setJwksCache>[1]['jwks'];
 
@@ -33,12 +39,15 @@ interface SigningKeyDeps {
   readonly events: Events;
 }
 
+export type SigningKeys = ReturnType<typeof createSigningKeys>;
+
 export function createSigningKeys(deps: SigningKeyDeps) {
   const { events } = deps;
   /** When keys were fetched for a token whose key was unknown, in milliseconds, within the last minute. */
   const unknownKeyFetches: number[] = [];
   let keys: FetchedKeys | undefined;
   let pendingFetch: Promise<Keys> | undefined;
+  let lastFetchAt = -Infinity;
   let timer: NodeJS.Timeout | undefined;
   let retryMs = firstRetryMs;
   let closed = false;
@@ -59,11 +68,12 @@ export function createSigningKeys(deps: SigningKeyDeps) {
   /**
    * Makes sure that there is a set that may be used. Called before a code or refresh token is redeemed, so that an outage
    * of the key set fails while the token is still unused.
+   * @param fetchNow how a set is fetched where there is none
    * @throws {BffError} `provider_unavailable`
    */
-  async function requireUsable(): Promise<Keys> {
+  async function requireUsable(fetchNow = refresh): Promise<Keys> {
     const ageSeconds = keys === undefined ? Infinity : nowSeconds() - keys.fetchedAt;
-    if (keys === undefined || ageSeconds >= maximumAgeSeconds) return refresh();
+    if (keys === undefined || ageSeconds >= maximumAgeSeconds) return fetchNow();
     // The timer of a machine that slept is late.
     if (ageSeconds >= 2 * refreshAfterSeconds && pendingFetch === undefined) refreshInBackground();
     return keys.jwks;
@@ -88,12 +98,23 @@ export function createSigningKeys(deps: SigningKeyDeps) {
     unknownKeyFetches.push(now);
   }
 
+  /**
+   * The keys of this moment, for a token that anyone may have sent: whatever comes, they are fetched only after a pause.
+   * @throws {BffError} `provider_unavailable`, also in the pause after a fetch that failed
+   */
+  async function refreshSparingly(): Promise<Keys> {
+    if (pendingFetch !== undefined || nowSeconds() - lastFetchAt >= pauseSeconds) return refresh();
+    if (keys !== undefined && keys.fetchedAt >= lastFetchAt) return keys.jwks;
+    throw providerUnavailable(new Error("The provider's signing keys could not be fetched a moment ago."));
+  }
+
   function refresh(): Promise<Keys> {
     return (pendingFetch ??= fetchKeys().finally(() => (pendingFetch = undefined)));
   }
 
   /** @throws {BffError} `provider_unavailable`: while no key can be looked up, the outcome of a grant is open */
   async function fetchKeys(): Promise<Keys> {
+    lastFetchAt = nowSeconds();
     try {
       const { jwks_uri: address = '' } = await deps.discovery.fetchMetadata();
       const response = await deps.fetch(address, {
@@ -114,8 +135,10 @@ export function createSigningKeys(deps: SigningKeyDeps) {
   return {
     /** The cached set; undefined until the first fetch. */
     current: () => keys?.jwks,
-    requireUsable,
+    requireUsable: () => requireUsable(),
     refreshForUnknownKey,
+    requireUsableSparingly: () => requireUsable(refreshSparingly),
+    refreshSparingly,
     close: () => {
       closed = true;
       clearTimeout(timer);

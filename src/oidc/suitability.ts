@@ -5,6 +5,7 @@
 import type { ServerMetadata } from 'openid-client';
 import type { Config } from '../config/config.ts';
 import { legible } from './legible.ts';
+import { frontchannelWarning } from './logout-channels.ts';
 import { grantsRefreshTokensByItself, scopeFor } from './scope.ts';
 
 /** What does not fit, each in a sentence with its remedy. */
@@ -33,6 +34,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
         'The provider does not say whether it checks PKCE (code_challenge_methods_supported). It is used in any case.',
       refreshTokenWarning(metadata, config),
       scopeWarning(metadata, config),
+      frontchannelWarning(metadata, config),
       config.login.userInfo &&
         metadata.userinfo_endpoint === undefined &&
         'login.userInfo is on, but the provider names no userinfo_endpoint: people have the claims of the ID token alone.',
@@ -110,11 +112,18 @@ function pkceFault(metadata: ServerMetadata): Finding {
   );
 }
 
+/** The algorithms with a public key: with HMAC whoever knows the client secret could forge. */
 const verifiable = /^(?:(?:RS|PS|ES)(?:256|384|512)|EdDSA|Ed25519|ML-DSA-(?:44|65|87))$/;
 
+/** With which algorithms the provider may sign ID tokens; RS256 where it doesn't say (OpenID Connect Core 3.1.3.7). */
+export function signatureAlgorithms(metadata: ServerMetadata): string[] {
+  const listed = listOf(metadata, 'id_token_signing_alg_values_supported') ?? ['RS256'];
+  return listed.filter((algorithm) => verifiable.test(algorithm));
+}
+
 function signatureFault(metadata: ServerMetadata): Finding {
-  const algorithms = listOf(metadata, 'id_token_signing_alg_values_supported');
-  if (algorithms === undefined || algorithms.some((algorithm) => verifiable.test(algorithm))) return undefined;
+  if (signatureAlgorithms(metadata).length > 0) return undefined;
+  const algorithms = listOf(metadata, 'id_token_signing_alg_values_supported') ?? [];
   return `The provider signs ID tokens with ${named(algorithms)} only, which whoever knows the client secret can forge: give this client RS256, ES256 or another algorithm with a public key.`;
 }
 

@@ -11,6 +11,7 @@ import type { Dispatcher } from 'undici';
 import { BffError } from '../http/errors.ts';
 import type { ConnectionPool, Lease, PendingCall } from '../upstream/connection-pool.ts';
 import type { SessionEntry } from '../session/sessions.ts';
+import { EventTracker, reconnects } from './event-stream.ts';
 import { announcedTrailers, interimHeaders, trailerFields } from './headers.ts';
 import { sessionExpired } from '../session/session.ts';
 import { SessionBound, type SessionBoundList } from './session-bound.ts';
@@ -92,6 +93,11 @@ class UpstreamCall extends SessionBound implements Dispatcher.DispatchHandler, P
   #listensForDrain = false;
   #sendsTrailers = false;
   #isEventStream = false;
+  /** As the response declares it; undefined where it does not. */
+  #bodyLength: number | undefined;
+  /** For the event stream of a client that comes again by itself. */
+  #events: EventTracker | undefined;
+  #endsAfterEvent = false;
   #interims = 0;
 
   constructor(request: UpstreamRequest, resolve: (outcome: ForwardOutcome) => void, reject: (error: BffError) => void) {
@@ -120,9 +126,10 @@ class UpstreamCall extends SessionBound implements Dispatcher.DispatchHandler, P
       this.#reject(sessionExpired());
       return;
     }
-    if (this.session !== undefined) upstream.bound.add(this);
-    this.deadline = performance.now() + limits.connectTimeoutSeconds * 1000;
+    upstream.bound.add(this);
     upstream.pool.acquire(this);
+    // It waits in the pool's queue; a call that has its connection has the deadline of a response.
+    if (this.#lease === undefined) this.deadline = performance.now() + limits.connectTimeoutSeconds * 1000;
   }
 
   get cancelled(): boolean {
@@ -200,6 +207,22 @@ class UpstreamCall extends SessionBound implements Dispatcher.DispatchHandler, P
     this.#abort();
   }
 
+  /** An event stream would outlast any drain. It ends as soon as it may. */
+  override endWithServer(): void {
+    if (this.#state !== 'pending' || this.#events === undefined) return;
+    this.#endsAfterEvent = true;
+    if (!this.#events.mayEnd) return;
+    this.#response.end(this.#events.lastWords());
+    this.#abort();
+  }
+
+  /** @returns what passes of the chunk */
+  #followEvents(chunk: Buffer, events: EventTracker): Buffer {
+    if (this.#endsAfterEvent) return chunk.subarray(0, events.passEvent(chunk));
+    events.pass(chunk);
+    return chunk;
+  }
+
   /** Releases the connection. @returns the state until then */
   #settle(): CallState {
     const state = this.#state;
@@ -241,17 +264,28 @@ class UpstreamCall extends SessionBound implements Dispatcher.DispatchHandler, P
     if (length === undefined) {
       // undici turns a repeated header into a list, which its types don't say.
       this.#isEventStream = /^text\/event-stream/i.test(String(headers['content-type']));
+      const { req } = this.#response;
+      if (this.#isEventStream && reconnects(req)) this.#events = new EventTracker(headers['content-encoding']);
       this.#prepareTrailers(status, headers, clientHeaders);
-    }
+    } else this.#bodyLength = Number(length);
     this.#response.writeHead(status, reasonOf(status, statusText), clientHeaders);
     // The client waits for the headers, and the first event may be minutes away. A small body of known length is sent
     // together with the headers.
     if (length === undefined || length.length > 5) flushHeaders(this.#response);
+    if (this.#request.upstream.bound.isDraining()) this.endWithServer();
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#state === 'discarding') return;
-    if (this.#response.write(chunk)) return;
+    // A body that arrives whole leaves with its headers and its end in one write instead of three.
+    if (chunk.length === this.#bodyLength) {
+      this.#response.end(chunk);
+      return;
+    }
+    const passed = this.#events === undefined ? chunk : this.#followEvents(chunk, this.#events);
+    const hasRoom = this.#response.write(passed);
+    if (this.#endsAfterEvent) this.endWithServer();
+    if (hasRoom) return;
     controller.pause();
     if (this.#listensForDrain) return;
     this.#listensForDrain = true;

@@ -1,6 +1,7 @@
 /**
  * Calls and WebSockets in progress, which end with their session: by sign-out, a new login, a rejected refresh, the
- * session's lifetime or its idle timeout. Hides how the members of a session are found.
+ * session's lifetime or its idle timeout. Those that would never end by themselves end with the server, too. Hides how the
+ * members of a session are found.
  */
 import type { Events } from '../events.ts';
 import { sessionExpired } from '../session/session.ts';
@@ -29,6 +30,9 @@ export abstract class SessionBound {
   /** Whether the idle timeout ends it too: a call that waits for its response keeps the session from being idle. */
   abstract readonly endsWhenIdle: boolean;
   abstract endWithSession(): void;
+
+  /** The server stops. What ends by itself goes on until then. */
+  endWithServer(): void {}
 }
 
 /** Work before a call is sent to its API, such as reading the rest of a small upload. */
@@ -47,6 +51,7 @@ export type SessionBoundList = ReturnType<typeof createSessionBoundList>;
 export function createSessionBoundList({ sessions, events }: { readonly sessions: Sessions; readonly events: Events }) {
   let first: SessionBound | undefined;
   let sweeper: NodeJS.Timeout | undefined;
+  let isDraining = false;
 
   events.subscribe((event) => {
     if (event.type === 'session.ended') endAll(({ session }) => session?.sessionHash === event.session);
@@ -57,6 +62,7 @@ export function createSessionBoundList({ sessions, events }: { readonly sessions
     if (first !== undefined) first.previous = bound;
     first = bound;
     sweeper ??= setInterval(sweep, sweepMs).unref();
+    if (isDraining) bound.endWithServer();
   }
 
   function remove(bound: SessionBound): void {
@@ -75,38 +81,40 @@ export function createSessionBoundList({ sessions, events }: { readonly sessions
       sweeper = undefined;
       return;
     }
-    endAll((bound) => isOver(bound) && !mayHaveChanged(bound));
+    endAll((bound) => isOver(bound) && !mayHaveChanged(bound.session));
     detach(endAfterLooking(), () => undefined);
   }
 
   /** Asks about sessions of which no call may come here, so that nobody else asks. */
   async function endAfterLooking(): Promise<void> {
-    const unsure = new Set(
-      members()
-        .filter(mayHaveChanged)
-        .map(({ session }) => session),
-    );
-    await Promise.all([...unsure].map((session) => session && sessions.bringUpToDate(session)));
-    endAll((bound) => unsure.has(bound.session) && isOver(bound));
+    const unsure = new Set(members().flatMap(({ session }) => (mayHaveChanged(session) ? [session] : [])));
+    await Promise.all(Array.from(unsure, (session) => sessions.bringUpToDate(session)));
+    endAll((bound) => bound.session !== undefined && unsure.has(bound.session) && isOver(bound));
   }
 
   function isOver({ session, endsWhenIdle }: SessionBound): boolean {
     return session !== undefined && sessions.isOver(session, endsWhenIdle);
   }
 
-  function mayHaveChanged({ session }: SessionBound): boolean {
+  function mayHaveChanged(session: SessionEntry | undefined): session is SessionEntry {
     return session !== undefined && sessions.mayHaveChanged(session);
   }
 
+  function endAll(matches: (bound: SessionBound) => boolean): void {
+    for (const bound of members().filter(matches)) bound.endWithSession();
+  }
+
+  /** Collected first, because the list changes while its members end. */
   function members(): SessionBound[] {
     const found: SessionBound[] = [];
     for (let bound = first; bound !== undefined; bound = bound.next) found.push(bound);
     return found;
   }
 
-  /** Collects before it ends any, because the list changes while its members end. */
-  function endAll(matches: (bound: SessionBound) => boolean): void {
-    for (const bound of members().filter(matches)) bound.endWithSession();
+  /** Ends what would outlast the server, also what is added later. */
+  function drain(): void {
+    isDraining = true;
+    for (const bound of members()) bound.endWithServer();
   }
 
   /**
@@ -124,5 +132,5 @@ export function createSessionBoundList({ sessions, events }: { readonly sessions
     }
   }
 
-  return { add, remove, whileItLives };
+  return { add, remove, whileItLives, drain, isDraining: () => isDraining };
 }

@@ -5,15 +5,25 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 
 /**
- * `/livez`: the process runs. `/readyz`: it can serve.
- * @param isReady whether it can sign people in and has not begun to stop
+ * `ready`: it can sign people in and open their sessions. `not ready`: something that it needs is missing. `stopping`: a
+ * load balancer should send nothing more, though what it sends is still served for a while.
  */
-export function createOpsServer(isReady: () => boolean): Server {
-  return createServer((request, response) => answer(request, response, isReady));
+export type Readiness = 'ready' | 'not ready' | 'stopping';
+
+/** `/livez`: the process runs. `/readyz`: it can serve. The text of the answer says why not. */
+export function createOpsServer(readiness: () => Readiness): Server {
+  return createServer((request, response) => answer(request, response, readiness));
 }
 
-function answer(request: IncomingMessage, response: ServerResponse, isReady: () => boolean): void {
-  const status = request.url === '/livez' ? 200 : request.url !== '/readyz' ? 404 : isReady() ? 200 : 503;
+function answer({ url = '/' }: IncomingMessage, response: ServerResponse, readiness: () => Readiness): void {
+  const [path] = url.split('?', 1);
+  if (path === '/livez') send(response, 200, 'ok');
+  else if (path !== '/readyz') send(response, 404, 'not found');
+  else if (readiness() === 'ready') send(response, 200, 'ok');
+  else send(response, 503, readiness());
+}
+
+function send(response: ServerResponse, status: number, text: string): void {
   response.writeHead(status, { 'content-type': 'text/plain', 'cache-control': 'no-store' });
-  response.end(status === 200 ? 'ok\n' : status === 503 ? 'not ready\n' : 'not found\n');
+  response.end(`${text}\n`);
 }

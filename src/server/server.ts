@@ -1,13 +1,15 @@
 /** A server of our own: the public listener with its limits, the listener for operations, the log, and the end of all. */
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { DestinationStream } from 'pino';
 import { assembleBff, type Bff, type BffOptions } from '../bff.ts';
 import type { Config } from '../config/config.ts';
 import { createLog, logEvents, type Log } from '../telemetry/log.ts';
 import { createRequestLog, logProblem } from '../telemetry/request-log.ts';
 import { createOpsServer } from './ops.ts';
-import { shutDown } from './shutdown.ts';
+import { createShutdown, type Shutdown } from './shutdown.ts';
+
+export type { CloseLimits } from './shutdown.ts';
 
 /** Four session cookies and what browsers add must fit. */
 const maximumHeaderBytes = 32 * 1024;
@@ -20,6 +22,10 @@ const keepAliveTimeoutMs = 65_000;
 const memoryOnly =
   "Sign-outs and the results of refreshes are in this process's memory only. A restart forgets them: a copied cookie of a " +
   'session that was signed out works again, and an answer lost on its way may end a session. Set SALLYPORT_REDIS_URL.';
+
+const reachesOne =
+  'Without a shared store, back-channel logout reaches this process only: on other machines the sessions go on. ' +
+  'SALLYPORT_LOGOUT_BACKCHANNEL=shared refuses such a start.';
 
 /**
  * What a program may give to {@link startServer} beside the configuration.
@@ -57,8 +63,11 @@ export interface RunningServer {
   readonly opsPort: number | undefined;
   readonly bff: Bff;
   readonly log: Log;
-  /** Stops accepting, finishes what runs within `drainSeconds`, closes everything. Each call waits for the same end. */
-  readonly close: () => Promise<void>;
+  /**
+   * Turns unready, serves for another `drain.waitSeconds`, stops accepting, finishes what runs within `drainSeconds`, and
+   * closes everything. Each call waits for the same end; a later one can bring it forward.
+   */
+  readonly close: Shutdown;
 }
 
 /**
@@ -85,8 +94,10 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
   logEvents(log, bff.events);
   const server = createPublicServer();
   bff.attach(server, undefined, log.isLevelEnabled('info') ? createRequestLog(log, bff.requestIdOf) : undefined);
-  let closing: Promise<void> | undefined;
-  const ops = createOpsServer(() => bff.ready() && closing === undefined);
+  const ops = createOpsServer(() => (close.begun() ? 'stopping' : bff.ready() ? 'ready' : 'not ready'));
+  const running = { bff, server, connections: trackConnections(server), ops, log, endLog };
+  const { drainSeconds, drain } = config;
+  const close = createShutdown(running, { drainSeconds, waitSeconds: drain.waitSeconds });
   try {
     await listen(server, config.listen.port, config.listen.host);
     if (config.listen.opsPort !== undefined) await listen(ops, config.listen.opsPort, config.listen.host);
@@ -101,7 +112,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
   }
   const { port } = server.address() as AddressInfo;
   log.info({ origin: config.origin, path: config.home, host: config.listen.host, port }, 'listening');
-  if (bff.forgetsAtRestart) log.warn(memoryOnly);
+  if (bff.forgetsAtRestart) log.warn(config.logout.backchannel === false ? memoryOnly : `${memoryOnly} ${reachesOne}`);
 
   return {
     origin: config.origin,
@@ -109,7 +120,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     port,
     bff,
     log,
-    close: () => (closing ??= shutDown({ bff, server, ops, log, endLog }, config.drainSeconds)),
+    close,
     opsPort: (ops.address() as AddressInfo | null)?.port,
   };
 }
@@ -121,6 +132,16 @@ function createPublicServer(): Server {
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: keepAliveTimeoutMs,
   });
+}
+
+/** The server's open connections. */
+function trackConnections(server: Server): ReadonlySet<Socket> {
+  const open = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+  });
+  return open;
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {

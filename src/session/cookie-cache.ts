@@ -2,15 +2,19 @@
  * The cookies that this process has opened, and the sessions that they lead to.
  *
  * A cookie is unsealed once and then found by its whole text, so that a warm call costs a map look-up and no two users
- * can meet. The cache is bounded by bytes.
+ * can meet. The cache is bounded by the memory that it takes.
  */
+import { getHeapStatistics } from 'node:v8';
 import { LRUCache } from 'lru-cache';
 import { memoryBytes, type SessionForm } from './session.ts';
 import type { SessionEntry } from './session-entry.ts';
 
-const maximumBytes = 64 * 1024 * 1024;
-/** What an entry takes beside its texts. */
-const entryBytes = 1024;
+/** What a session takes beside its texts: objects, and their places in maps. */
+const entryBytes = 1400;
+/** The garbage collector lets the heap grow by so much before it looks for what cookies that were dropped have left. */
+const garbageShare = 0.25;
+/** A cache that is as large as the heap would end the process. */
+const maximumShareOfHeap = 0.5;
 
 /** A cookie that was opened. */
 export interface CachedCookie {
@@ -35,10 +39,12 @@ export interface ClientConnection {
 
 export type CookieCache = ReturnType<typeof createCookieCache>;
 
-export function createCookieCache() {
+/** @param megabytes what the cache may take, of 1024 * 1024 bytes; at most half of what Node lets the heap grow to */
+export function createCookieCache(megabytes: number) {
   const cookies = new LRUCache<string, CachedCookie>({
-    maxSize: maximumBytes,
-    sizeCalculation: ({ entry }, text) => 2 * text.length + memoryBytes(entry.session) + entryBytes,
+    maxSize: Math.floor(Math.min(megabytes * 1024 * 1024, getHeapStatistics().heap_size_limit * maximumShareOfHeap)),
+    sizeCalculation: ({ entry }, text) =>
+      Math.ceil((text.length + memoryBytes(entry.session) + entryBytes) * (1 + garbageShare)),
     dispose: (cookie) => {
       cookie.cached = false;
     },
@@ -52,17 +58,17 @@ export function createCookieCache() {
     return cookie;
   }
 
+  /** @param text of the cookie, and no part of a header: see {@link ownCopy} */
   function add(text: string, entry: SessionEntry, { generation, sealedActivityAt }: SessionForm): CachedCookie {
-    const copy = ownCopy(text);
-    const cookie = { text: copy, entry, shown: { generation, sealedActivityAt }, cached: true };
-    cookies.set(copy, cookie);
+    const cookie = { text, entry, shown: { generation, sealedActivityAt }, cached: true };
+    cookies.set(text, cookie);
     return cookie;
   }
 
   return { find, add };
 }
 
-/** A part of a header would keep the whole header in memory. */
-function ownCopy(text: string): string {
+/** A cookie's text as a text of its own: as a part of a header it would keep the whole header in memory. */
+export function ownCopy(text: string): string {
   return Buffer.from(text, 'latin1').toString('latin1');
 }

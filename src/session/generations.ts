@@ -49,10 +49,12 @@ export function createGenerations(config: Config, { shared, live, cache }: Gener
    * now and then a call asks the store in the background, until it answers.
    */
   async function bringUpToDate(entry: SessionEntry): Promise<void> {
-    if (!shared.isDown()) return void (await ifAvailable(lookUp(entry)));
-    if (monotonicMs() < nextProbeAt) return;
-    nextProbeAt = monotonicMs() + probeMs;
-    detach(ifAvailable(lookUp(entry)), () => undefined);
+    if (!shared.isDown()) {
+      await ifAvailable(lookUp(entry));
+    } else if (monotonicMs() >= nextProbeAt) {
+      nextProbeAt = monotonicMs() + probeMs;
+      detach(ifAvailable(lookUp(entry)), () => undefined);
+    }
   }
 
   /** Parallel calls share one look. @throws {BffError} `store_unavailable` */
@@ -100,17 +102,6 @@ export function createGenerations(config: Config, { shared, live, cache }: Gener
     if (content !== undefined && generation > entry.session.generation) takeOver(entry, content);
     if (generation === entry.newestGeneration && confirmedMsAgo !== undefined) {
       entry.confirmedAt ??= monotonicMs() - confirmedMsAgo;
-    }
-  }
-
-  function noteActivity(entry: SessionEntry, activeMsAgo: number): void {
-    entry.lastActivityAt = Math.max(entry.lastActivityAt, Math.floor((Date.now() - activeMsAgo) / 1000));
-  }
-
-  function takeOver(entry: SessionEntry, sealed: string): void {
-    const session = entry.sealer.unseal(sealed);
-    if (session?.id === entry.session.id && session.generation > entry.session.generation) {
-      applyForm(entry, session, sealed);
     }
   }
 
@@ -177,4 +168,15 @@ export function createGenerations(config: Config, { shared, live, cache }: Gener
     servesOlder,
     commitRefresh,
   };
+}
+
+function noteActivity(entry: SessionEntry, activeMsAgo: number): void {
+  entry.lastActivityAt = Math.max(entry.lastActivityAt, Math.floor((Date.now() - activeMsAgo) / 1000));
+}
+
+function takeOver(entry: SessionEntry, sealed: string): void {
+  const session = entry.sealer.unseal(sealed);
+  if (session?.id === entry.session.id && session.generation > entry.session.generation) {
+    applyForm(entry, session, sealed);
+  }
 }

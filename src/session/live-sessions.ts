@@ -6,9 +6,15 @@
  */
 import type { Events, SessionEnd } from '../events.ts';
 import type { Revocation, Store, StoreMessage } from '../store/store.ts';
+import { withTimeout } from '../timeout.ts';
 import type { Endings } from './endings.ts';
 import { loginIssuedAt } from './session.ts';
 import { noteGeneration, type SessionEntry } from './session-entry.ts';
+
+interface ExpectedMessage {
+  readonly within: (ms: number) => Promise<void>;
+  readonly cancel: () => void;
+}
 
 export type LiveSessions = ReturnType<typeof createLiveSessions>;
 
@@ -60,13 +66,6 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
     wake(entry.key);
   }
 
-  /** The next call of the session gets the generation from the store. */
-  function noteAdvance(entry: SessionEntry | undefined, generation: number): void {
-    if (entry === undefined || generation <= entry.newestGeneration) return;
-    noteGeneration(entry, generation);
-    entry.knownAsOf = -Infinity;
-  }
-
   /** Ends the sessions of a name, as far as they are here. */
   function endRevoked(name: string, { before, reason }: Revocation): void {
     endings.addName(name, { before, reason });
@@ -80,17 +79,29 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
     for (const resolve of waiting.get(key) ?? []) resolve();
   }
 
-  /** Waits for a message about a session, for `ms` at most. */
-  async function nextMessage({ key }: SessionEntry, ms: number): Promise<void> {
+  /**
+   * Begins to listen for messages about a session, before something is asked whose answer may be older than a message.
+   * @returns `within`, which waits for the first message since then, for `ms` at most; and `cancel`
+   */
+  function expectMessage({ key }: SessionEntry): ExpectedMessage {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, ms).unref();
     const resolvers = waiting.get(key) ?? new Set();
     waiting.set(key, resolvers.add(resolve));
-    await promise;
-    clearTimeout(timer);
-    resolvers.delete(resolve);
-    if (resolvers.size === 0) waiting.delete(key);
+    return {
+      within: (ms) => withTimeout(promise, ms, () => undefined),
+      cancel() {
+        resolvers.delete(resolve);
+        if (resolvers.size === 0 && waiting.get(key) === resolvers) waiting.delete(key);
+      },
+    };
   }
 
-  return { find, add, endElsewhere, endRevoked, nextMessage, close: unsubscribe };
+  return { find, add, endElsewhere, endRevoked, expectMessage, close: unsubscribe };
+}
+
+/** The next call of the session gets the generation from the store. */
+function noteAdvance(entry: SessionEntry | undefined, generation: number): void {
+  if (entry === undefined || generation <= entry.newestGeneration) return;
+  noteGeneration(entry, generation);
+  entry.knownAsOf = -Infinity;
 }

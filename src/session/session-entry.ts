@@ -1,5 +1,5 @@
 /** What this process knows of one session. All cookies of the session, of whatever generation, lead to one entry. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { nowSeconds } from '../clock.ts';
 import type { SessionEnd } from '../events.ts';
 import { endsAt, type Session, type SessionLimits } from './session.ts';
@@ -54,14 +54,14 @@ export function createEntry(
   session: Session,
   { ordinal = 0, knownAsOf = -Infinity, ...start }: EntryStart,
 ): SessionEntry {
-  const hash = hashOf(session.id);
+  const idHash = hashOf(session.id);
   return {
     session,
     ...start,
-    key: hash.toString('base64url'),
-    sessionHash: shortened(hash),
+    key: idHash.toString('base64url'),
+    sessionHash: shortened(idHash),
     ordinal,
-    jitter: hash.readUInt8(0) / 255,
+    jitter: idHash.readUInt8(0) / 255,
     ended: undefined,
     newestGeneration: session.generation,
     confirmedAt: undefined,
@@ -117,10 +117,10 @@ export function sessionHash(id: string): string {
   return shortened(hashOf(id));
 }
 
-function shortened(hash: Buffer): string {
-  return hash.toString('base64url').slice(0, 12);
+function shortened(idHash: Buffer): string {
+  return idHash.toString('base64url').slice(0, 12);
 }
 
 function hashOf(id: string): Buffer {
-  return createHash('sha256').update(id).digest();
+  return hash('sha256', id, 'buffer');
 }

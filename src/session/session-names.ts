@@ -2,7 +2,7 @@
  * The names under which a provider ends sessions: the person (`iss` and `sub`) and the provider's session (`iss` and
  * `sid`), as Back-Channel Logout 1.0 2.4 has them. The store gets hashes of them.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { idTokenClaims } from '../token-set.ts';
 import type { Session } from './session.ts';
 
@@ -30,8 +30,5 @@ export function namesOf({ tokens, providerSid }: Session, issuer: string): reado
 
 /** JSON keeps the parts apart, whatever is in them. */
 function hashOf(issuer: string, value: string): string {
-  return createHash('sha256')
-    .update(JSON.stringify([issuer, value]))
-    .digest('base64url')
-    .slice(0, nameLength);
+  return hash('sha256', JSON.stringify([issuer, value]), 'base64url').slice(0, nameLength);
 }

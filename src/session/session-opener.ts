@@ -5,7 +5,7 @@
 import { monotonicMs } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { SessionEnd } from '../events.ts';
-import type { CachedCookie, ClientConnection, CookieCache } from './cookie-cache.ts';
+import { ownCopy, type CachedCookie, type ClientConnection, type CookieCache } from './cookie-cache.ts';
 import { cookieNames, readSessionCookie, sessionCandidates } from './cookies.ts';
 import type { Generations } from './generations.ts';
 import type { LiveSessions } from './live-sessions.ts';
@@ -39,7 +39,7 @@ export interface EndedSession {
   readonly entry: SessionEntry | undefined;
 }
 
-/** How many of a request's cookies are opened at most, at 0.2 ms each. */
+/** How many of a request's cookies are opened at most, at 0.05 ms each. */
 const maximumCandidates = 8;
 
 interface OpenerDeps {
@@ -81,7 +81,7 @@ export function createSessionOpener(config: Config, deps: OpenerDeps) {
   }
 
   function openText(text: string, connection?: ClientConnection): OpenedSession | Promise<OpenedSession> {
-    const cookie = cache.find(text, connection) ?? unseal(text) ?? recognise(text);
+    const cookie = cache.find(text, connection) ?? openNew(ownCopy(text));
     if (cookie === undefined) return { state: 'absent' };
     if (cookie instanceof Promise) return cookie;
     return generations.knowsEnough(cookie.entry, cookie.shown) ? stateOf(cookie) : bringUpToDate(cookie);
@@ -90,6 +90,10 @@ export function createSessionOpener(config: Config, deps: OpenerDeps) {
   async function bringUpToDate(cookie: CachedCookie): Promise<OpenedSession> {
     await generations.bringUpToDate(cookie.entry);
     return stateOf(cookie);
+  }
+
+  function openNew(text: string): CachedCookie | Promise<OpenedSession> | undefined {
+    return unseal(text) ?? recognise(text);
   }
 
   function unseal(text: string): CachedCookie | undefined {

@@ -62,7 +62,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   const touchIntervalSeconds = Math.min(maximumTouchIntervalSeconds, limits.idleSeconds / 20);
   const sealer = createSessionSealer(config.secrets);
   const tickets = createTickets(config.secrets);
-  const cache = createCookieCache();
+  const cache = createCookieCache(config.session.cacheMegabytes);
   const endings = createEndings(limits.lifetimeSeconds);
   const live = createLiveSessions({ store, events, endings });
   const shared = createSharedSessions(config, { store, events });
@@ -92,15 +92,6 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     const ticketSealer = tickets.sealerOf(ticket);
     await shared.begin(sessionKey(session.id), await sealNew(session, ticketSealer), endsAt(session, limits));
     return { cookieText: tickets.write(ticket), isStored: true, sealer: ticketSealer, names: ticket.names };
-  }
-
-  async function sealNew(session: Session, { seal }: SessionSealer): Promise<string> {
-    try {
-      return await seal(session);
-    } catch (cause) {
-      if (cause instanceof RangeError) throw sessionTooLarge(memoryBytes(session), cause);
-      throw cause;
-    }
   }
 
   /**
@@ -189,7 +180,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     applyRecord: generations.applyRecord,
     claimRefresh: shared.claim,
     releaseRefresh: shared.release,
-    nextMessage: live.nextMessage,
+    expectMessage: live.expectMessage,
     /** Whether messages of other processes can come. */
     hears: shared.hears,
     isOver,
@@ -207,4 +198,13 @@ export function createSessions(config: Config, { store, events }: { readonly sto
       live.close();
     },
   };
+}
+
+async function sealNew(session: Session, sealer: SessionSealer): Promise<string> {
+  try {
+    return await sealer.seal(session);
+  } catch (cause) {
+    if (cause instanceof RangeError) throw sessionTooLarge(memoryBytes(session), cause);
+    throw cause;
+  }
 }

@@ -1,4 +1,5 @@
 /** The {@link Store} of a single process: maps whose entries expire. */
+import { monotonicMs } from '../clock.ts';
 import type { SessionEnd } from '../events.ts';
 import { createStoreListeners } from './listeners.ts';
 import type { ListedSession, Revocation, SessionRecord, Store } from './store.ts';
@@ -56,7 +57,7 @@ export function createMemoryStore(): Store {
   const revocations = new Map<string, Revocation & Expiring>();
   const used = new Map<string, Expiring>();
   const listeners = createStoreListeners();
-  const openedAt = performance.now();
+  const openedAt = monotonicMs();
   let isOpen = true;
   const sweeper = setInterval(sweep, sweepSeconds * 1000).unref();
 
@@ -67,7 +68,7 @@ export function createMemoryStore(): Store {
   function find(session: string): StoredSession | undefined {
     requireOpen();
     const found = live(sessions, session);
-    if (found !== undefined) settle(found, performance.now());
+    if (found !== undefined) settle(found, monotonicMs());
     return found;
   }
 
@@ -116,7 +117,7 @@ export function createMemoryStore(): Store {
       if (stored.ended !== undefined || stored.generation > claim.generation) {
         return { state: 'settled', record: recordOf(stored) };
       }
-      const now = performance.now();
+      const now = monotonicMs();
       const earlier = stored.generation === claim.generation ? stored.claim : undefined;
       const isRenewal = earlier?.owner === claim.owner;
       if (earlier !== undefined && !isRenewal && earlier.leaseEndsAt > now) {
@@ -150,13 +151,13 @@ export function createMemoryStore(): Store {
     async confirm(session, generation, graceMs) {
       const stored = find(session);
       if (stored?.generation !== generation || stored.confirmedAt !== undefined) return;
-      stored.confirmedAt = performance.now();
+      stored.confirmedAt = monotonicMs();
       stored.contentExpiresAt = stored.confirmedAt + graceMs;
     },
 
     async touch(session, ttlSeconds) {
       const stored = findOrBegin(session, ttlSeconds);
-      if (stored.ended === undefined) stored.activeAt = performance.now();
+      if (stored.ended === undefined) stored.activeAt = monotonicMs();
     },
 
     async end(session, reason, ttlSeconds) {
@@ -259,7 +260,7 @@ function keep(stored: StoredSession, content: string): void {
 
 function live<T extends Expiring>(entries: ReadonlyMap<string, T>, key: string): T | undefined {
   const found = entries.get(key);
-  return found === undefined || found.expiresAt <= performance.now() ? undefined : found;
+  return found === undefined || found.expiresAt <= monotonicMs() ? undefined : found;
 }
 
 function removeExpired(entries: Map<string, Expiring>): void {
@@ -267,9 +268,9 @@ function removeExpired(entries: Map<string, Expiring>): void {
 }
 
 function expiryOf(ttlSeconds: number): number {
-  return performance.now() + ttlSeconds * 1000;
+  return monotonicMs() + ttlSeconds * 1000;
 }
 
 function msSince(at: number | undefined): number | undefined {
-  return at === undefined ? undefined : performance.now() - at;
+  return at === undefined ? undefined : monotonicMs() - at;
 }

@@ -5,6 +5,7 @@
  * listens to, through every server that publishes messages. While its heartbeats come back, messages come; so a cut link
  * is noticed, however it was cut, and whoever sits in between.
  */
+import { monotonicMs } from '../clock.ts';
 import { randomUUID } from 'node:crypto';
 import type { SessionEnd } from '../events.ts';
 import { detach } from '../detached.ts';
@@ -135,11 +136,11 @@ export function createRedisMessages({ nodes, prefix, outages }: RedisMessagesOpt
 
   function beatThrough(publisher: RedisLink): void {
     const number = ++lastNumber;
-    const heartbeat: Heartbeat = { publisher, number, previous: sent.get(publisher), sentAt: performance.now() };
+    const heartbeat: Heartbeat = { publisher, number, previous: sent.get(publisher), sentAt: monotonicMs() };
     sent.set(publisher, number);
     unheard.set(number, heartbeat);
     detach(
-      publisher.send(['PUBLISH', ownChannel, String(number)]).then(() => (heartbeat.publishedAt = performance.now())),
+      publisher.send(['PUBLISH', ownChannel, String(number)]).then(() => (heartbeat.publishedAt = monotonicMs())),
       (error) => {
         unheard.delete(number);
         if (error instanceof RedisErrorReply) outages.report(refused, error);
@@ -148,14 +149,14 @@ export function createRedisMessages({ nodes, prefix, outages }: RedisMessagesOpt
   }
 
   function dropSilentSubscription(): void {
-    const now = performance.now();
+    const now = monotonicMs();
     const isSilent = [...unheard.values()].some(({ publishedAt = Infinity }) => now - publishedAt > mayTakeMs);
     if (isSilent) subscription.drop(new Error('Messages do not come.'));
   }
 
   return {
     subscribe: (listener) => listeners.subscribe(listener),
-    heardSince: () => (performance.now() - provenAt <= provesForMs ? since : undefined),
+    heardSince: () => (monotonicMs() - provenAt <= provesForMs ? since : undefined),
     beat,
     async close() {
       clearTimeout(timer);

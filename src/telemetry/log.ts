@@ -4,7 +4,7 @@
  */
 import type { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { pino, type DestinationStream, type Logger } from 'pino';
+import { pino, symbols, type DestinationStream, type Logger } from 'pino';
 import type { BffEvent, Events } from '../events.ts';
 import { terminalLine } from './terminal-lines.ts';
 
@@ -120,6 +120,7 @@ const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fat
   'session.oversized': 'warn',
   'session.large': 'warn',
   'logout.revocation_failed': 'warn',
+  'logout.token_refused': 'warn',
   'provider.discovered': 'info',
   'provider.discovery_failed': 'warn',
   'provider.keys_failed': 'warn',
@@ -130,6 +131,12 @@ const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fat
   'listener.failed': 'error',
   'process.failed': 'fatal',
 };
+
+/** Writes a line that is made already, to where the other lines go. */
+export function writeLine(log: Log, line: string): void {
+  // pino's types don't have the field, whose symbol pino exports.
+  (log as Log & { readonly [symbols.streamSym]: DestinationStream })[symbols.streamSym].write(line);
+}
 
 /** Writes every domain event to the log. */
 export function logEvents(log: Log, events: Events): void {

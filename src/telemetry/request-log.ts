@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BffError } from '../http/errors.ts';
-import type { Log } from './log.ts';
+import { writeLine, type Log } from './log.ts';
 
 const problemCode: unique symbol = Symbol('problemCode');
 type CodedRequest = IncomingMessage & { [problemCode]?: string };
@@ -26,21 +26,21 @@ export function createRequestLog(log: Log, requestIdOf: (request: IncomingMessag
     logLine(this.req, this.statusCode, this[startedAt] ?? 0, !this.writableFinished);
   }
 
-  /** @param status undefined if the client disconnected before there was one */
+  /**
+   * The line that pino would write. Its own way through the fields, by name, costs four times as much: 2 us of a call's 60.
+   * @param status undefined if the client disconnected before there was one
+   */
   function logLine(request: CodedRequest, status: number | undefined, sinceMs: number, aborted: boolean): void {
-    const { url = '', method } = request;
+    const { url = '', method = '' } = request;
     const query = url.indexOf('?');
-    log.info(
-      {
-        requestId: requestIdOf(request),
-        method,
-        path: query === -1 ? url : url.slice(0, query),
-        status,
-        ms: Math.round((performance.now() - sinceMs) * 10) / 10,
-        ...(request[problemCode] === undefined ? undefined : { code: request[problemCode] }),
-        ...(aborted ? { aborted } : undefined),
-      },
-      'request',
+    const path = query === -1 ? url : url.slice(0, query);
+    const code = request[problemCode];
+    writeLine(
+      log,
+      `{"level":30,"time":${Date.now()},"requestId":"${requestIdOf(request)}","method":${JSON.stringify(method)}` +
+        `,"path":${JSON.stringify(path)}${status === undefined ? '' : `,"status":${status}`}` +
+        `,"ms":${Math.round((performance.now() - sinceMs) * 10) / 10}${code === undefined ? '' : `,"code":"${code}"`}` +
+        `${aborted ? ',"aborted":true' : ''},"msg":"request"}\n`,
     );
   }
 

@@ -79,17 +79,22 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
     const claim = { generation: entry.session.generation, owner: ownerFor(entry) };
     const deadline = monotonicMs() + patienceMs;
     while (monotonicMs() < deadline) {
-      const result = await claimInStore(entry, claim);
-      if (result.state === 'granted') {
-        unanswered.delete(entry);
-        return { ...claim, interrupted: result.interrupted };
+      const message = sessions.expectMessage(entry);
+      try {
+        const result = await claimInStore(entry, claim);
+        if (result.state === 'granted') {
+          unanswered.delete(entry);
+          return { ...claim, interrupted: result.interrupted };
+        }
+        if (result.state === 'settled') {
+          await sessions.applyRecord(entry, result.record);
+          return undefined;
+        }
+        const leftMs = result.leftMs + leaseMarginMs;
+        await message.within(sessions.hears() ? leftMs : Math.min(leftMs, lookMs));
+      } finally {
+        message.cancel();
       }
-      if (result.state === 'settled') {
-        await sessions.applyRecord(entry, result.record);
-        return undefined;
-      }
-      const leftMs = result.leftMs + leaseMarginMs;
-      await sessions.nextMessage(entry, sessions.hears() ? leftMs : Math.min(leftMs, lookMs));
     }
     throw new BffError('provider_unavailable', 'Another instance is still refreshing this session.', {
       headers: { 'retry-after': '2' },

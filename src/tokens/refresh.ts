@@ -4,7 +4,7 @@
  * no request, so a client that disconnects neither loses the new token nor delays others.
  */
 import { createHash } from 'node:crypto';
-import { nowSeconds } from '../clock.ts';
+import { monotonicMs, nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import { BffError } from '../http/errors.ts';
@@ -89,7 +89,7 @@ export function createRefresher(config: Config, { provider, sessions, events }: 
     if (joined !== undefined) return joined;
     failures.requirePauseOver(entry);
     const refreshPromise = runRefresh(entry, key).finally(() => inFlight.delete(key));
-    const started = { refreshPromise, startedAtMs: performance.now() };
+    const started = { refreshPromise, startedAtMs: monotonicMs() };
     inFlight.set(key, started);
     return started;
   }
@@ -149,7 +149,7 @@ function refreshKey({ session }: SessionEntry): string {
 
 /** Waits for a refresh, but not without end; the later a call joins it, the shorter. */
 function waitFor({ refreshPromise, startedAtMs }: RunningRefresh, timeoutMs: number): Promise<void> {
-  const elapsedMs = performance.now() - startedAtMs;
+  const elapsedMs = monotonicMs() - startedAtMs;
   const ms = Math.max(timeoutMs - elapsedMs, Math.min(timeoutMs, shortWaitTimeoutMs));
   return withTimeout(refreshPromise, ms, () => {
     throw new BffError('provider_unavailable', 'The identity provider takes too long. Try again in a moment.', {

@@ -471,7 +471,7 @@ async function startRefreshed() {
   const older = newest.clone();
   expireAccessToken();
   expect((await newest.fetch('/api/me')).status).toBe(200);
-  const key = [...(await redis.dump()).keys()].find((name) => name.startsWith('sallyport:current:'));
+  const key = [...(await redis.dump()).keys()].find((name) => name.startsWith('sallyport:content:'));
   if (key === undefined) throw new Error('the store holds no successor');
   const other = await cluster.addInstance();
   for (const browser of [newest, older]) browser.routeTo(other.port, cluster.origin);

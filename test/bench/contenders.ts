@@ -10,7 +10,7 @@ import { freePort, launch, type Running, workFolder } from './processes.ts';
 import { startNginx } from './upstream/nginx.ts';
 
 /** In the order of the table. */
-export const contenderNames = ['sallyport', 'bare', 'nginx', 'express'] as const;
+export const contenderNames = ['sallyport', 'floor', 'bare', 'nginx', 'express'] as const;
 export type ContenderName = (typeof contenderNames)[number];
 
 /** A proxy that runs, with the cookie of a signed-in session where it has one. */
@@ -45,33 +45,45 @@ export async function startContender(name: ContenderName, around: Surroundings):
   return { name, process: running, origin, headers: fetchHeaders(origin, cookie) };
 }
 
+/** How a Sallyport process differs from the one that is compared with other proxies. */
+export interface SallyportOptions {
+  /** Of its log; two processes at a time must not share one. */
+  readonly name?: string;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** Seals the cookies of all Sallyport processes here, so that the benchmark can make cookies itself. */
+export const sealingSecret = 'bench-sealing-secret-that-is-long-enough-0123456789';
+
 /** Starts Sallyport as shipped, configured by environment variables, its log going to a file. */
-export async function startSallyport(around: Surroundings): Promise<Running> {
+export async function startSallyport(around: Surroundings, options: SallyportOptions = {}): Promise<Running> {
   const spa = join(workFolder, 'spa');
   mkdirSync(spa, { recursive: true });
   writeFileSync(join(spa, 'index.html'), '<!doctype html><title>SPA</title><div id="root"></div>');
   const port = await freePort();
   return launch({
-    name: 'sallyport',
+    name: options.name ?? 'sallyport',
     place: 'proxy',
     port,
     command: [...node, join(root, 'src', 'cli', 'main.ts'), 'start'],
     environment: {
       SALLYPORT_ORIGIN: `http://127.0.0.1:${port}`,
+      SALLYPORT_PORT: String(port),
       SALLYPORT_ISSUER: `http://127.0.0.1:${around.provider.port}`,
       SALLYPORT_CLIENT_ID: 'sallyport-bench',
       SALLYPORT_CLIENT_SECRET: 'bench-client-secret-of-decent-length',
-      SALLYPORT_SECRET: 'bench-sealing-secret-that-is-long-enough-0123456789',
+      SALLYPORT_SECRET: sealingSecret,
       SALLYPORT_API: `/api=http://127.0.0.1:${around.upstream.port}/v1 /stream=http://127.0.0.1:${around.streams.port}/`,
       SALLYPORT_SPA: spa,
       SALLYPORT_LOG: 'info',
+      ...options.environment,
     },
   });
 }
 
-/** Empties a contender's log, which grows by some MB a second under load. */
-export function emptyLog(contender: Contender): void {
-  const file = join(workFolder, `${contender.name}.log`);
+/** Empties the log of what was started under `name`, which grows by some MB a second under load. */
+export function emptyLog({ name }: { readonly name: string }): void {
+  const file = join(workFolder, `${name}.log`);
   if (existsSync(file)) truncateSync(file);
 }
 
@@ -81,28 +93,33 @@ const standInToken = `eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.${'x'.repeat(1020)}.$
 const standInCookie = `session=${'z'.repeat(2500)}`;
 
 const starters: Record<ContenderName, (around: Surroundings) => Promise<Running>> = {
-  sallyport: startSallyport,
-  bare: ({ upstream, streams }) =>
-    launch({
-      name: 'bare',
-      place: 'proxy',
-      command: [...node, join(here, 'contenders', 'bare.ts')],
-      environment: {
-        TOKEN: standInToken,
-        API: `http://127.0.0.1:${upstream.port}`,
-        STREAM: `http://127.0.0.1:${streams.port}`,
-      },
-    }),
+  sallyport: (around) => startSallyport(around),
+  floor: (around) => startPlain('floor', around),
+  bare: (around) => startPlain('bare', around),
   nginx: startNginxProxy,
   express: startExpress,
 };
 
 const cookies: Record<ContenderName, (origin: string) => Promise<string>> = {
   sallyport: (origin) => signIn(origin, '/bff/login'),
+  floor: async () => standInCookie,
   bare: async () => standInCookie,
   nginx: async () => standInCookie,
   express: (origin) => signIn(origin, '/login'),
 };
+
+function startPlain(name: 'floor' | 'bare', { upstream, streams }: Surroundings): Promise<Running> {
+  return launch({
+    name,
+    place: 'proxy',
+    command: [...node, join(here, 'contenders', `${name}.ts`)],
+    environment: {
+      TOKEN: standInToken,
+      API: `http://127.0.0.1:${upstream.port}`,
+      STREAM: `http://127.0.0.1:${streams.port}`,
+    },
+  });
+}
 
 async function startNginxProxy({ upstream, streams }: Surroundings): Promise<Running> {
   const port = await freePort();

@@ -15,6 +15,8 @@ export interface RequestSpec {
   readonly path: string;
   readonly headers: Record<string, string>;
   readonly body?: string;
+  /** A file of cookies, one a line. wrk sends a random one with each request, in place of that of the headers. */
+  readonly cookieFile?: string;
 }
 
 /** What one wrk run saw. Latencies in milliseconds. */
@@ -93,6 +95,11 @@ export function median(values: readonly number[]): number {
   return (low + high) / 2;
 }
 
+/** How many processes the tree has. */
+export function processCount(pid: number): number {
+  return treeOf(pid).length;
+}
+
 function treeOf(root: number): number[] {
   // /proc/<pid>/task/*/children needs a kernel option that not every machine has, so look for parents instead.
   const parents = new Map<number, number>();
@@ -128,6 +135,7 @@ function luaScript(spec: RequestSpec): string {
     `wrk.method =${quote(spec.method)}`,
     ...Object.entries(spec.headers).map(([name, value]) => `wrk.headers[${quote(name)}] =${quote(value)}`),
     ...(spec.body === undefined ? [] : [`wrk.body =${quote(spec.body)}`]),
+    ...(spec.cookieFile === undefined ? [] : randomCookies(spec.cookieFile)),
     'done = function(summary, latency)',
     '  local e = summary.errors',
     '  io.write(string.format("RESULT %d %d %d %d %d %d %d %d %d\\n", summary.requests, summary.duration,',
@@ -135,6 +143,18 @@ function luaScript(spec: RequestSpec): string {
     'end',
     '',
   ].join('\n');
+}
+
+function randomCookies(file: string): string[] {
+  return [
+    'local cookies = {}',
+    `for line in io.lines(${quote(file)}) do cookies[#cookies + 1] = line end`,
+    'math.randomseed(os.time())',
+    'request = function()',
+    '  wrk.headers["cookie"] = cookies[math.random(#cookies)]',
+    '  return wrk.format()',
+    'end',
+  ];
 }
 
 /** A Lua long string; the blank keeps `[` from running into it. */

@@ -8,9 +8,9 @@ import { join } from 'node:path';
 
 import type { ContenderName } from './contenders.ts';
 
-/** One measured quantity of one contender: a median over the rounds. */
+/** What was measured of one contender, or of Sallyport in one of its modes: medians over the rounds. */
 export interface Figure {
-  readonly contender: ContenderName;
+  readonly contender: string;
   readonly values: Record<string, number>;
 }
 
@@ -86,7 +86,7 @@ export function printOutcome(outcome: Outcome): void {
     printTable([
       ['', ...columns],
       ...outcome.figures.map(({ contender, values }) => [
-        labels[contender],
+        labelOf(contender),
         ...columns.map((column) => (values[column] === undefined ? '' : formatted(values[column]))),
       ]),
     ]);
@@ -124,10 +124,16 @@ export function writeReport(report: Report): string {
 
 const labels: Record<ContenderName, string> = {
   sallyport: 'Sallyport',
+  floor: 'floor: undici Pool, no listeners',
   bare: 'bare node:http + undici',
   nginx: 'nginx',
   express: 'express-openid-connect + http-proxy-middleware',
 };
+
+/** Modes of Sallyport and the like are named in words already. */
+function labelOf(contender: string): string {
+  return Object.hasOwn(labels, contender) ? labels[contender as ContenderName] : contender;
+}
 
 /** A bar for each contender: CPU per request, the shorter the better. Readable on light and dark pages. */
 function picture(report: Report, outcome: Outcome): string {
@@ -141,7 +147,7 @@ function picture(report: Report, outcome: Outcome): string {
   const rows = bars.map(({ contender, micros }, index) => {
     const y = top + index * rowHeight;
     const width = Math.max(2, (micros / widest) * 560);
-    return `  <text x="20" y="${y + 12}">${labels[contender]}</text>
+    return `  <text x="20" y="${y + 12}">${labelOf(contender)}</text>
   <rect x="20" y="${y + 18}" width="${width.toFixed(1)}" height="14" rx="3" fill="${contender === 'sallyport' ? '#2f81f7' : '#8b949e'}"/>
   <text x="${(28 + width).toFixed(1)}" y="${y + 30}">${Math.round(micros)} µs</text>`;
   });
@@ -150,7 +156,7 @@ function picture(report: Report, outcome: Outcome): string {
   <style>text { font: 13px system-ui, sans-serif; fill: #6e7781 } .title { font-size: 16px; font-weight: 600 } .small { font-size: 11px }</style>
   <text class="title" x="20" y="28">CPU time per authenticated GET of 1 kB (less is better)</text>
 ${rows.join('\n')}
-  <text class="small" x="20" y="${height - 12}">${report.date} · ${versions} · ${report.machine} · median of ${report.rounds} rounds · nginx and bare: no sign-in, no log</text>
+  <text class="small" x="20" y="${height - 12}">${report.date} · ${versions} · ${report.machine} · median of ${report.rounds} rounds · nginx, bare and floor: no sign-in, no log</text>
 </svg>
 `;
 }

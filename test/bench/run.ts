@@ -15,7 +15,11 @@ import { firstRequestScenario } from './scenarios/first-request.ts';
 import { idleScenario } from './scenarios/idle-streams.ts';
 import { largeBodiesScenario } from './scenarios/large-bodies.ts';
 import { latencyScenario } from './scenarios/latency.ts';
+import { manyCookiesScenario } from './scenarios/many-cookies.ts';
+import { modesScenario } from './scenarios/modes.ts';
+import { revocationScenario } from './scenarios/revocation.ts';
 import type { Scenario } from './scenarios/scenario.ts';
+import { sessionsScenario } from './scenarios/sessions.ts';
 import { getScenario, postScenario } from './scenarios/small-calls.ts';
 import { startUpstream } from './upstream/nginx.ts';
 
@@ -27,6 +31,10 @@ const scenarios: readonly Scenario[] = [
   idleScenario,
   firstRequestScenario,
   expiryScenario,
+  modesScenario,
+  manyCookiesScenario,
+  sessionsScenario,
+  revocationScenario,
 ];
 
 const { values: options } = parseArgs({
@@ -52,7 +60,7 @@ try {
 process.exit();
 
 async function main(): Promise<void> {
-  for (const tool of ['wrk', 'nginx', 'curl']) {
+  for (const tool of ['wrk', 'nginx', 'curl', 'redis-server']) {
     if (spawnSync(tool, ['--version']).error)
       throw new Error(`${tool} is not installed; the system's package manager has it`);
   }

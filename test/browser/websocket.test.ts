@@ -88,11 +88,11 @@ test('a sign-out in one tab closes the socket of the other with 4401', async () 
   await expect.poll(() => atApi.readyState).toBe(atApi.CLOSED);
 });
 
-test('a server that stops closes the socket with 1001', async () => {
+test('a server that stops closes the socket with 1012', async () => {
   await openInPage('/api/socket');
   await Promise.all([
     world.server.close(),
-    expect(closedInPage()).resolves.toEqual({ code: 1001, reason: 'server is stopping', wasClean: true }),
+    expect(closedInPage()).resolves.toEqual({ code: 1012, reason: 'service restart', wasClean: true }),
   ]);
 });
 

@@ -555,16 +555,17 @@ function describeMessages(start: Start): void {
     await other.end(session, 'operator', minute);
     await other.advance(session, { generation: 2, content: 'late' }, minute);
     await allIsHeard(all, heard);
-    await expectHeard(
-      heard,
-      [session, name],
-      [
-        { type: 'released', session },
-        { type: 'advanced', session, generation: 1 },
-        { type: 'revoked', name, before: 5, reason: 'backchannel' },
-        { type: 'ended', session, reason: 'logout' },
-      ],
-    );
+    const expected: readonly StoreMessage[] = [
+      { type: 'released', session },
+      { type: 'advanced', session, generation: 1 },
+      { type: 'revoked', name, before: 5, reason: 'backchannel' },
+      { type: 'ended', session, reason: 'logout' },
+    ];
+    await vi.waitFor(() => {
+      for (const messages of heard) {
+        expect(byKey(messages.filter((message) => concerns(message, [session, name])))).toEqual(byKey(expected));
+      }
+    }, waiting);
   });
 
   test('tells each subscriber, until it unsubscribes', async () => {
@@ -672,7 +673,12 @@ function describeRaces(start: Start): void {
           messages.push(...(next.messages ?? []));
         }
         await allIsHeard(all, heard);
-        await expectHeard(heard, own.keys(), messages);
+        const keys = own.keys();
+        await vi.waitFor(() => {
+          for (const of of heard) {
+            expect(byKey(of.filter((message) => concerns(message, keys)))).toEqual(byKey(messages));
+          }
+        }, waiting);
       }),
       { numRuns: 40 },
     );
@@ -793,20 +799,13 @@ async function allIsHeard(all: StoreHandles, heard: ReadonlyArray<readonly Store
   }, waiting);
 }
 
-/** Each process hears these messages of these keys. Those of several keys may overtake each other on their ways. */
-async function expectHeard(
-  heard: ReadonlyArray<readonly StoreMessage[]>,
-  keys: Parameters<typeof concerns>[1],
-  expected: readonly StoreMessage[],
-): Promise<void> {
-  const keyOf = (message: StoreMessage) => ('session' in message ? message.session : message.name);
-  const byKey = (messages: readonly StoreMessage[]) =>
-    messages.toSorted((one, other) => keyOf(one).localeCompare(keyOf(other)));
-  await vi.waitFor(() => {
-    for (const messages of heard) {
-      expect(byKey(messages.filter((message) => concerns(message, keys)))).toEqual(byKey(expected));
-    }
-  }, waiting);
+function keyOf(message: StoreMessage): string {
+  return 'session' in message ? message.session : message.name;
+}
+
+/** By key: messages of several keys may overtake each other on their ways. */
+function byKey(messages: readonly StoreMessage[]): readonly StoreMessage[] {
+  return messages.toSorted((one, other) => keyOf(one).localeCompare(keyOf(other)));
 }
 
 const waiting = { timeout: 5000, interval: 5 };

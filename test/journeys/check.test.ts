@@ -70,6 +70,49 @@ describe('check', () => {
     expect(code).toBe(0);
   });
 
+  test('says what several sealing secrets need, and nothing of it where there is one', async () => {
+    const second = { SALLYPORT_SECRET: 'q8Zr2mVxT0cLw7yNf4Hs1JkPb6DgEa9u,kFq0V1hM8pXw3sJb7uYzRt5nLd2gAc9e' };
+    const { code, text } = await checkWith((json) => json, second, '--strict');
+    expect(text).toContain('of 2 sealing secrets the first seals: every instance must accept it before');
+    expect(text).not.toMatch(/q8Zr2|kFq0V/);
+    expect(code).toBe(0);
+    expect((await checkWith((json) => json)).text).not.toContain('sealing secret');
+  });
+
+  test('says what to register for back-channel logout, and whom it reaches', async () => {
+    const offered = { backchannel_logout_supported: true, backchannel_logout_session_supported: true };
+    const address = 'back-channel logout URI http://localhost:3000/bff/backchannel-logout';
+    const alone = await checkWith(replacing(offered), {}, '--strict');
+    expect(alone.text).toContain(`${address} (without SALLYPORT_REDIS_URL this reaches one process only)\n`);
+    expect(alone.code).toBe(0);
+    const shared = { SALLYPORT_REDIS_URL: 'redis://127.0.0.1:1', SALLYPORT_BASE_PATH: '/auth' };
+    expect((await checkWith(replacing(offered), shared)).text).toMatch(/URI http:\S+\/auth\/backchannel-logout\n/);
+    const persons = replacing({ backchannel_logout_supported: true });
+    expect((await checkWith(persons, shared)).text).toContain('(it names no sessions: a sign-out there ends all of');
+    const off = { SALLYPORT_LOGOUT_BACKCHANNEL: 'false' };
+    expect((await checkWith(replacing(offered), off)).text).not.toContain('backchannel');
+  });
+
+  test('says so where the provider offers none, or only the front channel', async () => {
+    const none = await checkWith((json) => json);
+    expect(none.text).toContain('does not say that it offers back-channel logout: who signs out there stays signed in');
+    const front = { frontchannel_logout_supported: true, frontchannel_logout_session_supported: true };
+    const advised = await checkWith(replacing(front));
+    expect(advised.text).toContain('SALLYPORT_LOGOUT_FRONTCHANNEL=true takes');
+    const env = { SALLYPORT_LOGOUT_FRONTCHANNEL: 'true' };
+    const taken = await checkWith(replacing(front), env, '--strict');
+    expect(taken.text).toContain('front-channel logout URI http://localhost:3000/bff/frontchannel-logout');
+    expect(taken.code).toBe(0);
+    const bare = await checkWith(replacing({ frontchannel_logout_supported: true }), env);
+    expect(bare.text).toMatch(/^warning: logout\.frontchannel is on.*without them it ends nothing/m);
+  });
+
+  test('refuses a set-up of several machines that share nothing', async () => {
+    const { code, text } = await checkWith((json) => json, { SALLYPORT_LOGOUT_BACKCHANNEL: 'shared' });
+    expect(text).toMatch(/logout\.backchannel\): is "shared", but there is no store that several machines share/);
+    expect(code).toBe(1);
+  });
+
   test('says which scopes are asked for where the provider knows fewer, or they are configured', async () => {
     const scopes = replacing({ scopes_supported: ['openid', 'offline_access', 'offline'] });
     expect((await checkWith(scopes)).text).toContain('the scope "openid offline_access" (chosen');

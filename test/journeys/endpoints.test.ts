@@ -20,6 +20,7 @@ describe('HEAD, which must not do what GET does,', () => {
     ['/bff/session', 'GET'],
     ['/bff/refresh', 'POST'],
     ['/bff/logout', 'GET, POST'],
+    ['/bff/backchannel-logout', 'POST'],
     ['/bff/errors', 'GET'],
   ])('of %s is 405 and names the methods there are: %s', async (path, methods) => {
     world.provider.resetCalls();

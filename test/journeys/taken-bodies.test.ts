@@ -143,3 +143,11 @@ test('the provider’s form at the callback is named, too', async () => {
   expect([answer.status, answer.at('code')]).toEqual([500, 'internal_error']);
   expect(answer.at('detail')).toContain('express.json()');
 });
+
+test('the provider’s logout token is not refused for it: the fault is not the provider’s', async () => {
+  const { browser } = await mount(behindExpress(express.urlencoded()));
+  const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+  const call = browser.fetch('/bff/backchannel-logout', { method: 'POST', headers, body: 'logout_token=x' });
+  const answer = await within(5, call, 'no answer');
+  expect([answer.status, answer.at('code')]).toEqual([500, 'internal_error']);
+});

@@ -166,7 +166,7 @@ describe('when its session ends, a socket is closed with 4401', () => {
 });
 
 describe('a server that stops', () => {
-  test('tells both ends with 1001, and does not wait longer than they take', async () => {
+  test('tells its clients with 1012 and the API with 1001, and does not wait longer than they take', async () => {
     const world = await startSocketWorld({ config: { drainSeconds: 9 } });
     const { socket } = await openSocket(world, world.browser);
     const atApi = (await world.sockets.accepted()).socket;
@@ -174,8 +174,10 @@ describe('a server that stops', () => {
     const startedAt = performance.now();
     await world.server.close();
     expect(performance.now() - startedAt).toBeLessThan(3000);
-    const away = { code: 1001, reason: 'server is stopping' };
-    expect(await both).toEqual([away, away]);
+    expect(await both).toEqual([
+      { code: 1012, reason: 'service restart' },
+      { code: 1001, reason: 'going away' },
+    ]);
   });
 
   test('cuts what does not let go', async () => {

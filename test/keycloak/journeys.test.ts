@@ -125,6 +125,50 @@ test('says session_expired after an administrator has ended the session, and sig
   expect(await readSession(page)).toMatchObject({ authenticated: true });
 });
 
+test('ends the session at once when an administrator ends it at Keycloak', async () => {
+  const page = await newPage();
+  await signIn(page, 'alice');
+  expect((await call(page, '/api/notes')).status, 'the access token is good for minutes').toBe(200);
+
+  await admin.endSessions('alice');
+
+  // Keycloak answers the administrator when its logout token was taken.
+  expect((await call(page, '/api/notes')).body).toMatchObject({ code: 'session_expired' });
+  expect(await readSession(page)).toMatchObject({ authenticated: false });
+  expect(stack.output('sallyport')).not.toContain('logout.token_refused');
+  await signIn(page, 'alice');
+  expect((await call(page, '/api/notes')).status, 'what ended before ends no newer session').toBe(200);
+});
+
+test("ends that session alone when an administrator ends one of a person's", async () => {
+  const page = await newPage();
+  await signIn(page, 'alice');
+  const known = new Set((await admin.sessions('alice')).map(({ id }) => id));
+  const elsewhere = await browser.newContext();
+  const other = await elsewhere.newPage();
+  await signIn(other, 'alice');
+  const ended = (await admin.sessions('alice')).find(({ id }) => !known.has(id));
+
+  await admin.endSession(ended?.id ?? 'none');
+
+  expect((await call(other, '/api/notes')).body).toMatchObject({ code: 'session_expired' });
+  expect((await call(page, '/api/notes')).status).toBe(200);
+  await elsewhere.close();
+});
+
+test('ends the session when the person signs out at Keycloak itself', async () => {
+  const page = await newPage();
+  await signIn(page, 'bob');
+
+  await page.goto(`${stack.keycloakUrl}/realms/sallyport/protocol/openid-connect/logout`);
+  await page.click('#kc-logout');
+  await page.waitForSelector('text=You are logged out');
+  await page.goto(stack.origin);
+
+  expect((await call(page, '/api/notes')).body).toMatchObject({ code: 'session_expired' });
+  expect(await readSession(page)).toMatchObject({ authenticated: false });
+});
+
 test('ends the session here and at Keycloak at logout, without a question, and comes back', async () => {
   await admin.endSessions('alice');
   const page = await newPage();

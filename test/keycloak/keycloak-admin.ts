@@ -8,6 +8,7 @@ export interface KeycloakAdminOptions {
 }
 
 const events = z.array(z.looseObject({ type: z.string(), error: z.string().optional() }));
+const sessions = z.array(z.looseObject({ id: z.string() }));
 const users = z.tuple([z.looseObject({ id: z.string() })]);
 const tokens = z.looseObject({ access_token: z.string() });
 
@@ -18,9 +19,11 @@ export interface KeycloakAdmin {
   events(type: string): Promise<KeycloakEvent[]>;
   clearEvents(): Promise<void>;
   /** The user's sessions with Keycloak. */
-  sessions(username: string): Promise<unknown[]>;
+  sessions(username: string): Promise<{ id: string }[]>;
   /** Ends all sessions of a user, as the console's button "Sign out" does. */
   endSessions(username: string): Promise<void>;
+  /** Ends one session, as the button beside it does. */
+  endSession(id: string): Promise<void>;
   /** Adds a signing key that is preferred to the others; these stay valid for what they have signed. */
   rotateKeys(): Promise<void>;
   /** Adds an OpenID provider that Keycloak can hand logins over to. */
@@ -59,10 +62,12 @@ export function createKeycloakAdmin({ url, password }: KeycloakAdminOptions): Ke
     clearEvents: async () => {
       await call('DELETE', '/events');
     },
-    sessions: async (username) =>
-      z.array(z.unknown()).parse(await call('GET', `/users/${await idOf(username)}/sessions`)),
+    sessions: async (username) => sessions.parse(await call('GET', `/users/${await idOf(username)}/sessions`)),
     endSessions: async (username) => {
       await call('POST', `/users/${await idOf(username)}/logout`);
+    },
+    endSession: async (id) => {
+      await call('DELETE', `/sessions/${id}`);
     },
     rotateKeys: async () => {
       await call('POST', '/components', {

@@ -1,12 +1,12 @@
 /**
- * The clock of the tests. Only `Date` is faked, so that sockets and timers go on; it moves Sallyport, the provider and the
+ * The clock of the tests. Only `Date` and `process.hrtime` are faked, so that sockets and timers go on; it moves Sallyport, the provider and the
  * cookie jar alike.
  */
 import { onTestFinished, vi, type MockInstance } from 'vitest';
 
 /** Stops the date until the test moves it with `vi.advanceTimersByTime`. The real one returns when the test is over. */
 export function fakeDate(now: Date = new Date()): void {
-  vi.useFakeTimers({ toFake: ['Date', 'performance'], now });
+  vi.useFakeTimers({ toFake: ['Date', 'hrtime'], now });
   onTestFinished(() => void vi.useRealTimers());
 }
 
@@ -22,7 +22,7 @@ export function almostExpireAccessToken(): void {
 
 /** As {@link fakeDate}; also what happens at intervals, such as the search for sessions that are over, waits for the test. */
 export function fakeDateAndIntervals(): void {
-  vi.useFakeTimers({ toFake: ['Date', 'performance', 'setInterval', 'clearInterval'] });
+  vi.useFakeTimers({ toFake: ['Date', 'hrtime', 'setInterval', 'clearInterval'] });
   onTestFinished(() => void vi.useRealTimers());
 }
 

@@ -25,24 +25,24 @@ export function linkStore(store: Store, link: Link): Store {
   return {
     shared: true,
     durable: store.durable,
-    begin: through('begin', store.begin),
-    look: through('look', store.look),
-    claim: through('claim', store.claim),
-    release: through('release', store.release),
-    advance: through('advance', store.advance),
-    confirm: through('confirm', store.confirm),
-    touch: through('touch', store.touch),
-    end: through('end', store.end),
-    revoke: through('revoke', store.revoke),
-    list: through('list', store.list),
-    useOnce: through('useOnce', store.useOnce),
+    begin: through('begin', (...args: Parameters<Store['begin']>) => store.begin(...args)),
+    look: through('look', (...args: Parameters<Store['look']>) => store.look(...args)),
+    claim: through('claim', (...args: Parameters<Store['claim']>) => store.claim(...args)),
+    release: through('release', (...args: Parameters<Store['release']>) => store.release(...args)),
+    advance: through('advance', (...args: Parameters<Store['advance']>) => store.advance(...args)),
+    confirm: through('confirm', (...args: Parameters<Store['confirm']>) => store.confirm(...args)),
+    touch: through('touch', (...args: Parameters<Store['touch']>) => store.touch(...args)),
+    end: through('end', (...args: Parameters<Store['end']>) => store.end(...args)),
+    revoke: through('revoke', (...args: Parameters<Store['revoke']>) => store.revoke(...args)),
+    list: through('list', (...args: Parameters<Store['list']>) => store.list(...args)),
+    useOnce: through('useOnce', (...args: Parameters<Store['useOnce']>) => store.useOnce(...args)),
     subscribe: (listener) =>
       store.subscribe((message) => {
         if (link.deliver === undefined) listener(message);
         else link.deliver(message, () => listener(message));
       }),
-    heardSince: () => (link.heardSince ?? store.heardSince)(),
-    reachable: store.reachable,
+    heardSince: () => (link.heardSince === undefined ? store.heardSince() : link.heardSince()),
+    reachable: () => store.reachable(),
     close: async () => undefined,
   };
 }

@@ -15,6 +15,8 @@ export interface ProviderOptions {
   /** Where codes may be sent. */
   redirectUris: string[];
   postLogoutRedirectUris?: string[];
+  /** Where logout tokens are sent. The provider then knows back-channel logout, and its ID tokens have a `sid`. */
+  backchannelLogoutUri?: string;
   clientId?: string;
   clientSecret?: string;
   authMethod?: 'client_secret_basic' | 'client_secret_post';
@@ -108,9 +110,17 @@ export function createProvider(
         grant_types: ['authorization_code', 'refresh_token'],
         response_types: ['code'],
         token_endpoint_auth_method: options.authMethod ?? 'client_secret_basic',
+        ...(options.backchannelLogoutUri === undefined
+          ? {}
+          : { backchannel_logout_uri: options.backchannelLogoutUri, backchannel_logout_session_required: true }),
       },
       ...(options.clients ?? []),
     ],
+    fetch: (url, options) => {
+      // oidc-provider's own sends no logout token to loopback.
+      Reflect.deleteProperty(options ?? {}, 'dispatcher');
+      return fetch(url, options);
+    },
     pkce: { required: () => true },
     conformIdTokenClaims: false,
     acrValues: ['urn:test:silver', 'urn:test:gold'],
@@ -149,6 +159,7 @@ export function createProvider(
       revocation: { enabled: true },
       introspection: { enabled: true },
       userinfo: { enabled: true },
+      backchannelLogout: { enabled: options.backchannelLogoutUri !== undefined },
       resourceIndicators: {
         enabled: true,
         defaultResource: () => (settings.accessTokens === 'jwt' ? audience : []),

@@ -61,13 +61,19 @@ export async function mutateIdToken(idToken: string, mutate: IdTokenMutation, ke
   const change = mutate(structuredClone(before.claims), structuredClone(before.header));
   const claims = change.claims ?? before.claims;
   const header = change.header ?? before.header;
-  return signers[change.sign ?? 'own'](claims, header, key);
+  return signAs(change.sign ?? 'own', claims, header, key);
 }
 
-/** Signs claims as the provider would (logout tokens, access tokens of its own making). */
-export async function signJwt(claims: JWTPayload, header: JwtHeader, key: SigningKey): Promise<string> {
+/** Signs a JWT, or forges one. */
+export function signAs(signing: Signing, claims: JWTPayload, header: JwtHeader, key: SigningKey): Promise<string> {
+  return signers[signing](claims, header, key);
+}
+
+/** Signs claims as the provider would. */
+async function signJwt(claims: JWTPayload, header: JwtHeader, key: SigningKey): Promise<string> {
   const payload = Buffer.from(JSON.stringify(claims));
-  return new CompactSign(payload).setProtectedHeader({ ...header, alg: 'RS256' }).sign(key.jwk);
+  const crit = Object.fromEntries(Array.isArray(header['crit']) ? header['crit'].map((name) => [name, true]) : []);
+  return new CompactSign(payload).setProtectedHeader({ ...header, alg: 'RS256' }).sign(key.jwk, { crit });
 }
 
 async function makeKey(kid: string): Promise<SigningKey> {

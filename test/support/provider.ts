@@ -19,10 +19,11 @@ import {
 import { createFaultRules, type Endpoint, type Failure, type Faults, type Undo } from './provider-faults.ts';
 import {
   mutateIdToken,
+  signAs,
   signingKey,
-  signJwt,
   type IdTokenMutation,
   type JwtHeader,
+  type Signing,
   type SigningKey,
 } from './provider-keys.ts';
 import { createProviderStorage, type ProviderStorage } from './provider-storage.ts';
@@ -75,8 +76,8 @@ export interface TestProvider extends Faults {
   readonly revokeGrants: (user?: User) => number;
   /** Ends the user's sessions with the provider; tokens live on. */
   readonly revokeSession: (user?: User) => number;
-  /** Signs a JWT with the provider's current key, for logout tokens and the like. */
-  readonly sign: (claims: JWTPayload, header?: JwtHeader) => Promise<string>;
+  /** Signs a JWT with the provider's current key, or forges one, for logout tokens and the like. */
+  readonly sign: (claims: JWTPayload, header?: JwtHeader, signing?: Signing) => Promise<string>;
   readonly close: () => Promise<void>;
 }
 
@@ -196,7 +197,8 @@ export async function startProvider(options: ProviderOptions): Promise<TestProvi
       inner.storage.remove(
         (model, payload) => model === 'Session' && (user === undefined || payload.accountId === user),
       ),
-    sign: (claims, header = {}) => signJwt(claims, { kid: inner.keys.current.kid, ...header }, inner.keys.current),
+    sign: (claims, header = {}, signing = 'own') =>
+      signAs(signing, claims, { kid: inner.keys.current.kid, alg: 'RS256', ...header }, inner.keys.current),
     async close() {
       faults.heal();
       await front.close();

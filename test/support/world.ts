@@ -28,8 +28,12 @@ export interface WorldOptions {
   spa?: Record<string, string>;
   /** `true`: an answer to a refresh gets lost, so that the provider sees its refresh token again. Default: a fault. */
   repeatsRefreshTokens?: boolean;
+  /** The program's own store. */
+  store?: BffOptions['store'];
   /** The program's own selection of claims. */
   sessionView?: BffOptions['sessionView'];
+  /** The provider sends logout tokens, and its ID tokens have a `sid`. */
+  backchannelLogout?: boolean;
   /** `false`: the provider doesn't listen when Sallyport starts. */
   providerUp?: boolean;
   /** The public origin where it isn't `http://localhost:PORT`: clients then reach it as if through a TLS proxy. */
@@ -83,6 +87,7 @@ export async function startWorld(
   const provider = await startProvider({
     redirectUris: [`${origin}/bff/callback`],
     postLogoutRedirectUris: [`${origin}/`],
+    ...(options.backchannelLogout === true ? { backchannelLogoutUri: `${origin}/bff/backchannel-logout` } : {}),
     ...options.provider,
   });
   if (options.providerUp === false) await provider.down();
@@ -99,6 +104,7 @@ export async function startWorld(
     const started = await startServer(resolveConfig(input), {
       logTo: { write: (line: string) => void logs.push(line) },
       ...(options.sessionView === undefined ? {} : { sessionView: options.sessionView }),
+      ...(options.store === undefined ? {} : { store: options.store }),
     });
     instances.add(started);
     return started;

@@ -384,9 +384,29 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
     /^logout\.params\.logout_uri: has one placeholder only: "\{returnTo\}"/,
   ],
   [
+    'back-channel logout for several machines, and nothing that they share',
+    { logout: { backchannel: 'shared' } },
+    /^logout\.backchannel: is "shared".*set SALLYPORT_REDIS_URL, or write true if there is one machine only/,
+  ],
+  [
+    'back-channel logout in another word',
+    { logout: { backchannel: 'everywhere' } },
+    /^logout\.backchannel: must be true, false or "shared"/,
+  ],
+  [
     'a sign-in whose age is no number',
     { login: { params: { max_age: 'abc' } } },
     /^login\.params\.max_age: must be a whole number of seconds/,
+  ],
+  [
+    'a sealing secret that stands twice',
+    { secrets: [secret, `${secret}2`, secret] },
+    /^secrets\.2: is the same as secrets\.0; keep one/,
+  ],
+  [
+    'a wait for load balancers that is longer than the drain that it is a part of',
+    { drainSeconds: 5, drain: { waitSeconds: 5.5 } },
+    /^drain\.waitSeconds: must not be longer than drainSeconds \(5\)/,
   ],
   ['a log level that is none', { logLevel: 'verbose' }, /^logLevel: must be debug, info/],
   ['a truth that is none', { csrf: { requireHeader: 'yes' } }, /^csrf\.requireHeader: must be true or false/],
@@ -515,7 +535,14 @@ describe('is accepted:', () => {
       secure: true,
       listen: { host: '0.0.0.0', port: 3000, opsPort: undefined },
       scope: undefined,
-      session: { mode: 'cookie', cookieName: 'session', lifetimeSeconds: 28_800, idleSeconds: 0, claims: [] },
+      session: {
+        mode: 'cookie',
+        cookieName: 'session',
+        lifetimeSeconds: 28_800,
+        idleSeconds: 0,
+        cacheMegabytes: 256,
+        claims: [],
+      },
       refresh: { beforeSeconds: 30, graceSeconds: 60 },
       login: { lifetimeSeconds: 600 },
       upstream: { timeoutSeconds: 60, maxBodyBytes: 0, replayBytes: 65_536, dropHeaders: [] },
@@ -523,8 +550,9 @@ describe('is accepted:', () => {
       path: '',
       home: '/',
       basePath: '/bff',
-      logout: { returnTo: '/', params: {}, idTokenHint: true },
+      logout: { returnTo: '/', params: {}, idTokenHint: true, backchannel: true, frontchannel: false },
       drainSeconds: 25,
+      drain: { waitSeconds: 5 },
       logLevel: 'info',
       trustedProxies: [],
       api: [],
@@ -543,6 +571,16 @@ describe('is accepted:', () => {
     ['https://app.example.com:8443', '0.0.0.0', 3000],
   ])('the origin %s, which listens on %s:%i', (origin, host, port) => {
     expect(resolveConfig({ ...minimal, origin }).listen).toMatchObject({ host, port });
+  });
+
+  test.each([
+    ['http://localhost:8080', {}, 0],
+    ['https://app.example.com', {}, 5],
+    ['https://app.example.com', { drainSeconds: 1 }, 0.2],
+    ['https://app.example.com', { drain: { waitSeconds: 25 } }, 25],
+    ['http://localhost:8080', { drain: { waitSeconds: 3 } }, 3],
+  ])('the origin %s, where a server that stops with %j waits for load balancers for %d s', (origin, change, wait) => {
+    expect(resolveConfig({ ...minimal, origin, ...change }).drain.waitSeconds).toBe(wait);
   });
 
   test('an http issuer on loopback, and elsewhere only by a symbol that no file and no variable can spell', async () => {
@@ -648,11 +686,16 @@ describe('variables', () => {
       SALLYPORT_LOGIN_PARAMS: 'audience=https%3A%2F%2Fapi&prompt=login',
       SALLYPORT_LOGOUT_PARAMS: 'logout_uri={returnTo}&ui_locales=de%20en',
       SALLYPORT_LOGOUT_ID_TOKEN_HINT: 'false',
+      SALLYPORT_LOGOUT_BACKCHANNEL: 'shared',
+      SALLYPORT_LOGOUT_FRONTCHANNEL: 'true',
+      SALLYPORT_REDIS_URL: 'redis://127.0.0.1:6379',
       SALLYPORT_LOGIN_LIFETIME: '1800',
       SALLYPORT_SESSION_CLAIMS: 'realm_access, https://app.example.com/roles',
       SALLYPORT_CSRF_REQUIRE_HEADER: 'true',
       SALLYPORT_UPSTREAM_TIMEOUT: '2.5',
       SALLYPORT_DROP_HEADERS: 'X-Acme-User, X-Acme-Role-*',
+      SALLYPORT_DRAIN: '50',
+      SALLYPORT_DRAIN_WAIT: '12.5',
     });
     expect(config).toMatchObject({
       client: { id: 'app', secret: 'client-secret' },
@@ -660,10 +703,17 @@ describe('variables', () => {
       spa: { folder: 'spa' },
       trustedProxies: ['10.0.0.0/8', '::1'],
       login: { params: { audience: 'https://api', prompt: 'login' }, lifetimeSeconds: 1800 },
-      logout: { params: { logout_uri: 'https://app.example.com/', ui_locales: 'de en' }, idTokenHint: false },
+      logout: {
+        params: { logout_uri: 'https://app.example.com/', ui_locales: 'de en' },
+        idTokenHint: false,
+        backchannel: 'shared',
+        frontchannel: true,
+      },
       session: { claims: ['realm_access', 'https://app.example.com/roles'] },
       csrf: { requireHeader: true },
       upstream: { timeoutSeconds: 2.5, dropHeaders: ['X-Acme-User', 'X-Acme-Role-*'] },
+      drainSeconds: 50,
+      drain: { waitSeconds: 12.5 },
     });
     expect(config.api.map(({ path, target }) => [path, target.href])).toEqual([
       ['/files', 'https://files.example.com/'],

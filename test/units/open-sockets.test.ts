@@ -28,7 +28,8 @@ function setUp() {
   onTestFinished(() => store.close());
   const events = createEvents();
   const sessions = createSessions(config, { store, events });
-  return { sessions, events, openSockets: createOpenSockets(createSessionBoundList({ sessions, events })) };
+  const bound = createSessionBoundList({ sessions, events });
+  return { sessions, events, bound, openSockets: createOpenSockets(bound) };
 }
 
 function begin(sessions: ReturnType<typeof setUp>['sessions'], accessToken: string) {
@@ -87,14 +88,14 @@ test('nothing is left of sockets that are closed', async () => {
 });
 
 test('a socket that opens when the server is stopping is told so at once', async () => {
-  const { openSockets } = setUp();
-  openSockets.drain();
+  const { openSockets, bound } = setUp();
+  bound.drain();
   const { client, nearClient, nearUpstream } = ends();
   const chunks: Buffer[] = [];
   client.on('data', (chunk: Buffer) => chunks.push(chunk));
   openSockets.add(nearClient, nearUpstream, undefined);
   await once(client, 'end');
-  expect(Buffer.concat(chunks).toString('latin1')).toBe('\x88\x14\x03\xe9server is stopping');
+  expect(Buffer.concat(chunks).toString('latin1')).toBe('\x88\x11\x03\xf4service restart');
 });
 
 test('the end of a session closes its sockets at once, and no others', async () => {

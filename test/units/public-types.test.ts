@@ -12,6 +12,7 @@ import type {
   BffEvent,
   BffOptions,
   Claims,
+  CloseLimits,
   ConfigFault,
   ConfigFile,
   ConfigInput,
@@ -41,6 +42,7 @@ const types = [
   'BffEvent',
   'BffOptions',
   'Claims',
+  'CloseLimits',
   'ConfigFault',
   'ConfigFile',
   'ConfigInput',
@@ -92,6 +94,7 @@ test('the members of the exported types', () => {
   expectTypeOf<keyof BffOptions>().toEqualTypeOf<'sessionView' | 'store'>();
   expectTypeOf<keyof ServerOptions>().toEqualTypeOf<'sessionView' | 'store' | 'logTo'>();
   expectTypeOf<keyof RunningServer>().toEqualTypeOf<'bff' | 'close' | 'host' | 'log' | 'opsPort' | 'origin' | 'port'>();
+  expectTypeOf<CloseLimits>().toEqualTypeOf<{ readonly waitSeconds?: number; readonly drainSeconds?: number }>();
   expectTypeOf<Claims>().toExtend<Readonly<Record<string, unknown>>>();
   expectTypeOf<ConfigFault>().toEqualTypeOf<{ readonly path: string; readonly reason: string }>();
   expectTypeOf<Exclude<keyof ConfigInput, symbol>>().toEqualTypeOf<
@@ -100,6 +103,7 @@ test('the members of the exported types', () => {
     | 'client'
     | 'csrf'
     | 'discoveryUrl'
+    | 'drain'
     | 'drainSeconds'
     | 'errorDocs'
     | 'issuer'
@@ -166,6 +170,7 @@ test('the members of the exported unions', () => {
     | 'login.restarted'
     | 'login.succeeded'
     | 'logout.revocation_failed'
+    | 'logout.token_refused'
     | 'process.failed'
     | 'provider.discovered'
     | 'provider.discovery_failed'

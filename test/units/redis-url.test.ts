@@ -1,5 +1,5 @@
 /** Addresses of Redis and Valkey: what each form means, and how a wrong one is refused. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseRedisUrl, type RedisAddress, RedisUrlFault } from '../../src/config/redis-url.ts';
 

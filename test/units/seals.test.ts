@@ -211,7 +211,7 @@ describe('iron and our own reader agree about', () => {
   });
 });
 
-/** Sealed by the first version of the format, and by what packed sessions then. */
+/** Fixed texts, of each version of the packing that there has been. They open for ever. */
 const old = JSON.parse(readFileSync(new URL('../support/old-seals.json', import.meta.url), 'utf8')) as {
   readonly secret: string;
   readonly sessions: readonly { readonly title: string; readonly sealed: string; readonly session: Session }[];

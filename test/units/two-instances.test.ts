@@ -1,6 +1,6 @@
 /** Two instances whose links to their store are slow, deaf or cut: moments that no journey can time. */
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { nowSeconds } from '../../src/clock.ts';
+import { monotonicMs, nowSeconds } from '../../src/clock.ts';
 import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { createEvents, type BffEvent } from '../../src/events.ts';
 import type { Provider } from '../../src/oidc/provider.ts';
@@ -61,7 +61,7 @@ function createProvider() {
 }
 
 function startInstance(store: Store, provider: Provider, changes: Partial<ConfigInput> = {}) {
-  const config = resolveConfig({ ...input, ...changes } as ConfigInput);
+  const config = resolveConfig({ ...input, ...changes });
   const link: Link = {};
   const events = createEvents();
   const seen: BffEvent[] = [];
@@ -323,7 +323,7 @@ describe('an end', () => {
     there.link.deliver = () => undefined;
     await here.sessions.end((await here.openActive(cookie)).entry, 'logout');
     vi.advanceTimersByTime(10);
-    const now = performance.now();
+    const now = monotonicMs();
     there.link.heardSince = () => now;
     expect((await there.open(cookie)).state).toBe('ended');
   });

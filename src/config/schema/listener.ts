@@ -1,6 +1,6 @@
-/** The keys of the listeners. */
+/** The keys of the listeners, and of how they end. */
 import { z } from 'zod';
-import { port, text } from '../kinds.ts';
+import { port, seconds, text } from '../kinds.ts';
 
 export const listen = z
   .strictObject({
@@ -19,3 +19,24 @@ export const listen = z
     }),
   })
   .prefault({});
+
+export const drain = z
+  .strictObject({
+    waitSeconds: seconds(0, 3600)
+      .optional()
+      .meta({
+        description:
+          'The first part of `drainSeconds`: the server says that it is not ready and goes on serving, because load ' +
+          'balancers take a moment to send nothing more. Default: a fifth of `drainSeconds`; on a loopback origin 0. SIGINT ' +
+          'leaves it out.',
+      }),
+  })
+  .prefault({});
+
+export const drainSeconds = seconds(0, 3600)
+  .default(25)
+  .meta({
+    description:
+      'Seconds that the server gets to stop after SIGTERM. Calls in flight may finish within them; then their connections ' +
+      'are cut. A SIGKILL that comes earlier cuts them without notice.',
+  });

@@ -36,6 +36,16 @@ export const session = z
           'Seconds without an API call to the end of the session. 0: no such limit; an abandoned browser then stays ' +
           'signed in for the whole lifetime.',
       }),
+    cacheMegabytes: z
+      .int('must be a whole number of megabytes')
+      .min(16, 'must be at least 16 megabytes')
+      .max(65_536, 'must be at most 65536 megabytes')
+      .default(256)
+      .meta({
+        description:
+          'Megabytes of memory for the sessions whose cookies were opened, about 8 for 1,000 sessions; at most half of ' +
+          'what Node lets its heap grow to. A call whose session has no place there costs about as much CPU again.',
+      }),
     claims: z
       .array(text.refine((name) => !namesToken(name), 'holds tokens, which no script may see; remove it'))
       .default([])

@@ -82,5 +82,18 @@ export const logout = z
         'Sends the ID token to the provider at sign-out, so that it asks nothing. Off for a provider that refuses an ' +
         'expired one. A token that makes the address too long is left out anyway.',
     }),
+    backchannel: z
+      .union([z.boolean(), z.literal('shared')], 'must be true, false or "shared"')
+      .default(true)
+      .meta({
+        description:
+          'Takes back-channel logout at `/bff/backchannel-logout`: what has ended at the provider ends here. Without a shared ' +
+          'store it reaches one process; `shared` refuses to start then, for set-ups of several machines.',
+      }),
+    frontchannel: flag.default(false).meta({
+      description:
+        "Takes front-channel logout at `/bff/frontchannel-logout`, from a frame of the provider's. It is not signed: whoever " +
+        'knows the `sid` of a session can end it.',
+    }),
   })
   .prefault({});

@@ -1,5 +1,5 @@
 /**
- * The WebSockets that are open. When a session ends, both sides of its WebSockets get a Close frame (RFC 6455 5.5.1).
+ * The WebSockets that are open. When a session ends or the server stops, both sides get a Close frame (RFC 6455 5.5.1).
  * Opening a socket restarts the idle timeout as a call does; frames don't, because an app's heartbeats would keep the
  * session of an abandoned tab from ever ending.
  */
@@ -10,7 +10,12 @@ import { Tunnel, type CloseReason } from './tunnel.ts';
 
 /** From the private range (RFC 6455 7.4.2), because an API may close with 1008 too: this code means 'sign in again'. */
 const sessionEnded: CloseReason = { code: 4401, reason: 'session ended' };
-const goingAway: CloseReason = { code: 1001, reason: 'server is stopping' };
+/**
+ * 'Service Restart' of IANA's registry: a client may connect again, after a delay of its own choosing. To the API, whose
+ * client Sallyport is, the client goes away, as with a tab that is closed.
+ */
+const restarting: CloseReason = { code: 1012, reason: 'service restart' };
+const clientGoesAway: CloseReason = { code: 1001, reason: 'going away' };
 
 class OpenSocket extends SessionBound {
   readonly tunnel: Tunnel;
@@ -24,13 +29,16 @@ class OpenSocket extends SessionBound {
   endWithSession(): void {
     this.tunnel.close(sessionEnded);
   }
+
+  override endWithServer(): void {
+    this.tunnel.close(restarting, clientGoesAway);
+  }
 }
 
 export type OpenSockets = ReturnType<typeof createOpenSockets>;
 
 export function createOpenSockets(bound: SessionBoundList) {
   const open = new Set<OpenSocket>();
-  let stopping = false;
 
   /** Joins a client and an upstream. */
   function add(client: Duplex, upstream: Duplex, session: SessionEntry | undefined): void {
@@ -41,16 +49,10 @@ export function createOpenSockets(bound: SessionBoundList) {
     const socket = new OpenSocket(session, tunnel);
     open.add(socket);
     bound.add(socket);
-    if (stopping) tunnel.close(goingAway);
   }
 
   return {
     add,
-    /** Closes all sockets, also later ones, with the reason that the server is going away. */
-    drain: () => {
-      stopping = true;
-      for (const { tunnel } of open) tunnel.close(goingAway);
-    },
     /** Destroys the connections that are still open. */
     destroy: () => {
       for (const { tunnel } of open) tunnel.destroy();

@@ -44,10 +44,10 @@ export class Tunnel {
   }
 
   /** Sends a Close frame to both sides and closes them. Nothing more of the client reaches the upstream. */
-  close(reason: CloseReason): void {
+  close(reason: CloseReason, { code, reason: words }: CloseReason = reason): void {
     if (this.#closeReason !== undefined) return;
     this.#closeReason = reason;
-    if (this.#client.sent.isBetweenFrames) this.#upstream.tellToClose(closeFrame(reason.code, reason.reason, true));
+    if (this.#client.sent.isBetweenFrames) this.#upstream.tellToClose(closeFrame(code, words, true));
     this.#upstream.end();
     if (this.#upstream.sent.isBetweenFrames) this.#closeClient(reason);
     this.#startCloseTimeout();

@@ -1,5 +1,5 @@
 /**
- * The floor of this stack: `node:http` in, undici `dispatch` out, written to the raw response. It forwards the same
+ * A plain proxy of this stack: `node:http` in, undici `dispatch` out, written to the raw response. It forwards the same
  * headers as Sallyport with an `Authorization` of the same size, and does nothing else: no session, no check, no log.
  *
  * `TOKEN` is the access token to attach, `API` and `STREAM` the upstream origins behind `/api` and `/stream`.
@@ -9,23 +9,11 @@ import type { Duplex } from 'node:stream';
 
 import { Agent, type Dispatcher } from 'undici';
 
+import { clientHeaders, upstreamHeaders } from './plain-headers.ts';
+
 const authorization = `Bearer ${process.env['TOKEN']}`;
 const api = `${process.env['API']}`;
 const stream = `${process.env['STREAM']}`;
-const notForwarded = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'te',
-  'trailer',
-  'upgrade',
-  'expect',
-  'host',
-  'cookie',
-  'authorization',
-]);
-
 const agent = new Agent({ allowH2: false, bodyTimeout: 0, headersTimeout: 0 });
 const server = createServer({ maxHeaderSize: 65_536, requestTimeout: 0 }, forward);
 server.on('upgrade', upgrade);
@@ -45,7 +33,7 @@ function forward(request: IncomingMessage, response: ServerResponse): void {
     {
       ...target(request),
       method: methodOf(request),
-      headers: upstreamHeaders(request),
+      headers: upstreamHeaders(request, authorization),
       body: hasBody ? request : null,
     },
     {
@@ -71,7 +59,7 @@ function forward(request: IncomingMessage, response: ServerResponse): void {
 
 function upgrade(request: IncomingMessage, client: Duplex, head: Buffer): void {
   agent.dispatch(
-    { ...target(request), method: 'GET', headers: upstreamHeaders(request), upgrade: 'websocket' },
+    { ...target(request), method: 'GET', headers: upstreamHeaders(request, authorization), upgrade: 'websocket' },
     {
       // undici demands the method, also where there is nothing to do.
       onRequestStart() {},
@@ -102,38 +90,6 @@ function target(request: IncomingMessage): { origin: string; path: string } {
 
 function methodOf(request: IncomingMessage): Dispatcher.HttpMethod {
   return request.method ?? 'GET';
-}
-
-function upstreamHeaders(request: IncomingMessage): string[] {
-  const raw = request.rawHeaders;
-  const headers: string[] = [];
-  for (let index = 0; index < raw.length; index += 2) {
-    const name = raw[index];
-    const value = raw[index + 1];
-    if (name === undefined || value === undefined || notForwarded.has(name.toLowerCase())) continue;
-    headers.push(name, value);
-  }
-  headers.push(
-    'authorization',
-    authorization,
-    'x-forwarded-for',
-    request.socket.remoteAddress ?? '',
-    'x-forwarded-host',
-    request.headers.host ?? '',
-    'x-forwarded-proto',
-    'http',
-  );
-  return headers;
-}
-
-function clientHeaders(raw: Dispatcher.DispatchController['rawHeaders']): string[] {
-  const headers: string[] = [];
-  if (!Array.isArray(raw)) return headers;
-  for (let index = 0; index < raw.length; index += 2) {
-    const name = String(raw[index]);
-    if (!notForwarded.has(name.toLowerCase())) headers.push(name, String(raw[index + 1]));
-  }
-  return headers;
 }
 
 // An orderly end, so that `--cpu-prof` can write what it saw.

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { spawnWorker, type Worker } from '../processes.ts';
 
 /** The load generators in `load/`. */
-export type Generator = 'open-loop' | 'burst' | 'idle';
+export type Generator = 'open-loop' | 'burst' | 'idle' | 'each-once';
 
 /** Starts a generator that takes several messages. */
 export function startGenerator(name: Generator): Worker {

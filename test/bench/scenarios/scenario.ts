@@ -1,5 +1,5 @@
 /** What every scenario is given and gives back. */
-import type { Contender, ContenderName, Surroundings } from '../contenders.ts';
+import type { Contender, Surroundings } from '../contenders.ts';
 import { median } from '../measure.ts';
 import type { Goal, Outcome } from '../report.ts';
 
@@ -19,10 +19,10 @@ export interface Scenario {
 }
 
 /** Measured values, one list entry a round, by contender. */
-export type Samples = Map<ContenderName, number[]>;
+export type Samples = Map<string, number[]>;
 
 /** Notes `value` as this round's sample of `contender`. */
-export function note(samples: Samples, contender: ContenderName, value: number): void {
+export function note(samples: Samples, contender: string, value: number): void {
   const list = samples.get(contender);
   if (list) list.push(value);
   else samples.set(contender, [value]);
@@ -32,7 +32,7 @@ export function note(samples: Samples, contender: ContenderName, value: number):
  * The median over the rounds of `contender` divided by `reference` in the same round: what disturbs the machine for
  * a while disturbs both. `undefined` when one of the two took no part.
  */
-export function pairedRatio(samples: Samples, contender: ContenderName, reference: ContenderName): number | undefined {
+export function pairedRatio(samples: Samples, contender: string, reference: string): number | undefined {
   const ratios = roundRatios(samples, contender, reference);
   return ratios === undefined ? undefined : median(ratios);
 }
@@ -40,16 +40,17 @@ export function pairedRatio(samples: Samples, contender: ContenderName, referenc
 /** A goal on {@link pairedRatio}, or none when one of the two took no part. */
 export function ratioGoals(
   samples: Samples,
-  reference: ContenderName,
+  reference: string,
   promise: Pick<Goal, 'what' | 'bound' | 'kind'>,
+  contender = 'sallyport',
 ): Goal[] {
-  const ratios = roundRatios(samples, 'sallyport', reference);
+  const ratios = roundRatios(samples, contender, reference);
   if (ratios === undefined) return [];
   const spread: Goal['spread'] = [Math.min(...ratios), Math.max(...ratios)];
   return [{ ...promise, measured: median(ratios), spread, unit: 'x' }];
 }
 
-function roundRatios(samples: Samples, contender: ContenderName, reference: ContenderName): number[] | undefined {
+function roundRatios(samples: Samples, contender: string, reference: string): number[] | undefined {
   const ours = samples.get(contender);
   const theirs = samples.get(reference);
   if (!ours || !theirs) return undefined;
