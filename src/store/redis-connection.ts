@@ -95,30 +95,29 @@ export async function connectToRedis(options: RedisConnectionOptions): Promise<R
     }
   }
 
+  /** Without its result the connection is of no use. */
+  async function orDrop(work: Promise<unknown>): Promise<void> {
+    try {
+      await inTime(work);
+    } catch (error) {
+      const failure = failureOf(error);
+      drop(failure);
+      throw failure;
+    }
+  }
+
   const connecting = client.connect();
   // A socket that connects after it was given up would stay open.
   detach(
     connecting.then(() => (loss === undefined ? undefined : client.destroy())),
     () => undefined,
   );
-  try {
-    await inTime(connecting.then(() => client.sendCommand(['PING'])));
-  } catch (error) {
-    const failure = failureOf(error);
-    drop(failure);
-    throw failure;
-  }
+  await orDrop(connecting.then(() => client.sendCommand(['PING'])));
   return {
     send,
     async subscribe(channels, listener) {
-      try {
-        await inTime(client.subscribe([...channels], listener));
-        wasUsed = true;
-      } catch (error) {
-        const failure = failureOf(error);
-        drop(failure);
-        throw failure;
-      }
+      await orDrop(client.subscribe([...channels], listener));
+      wasUsed = true;
     },
     lost: lost.promise,
     wasUsed: () => wasUsed,

@@ -7,9 +7,9 @@ import { readFileSync } from 'node:fs';
 import { parseRedisUrl } from '../config/redis-url.ts';
 import { RedisErrorReply } from './redis-connection.ts';
 import { channelOf, createRedisMessages, sessionEndOf, writeMessage } from './redis-messages.ts';
-import { createRedisNodes } from './redis-nodes.ts';
 import { createRedisOutages } from './redis-outages.ts';
 import * as scripts from './redis-scripts.ts';
+import { createRedisNodes } from './redis-topology.ts';
 import type { ClaimResult, Revocation, SessionRecord, Store } from './store.ts';
 
 export interface RedisStoreOptions {
