@@ -58,8 +58,9 @@ export function loadRedisClient() {
 
 /** Connects, signs in, and sees to it that the server answers. */
 export async function connectToRedis(options: RedisConnectionOptions): Promise<RedisConnection> {
-  const { createClient, ErrorReply, SocketClosedUnexpectedlyError } = await loadRedisClient();
-  const client = createClient({ ...behaviour, ...optionsOf(options) });
+  const library = await loadRedisClient();
+  const client = library.createClient({ ...behaviour, ...optionsOf(options) });
+  const translated = (error: unknown) => translate(error, library, options.credentials.password);
   const lost = Promise.withResolvers<Error>();
   let loss: Error | undefined;
   let wasUsed = false;
@@ -73,16 +74,10 @@ export async function connectToRedis(options: RedisConnectionOptions): Promise<R
   // Among others, the error of a reply that can't be parsed, after which the library would go on.
   client.on('error', (error: unknown) => drop(translated(error)));
 
-  function translated(error: unknown): Error {
-    const { password } = options.credentials;
-    if (error instanceof SocketClosedUnexpectedlyError) return new Error('The store closed the connection.');
-    return error instanceof ErrorReply ? new RedisErrorReply(plain(error, password)) : safe(error, password);
-  }
-
   /** Why a command failed: what the server replied, or why the connection was lost. */
   function failureOf(error: unknown): Error {
     if (error instanceof RedisTimeout) drop(error);
-    return error instanceof ErrorReply || loss === undefined ? translated(error) : loss;
+    return error instanceof library.ErrorReply || loss === undefined ? translated(error) : loss;
   }
 
   async function send(command: readonly string[]): Promise<unknown> {
@@ -178,6 +173,13 @@ async function inTime<T>(reply: Promise<T>): Promise<T> {
   } finally {
     clearTimeout(timer);
   }
+}
+
+type Library = Awaited<ReturnType<typeof loadRedisClient>>;
+
+function translate(error: unknown, library: Library, password: string | undefined): Error {
+  if (error instanceof library.SocketClosedUnexpectedlyError) return new Error('The store closed the connection.');
+  return error instanceof library.ErrorReply ? new RedisErrorReply(plain(error, password)) : safe(error, password);
 }
 
 /** The library's errors may hold the command with its arguments; a server's message may quote the password. */
