@@ -7,16 +7,19 @@ import { join } from 'node:path';
 import { vi } from 'vitest';
 import { freePort } from './listener.ts';
 import { redisPrograms, startRedis, talk, type TestRedis } from './redis.ts';
+import { startTcpLink } from './tcp-link.ts';
 
 export interface TestCluster {
   readonly url: string;
   readonly masters: readonly TestRedis[];
   readonly replicas: readonly TestRedis[];
-  /** Which of the servers takes the writes of a slot now. */
-  readonly ownerOf: (slot: number) => Promise<TestRedis>;
-  readonly dump: () => Promise<ReadonlyMap<string, string>>;
+  /** What the other servers send to this one does not arrive any more, until they connect to it again. */
+  readonly silenceTowards: (server: TestRedis) => void;
   readonly close: () => Promise<void>;
 }
+
+/** A master waits for further replicas otherwise. */
+const quickly = ['--repl-diskless-sync-delay', '0'];
 
 const waiting = { timeout: 20_000, interval: 50 };
 
@@ -33,18 +36,13 @@ export async function startCluster(options: TestClusterOptions = {}): Promise<Te
   const nodes = await Promise.all(
     Array.from({ length: 6 }, async (_, index) => {
       const busPort = await freePort();
-      const cluster = [
-        '--cluster-enabled',
-        'yes',
-        '--cluster-node-timeout',
-        '20000',
-        '--cluster-port',
-        String(busPort),
-      ];
+      const bus = await startTcpLink(busPort);
+      const cluster = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '20000'];
+      const ports = ['--cluster-port', String(busPort), '--cluster-announce-bus-port', String(bus.port)];
       const file = ['--cluster-config-file', join(folder, `${index}.conf`), '--cluster-announce-ip', '127.0.0.1'];
-      const server = await startRedis({ program, settings: [...cluster, ...file, '--repl-diskless-sync-delay', '0'] });
+      const server = await startRedis({ program, settings: [...cluster, ...ports, ...file, ...quickly] });
       await server.ask('CLUSTER', 'SET-CONFIG-EPOCH', String(index + 1));
-      return { server, busPort };
+      return { server, bus };
     }),
   );
   const servers = nodes.map(({ server }) => server);
@@ -53,8 +51,8 @@ export async function startCluster(options: TestClusterOptions = {}): Promise<Te
     const from = Math.floor((index * 16384) / 3);
     await master.ask('CLUSTER', 'ADDSLOTSRANGE', String(from), String(Math.floor(((index + 1) * 16384) / 3) - 1));
   }
-  for (const { server, busPort } of nodes.slice(1)) {
-    await nodes[0]?.server.ask('CLUSTER', 'MEET', '127.0.0.1', String(server.port), String(busPort));
+  for (const { server, bus } of nodes.slice(1)) {
+    await nodes[0]?.server.ask('CLUSTER', 'MEET', '127.0.0.1', String(server.port), String(bus.port));
   }
   await everyone(servers, (info) => info.includes('cluster_known_nodes:6'));
   for (const [index, replica] of replicas.entries()) {
@@ -71,32 +69,14 @@ export async function startCluster(options: TestClusterOptions = {}): Promise<Te
     url: `redis+cluster://${masters.map(({ port }) => `127.0.0.1:${port}`).join(',')}`,
     masters,
     replicas,
-    async ownerOf(slot) {
-      for (const server of servers) {
-        // A server that was killed answers nothing.
-        const known = await server.ask('CLUSTER', 'NODES').catch(() => '');
-        const own = known.split('\n').find((line) => line.includes('myself,master'));
-        if (own !== undefined && hasSlot(own, slot)) return server;
-      }
-      throw new Error(`No server has slot ${slot}.`);
-    },
-    async dump() {
-      const all = new Map<string, string>();
-      for (const master of masters) for (const [key, value] of await master.dump()) all.set(key, value);
-      return all;
+    silenceTowards(server) {
+      nodes.find((node) => node.server === server)?.bus.silence();
     },
     async close() {
-      await Promise.all(servers.map((server) => server.close()));
+      await Promise.all(nodes.map(async ({ server, bus }) => Promise.all([server.close(), bus.close()])));
       await rm(folder, { recursive: true });
     },
   };
-}
-
-function hasSlot(line: string, slot: number): boolean {
-  return line.split(' ').some((word) => {
-    const [, from, to = from] = /^(\d+)(?:-(\d+))?$/.exec(word) ?? [];
-    return from !== undefined && Number(from) <= slot && slot <= Number(to);
-  });
 }
 
 async function everyone(servers: readonly TestRedis[], isReady: (info: string) => boolean): Promise<void> {
@@ -131,7 +111,7 @@ export async function startSentinels(options: TestSentinelsOptions = {}): Promis
   const secret = password === undefined ? [] : ['--masterauth', password];
   const servers = await Promise.all(
     Array.from({ length: 2 }, async () => {
-      const settings = ['--repl-diskless-sync-delay', '0', ...secret];
+      const settings = [...quickly, ...secret];
       return startRedis({ program, settings, ...(password === undefined ? {} : { password }) });
     }),
   );
