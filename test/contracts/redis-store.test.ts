@@ -348,9 +348,10 @@ describe('a server', () => {
     expect(store.reachable()).toBe(true);
     expect(errors).toHaveLength(1);
     await server.down();
-    await vi.waitFor(() => expect(errors).toHaveLength(2), waiting);
+    await vi.waitFor(() => expect(errors.length).toBeGreaterThan(1), waiting);
     await sleep(1500);
-    expect(errors).toHaveLength(2);
+    const reasons = errors.slice(1).map(({ message }) => message);
+    expect(reasons).toEqual([...new Set(reasons)]);
   });
 
   test('that refuses the password is told of once', async () => {
