@@ -131,6 +131,11 @@ export function sealingSecret() {
     );
 }
 
+/** A secret that a client sends in a header (RFC 6750 2.1). A placeholder is refused, because it can be guessed. */
+export function bearerToken() {
+  return sealingSecret().regex(/^[A-Za-z0-9._~+/-]+=*$/, 'must consist of letters, digits and "-._~+/"');
+}
+
 /** For a path whose characters are checked already. */
 export function hasNoDotSegment(path: string): boolean {
   return !path.split('/').some((segment) => segment === '.' || segment === '..');

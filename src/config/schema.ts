@@ -91,8 +91,8 @@ export const schema = z.strictObject({
       description:
         'Redis (7 and later) or Valkey, where instances share refreshes and sign-outs: `redis://`, `rediss://` over TLS, ' +
         '`unix://`, `redis+sentinel://HOST:26379,…/NAME` or `redis+cluster://HOST:6379,…` ([forms](store.md#addresses)). ' +
-        'Without it they are in the memory of one process: after a restart, a copied cookie of a session that was signed ' +
-        'out works again.',
+        'Without it and without `store.file` they are in the memory of one process: after a restart, a copied cookie of a ' +
+        'session that was signed out works again.',
     }),
   store,
   trustedProxies: z

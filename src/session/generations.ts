@@ -171,7 +171,9 @@ export function createGenerations(config: Config, { shared, live, cache }: Gener
 }
 
 function noteActivity(entry: SessionEntry, activeMsAgo: number): void {
-  entry.lastActivityAt = Math.max(entry.lastActivityAt, Math.floor((Date.now() - activeMsAgo) / 1000));
+  const activeAt = Math.floor((Date.now() - activeMsAgo) / 1000);
+  entry.lastActivityAt = Math.max(entry.lastActivityAt, activeAt);
+  entry.countedAt = Math.max(entry.countedAt, activeAt);
 }
 
 function takeOver(entry: SessionEntry, sealed: string): void {

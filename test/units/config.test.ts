@@ -155,6 +155,16 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
     { api: [{ path: '/api', target: 'https://localhost:1', caFile: 'spa/index.html' }] },
     /^api\.0\.caFile: the file "spa\/index\.html" holds no certificate/,
   ],
+  [
+    "a store's file in a folder that isn’t there",
+    { store: { file: '/nowhere/store.db' } },
+    /^store\.file: the folder "\/nowhere" does not exist; create it, or mount the volume/,
+  ],
+  [
+    "a store's file beside Redis",
+    { store: { file: 'store.db' }, redisUrl: 'redis://localhost:6379' },
+    /^store\.file: stands beside redisUrl; keep one/,
+  ],
   ['a scope without openid', { scope: 'profile email' }, /^scope: must contain "openid"/],
   [
     'an unknown way to authenticate',
@@ -795,7 +805,12 @@ describe('variables', () => {
     const missing = await messageOf({ ...others, SALLYPORT_SECRET_FILE: '/nowhere/secret' });
     expect(missing).toContain('SALLYPORT_SECRET_FILE names "/nowhere/secret", which cannot be read');
     const names = variables.filter((variable) => variable.secret).map(({ name }) => name);
-    expect(names).toEqual(['SALLYPORT_CLIENT_SECRET', 'SALLYPORT_SECRET', 'SALLYPORT_REDIS_URL']);
+    expect(names).toEqual([
+      'SALLYPORT_OPS_TOKEN',
+      'SALLYPORT_CLIENT_SECRET',
+      'SALLYPORT_SECRET',
+      'SALLYPORT_REDIS_URL',
+    ]);
   });
 
   test('that nobody knows are warned of with the nearest known one, not their value', async () => {
