@@ -201,7 +201,7 @@ export function assembleBff(
     events,
     requestIdOf,
     sessions,
-    forgetsAtRestart: options.store === undefined && !store.shared,
+    forgetsAtRestart: options.store === undefined && !store.durable,
     ready: provider.ready,
     drain: bound.drain,
     async close() {
