@@ -32,7 +32,7 @@ import { namesOf, personName, providerSessionName } from './session-names.ts';
 import { createSessionOpener } from './session-opener.ts';
 import { createSessionSealer, type SessionSealer } from './session-sealer.ts';
 import { createSharedSessions, storeUnavailable } from './shared-sessions.ts';
-import { createTickets } from './tickets.ts';
+import { createTickets, formOfTickets } from './tickets.ts';
 
 export type { ClientConnection } from './cookie-cache.ts';
 export type { SessionEntry } from './session-entry.ts';
@@ -83,7 +83,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     const session = afterSignOuts({ id, generation: 0, ...times, tokens, userInfo, ...loginClaims(tokens.idToken) });
     const start = config.session.mode === 'store' ? await beginInStore(session) : await beginInCookie(session);
     const entry = live.add(createEntry(session, { ...start, ordinal: ++begun, knownAsOf: monotonicMs() }));
-    cache.add(entry.cookieText, entry, session);
+    cache.add(entry.cookieText, entry, entry.isStored ? formOfTickets : session);
     return entry;
   }
 
