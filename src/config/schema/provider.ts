@@ -12,7 +12,7 @@ export const provider = z
           'three times as long. While the provider hangs, sign-ins and calls hang, too.',
       }),
     clockToleranceSeconds: seconds(0, 600)
-      .default(30)
+      .default(120)
       .meta({
         description:
           "Seconds by which the provider's clock may differ from this machine's. An ID token that has expired is accepted " +
