@@ -83,8 +83,8 @@ export interface DoneFault {
   readonly until: number;
 }
 
-/** How long after a kill a refresh that it broke off may be taken over: the lease, and some for a busy machine. */
-export const takeoverMs = 7000;
+/** How long after a kill a refresh that it broke off is taken over by those who wait: the lease, and some for a busy machine. */
+const takeoverMs = 7000;
 /** Between two faults of other kinds, so that what follows can be told from which. */
 const calmMs = 3000;
 

@@ -5,8 +5,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, vi } from 'vitest';
 import type { BrowserClient } from './browser-client.ts';
-import { disturb, startFleet, takeoverMs, type DoneFault, type FaultKind, type Fleet } from './fleet.ts';
-import { inParallel, signIn } from './world.ts';
+import { disturb, startFleet, type DoneFault, type FaultKind, type Fleet } from './fleet.ts';
+import { inParallel, signIn, type World } from './world.ts';
 
 export interface SoakPlan {
   readonly mode: 'cookie' | 'store';
@@ -28,7 +28,7 @@ export interface SoakReport {
   readonly faults: Readonly<Record<FaultKind, number>>;
   /** Refresh tokens that were shown to the provider. */
   readonly refreshes: number;
-  /** Those that were shown again right after an instance was killed, which may have used them up. */
+  /** Those that were shown again because an instance was killed that may have used them up. */
   readonly takeovers: number;
   /** Those that were shown again otherwise. */
   readonly duplicates: number;
@@ -51,6 +51,8 @@ interface Outcome {
 }
 
 const tokenSeconds = 5;
+/** How long a refresh takes at most, from its request to the provider until its result is in the store. */
+const refreshMs = 3000;
 /** After a fault is over: connections are made anew, calls that waited are answered. */
 const recoveryMs = 4000;
 /** How many people sign in at the same time. */
@@ -66,7 +68,7 @@ export async function soak(plan: SoakPlan): Promise<SoakReport> {
   });
   const { provider } = fleet.world;
   const outcomes: Outcome[] = [];
-  const reusedAt = watchReuse(() => provider.reusedRefreshTokens);
+  const reuse = watchReuse(provider.requests);
   const people = Array.from({ length: plan.people }, () => createPerson(fleet, plan, outcomes));
   for (let at = 0; at < people.length; at += atOnce) {
     await Promise.all(people.slice(at, at + atOnce).map((person) => person.arrive()));
@@ -78,12 +80,21 @@ export async function soak(plan: SoakPlan): Promise<SoakReport> {
   await Promise.all(working);
   for (const person of people) await person.workOnce();
   const ends = endsOf(fleet);
+  if (process.env['SHOW'])
+    (await import('node:fs')).writeFileSync(
+      `/tmp/soak-${plan.mode}.log`,
+      fleet
+        .logs()
+        .map((line) => JSON.stringify(line))
+        .join('\n'),
+    );
   const revived = await signAllOut(fleet, people);
-  reusedAt.stop();
+  reuse.stop();
 
-  const again = reusedAt.times;
   const kills = faults.filter(({ kind }) => kind === 'kill');
-  const takeovers = again.filter((at) => kills.some(({ from }) => at >= from && at <= from + takeoverMs)).length;
+  const takeovers = reuse.found.filter(({ first }) =>
+    kills.some(({ from }) => first >= from - refreshMs && first <= from),
+  ).length;
   const took = outcomes.map(({ from, until }) => until - from).toSorted((one, other) => one - other);
   return {
     calls: outcomes.length,
@@ -92,7 +103,7 @@ export async function soak(plan: SoakPlan): Promise<SoakReport> {
     faults: { kill: 0, pause: 0, cut: 0, ...countBy(faults, ({ kind }) => kind) },
     refreshes: provider.calls.refresh,
     takeovers,
-    duplicates: again.length - takeovers,
+    duplicates: reuse.found.length - takeovers,
     lost: people.reduce((sum, person) => sum + person.lost(), 0),
     ends,
     latencies: { p50: quantile(took, 0.5), p99: quantile(took, 0.99), most: quantile(took, 1) },
@@ -160,6 +171,7 @@ function createPerson({ world }: Fleet, { parallel, paceMs }: SoakPlan, outcomes
     const made = await Promise.all(Array.from({ length: parallel }, (_, index) => call(index)));
     browser.seen.length = 0;
     if (!made.some((what) => what.startsWith('401'))) return;
+    if (process.env['SHOW']) process.stdout.write(`${new Date().toISOString()} LOST ${JSON.stringify(made)}\n`);
     lost += 1;
     if (!stopped.signal.aborted) await arrive();
   }
@@ -199,15 +211,29 @@ function isExplained({ what, from, until }: Outcome, faults: readonly DoneFault[
   return what.startsWith('cut ') && kinds.size > 0;
 }
 
-/** When a refresh token was shown that had been shown before. */
-function watchReuse(count: () => number): { readonly times: number[]; readonly stop: () => void } {
-  const times: number[] = [];
+interface Reuse {
+  /** When the refresh token was first shown, and when it was shown again. */
+  readonly first: number;
+  readonly again: number;
+}
+
+/** Which refresh tokens are shown to the provider again. */
+function watchReuse(requests: World['provider']['requests']): { readonly found: Reuse[]; readonly stop: () => void } {
+  const found: Reuse[] = [];
+  const shown = new Map<string, number>();
+  let seen = 0;
   const look = () => {
-    while (times.length < count()) times.push(performance.now());
+    for (; seen < requests.length; seen += 1) {
+      const token = requests[seen]?.form['refresh_token'];
+      if (token === undefined) continue;
+      const first = shown.get(token);
+      if (first === undefined) shown.set(token, performance.now());
+      else found.push({ first, again: performance.now() });
+    }
   };
   const timer = setInterval(look, 20);
   return {
-    times,
+    found,
     stop() {
       look();
       clearInterval(timer);
@@ -217,8 +243,8 @@ function watchReuse(count: () => number): { readonly times: number[]; readonly s
 
 function endsOf(fleet: Fleet): Record<string, number> {
   const reasons = new Map<string, string>();
-  for (const { event, session, reason } of fleet.logs()) {
-    if (event === 'session.ended' && !reasons.has(String(session))) reasons.set(String(session), String(reason));
+  for (const { msg, session, reason } of fleet.logs()) {
+    if (msg === 'session.ended' && !reasons.has(String(session))) reasons.set(String(session), String(reason));
   }
   return countBy([...reasons.values()], (reason) => reason);
 }
