@@ -13,7 +13,7 @@ import type { Envelopes } from './envelope.ts';
 import type { LiveSessions } from './live-sessions.ts';
 import { loginIssuedAt, type Session, type SessionForm } from './session.ts';
 import { applyForm, hasNewestGeneration, isIdle, noteGeneration, type SessionEntry } from './session-entry.ts';
-import { ifAvailable, type SharedSessions } from './shared-sessions.ts';
+import { ifAvailable, storeUnavailable, type SharedSessions } from './shared-sessions.ts';
 
 const maximumLooks = 3;
 /** How often a store that is down is asked. */
@@ -137,6 +137,17 @@ export function createGenerations(config: Config, { shared, live, cache, envelop
     return hasNewestGeneration(entry) && generation >= entry.oldestServed && !isGraceOver(entry);
   }
 
+  /**
+   * Whether a call is served with a generation that is not the newest, because this process has heard of a newer one and
+   * the store, which has it, does not answer. The access token may be good; if not, the refresh waits for the store.
+   * @throws {BffError} `store_unavailable` for a form that is older still, of which only the store knows if it is served
+   */
+  function servesKnown(entry: SessionEntry, { generation }: SessionForm): boolean {
+    if (hasNewestGeneration(entry) || shared.isCurrent(entry.knownAsOf)) return false;
+    if (generation < entry.session.generation) throw storeUnavailable();
+    return true;
+  }
+
   function isGraceOver({ confirmedAt }: SessionEntry): boolean {
     return confirmedAt !== undefined && monotonicMs() > confirmedAt + graceMs;
   }
@@ -171,6 +182,7 @@ export function createGenerations(config: Config, { shared, live, cache, envelop
     hasNewerGeneration,
     confirm,
     servesOlder,
+    servesKnown,
     commitRefresh,
   };
 }

@@ -138,7 +138,7 @@ export function createSessionOpener(config: Config, deps: OpenerDeps) {
   function stateOf({ entry, shown }: CachedCookie): OpenedSession {
     if (hasEnded(entry, config.session)) return { state: 'ended', reason: entry.ended, entry };
     if (shown.generation < entry.newestGeneration) {
-      const isServed = generations.servesOlder(entry, shown);
+      const isServed = generations.servesOlder(entry, shown) || generations.servesKnown(entry, shown);
       return isServed ? { state: 'active', entry, shown } : { state: 'ended', reason: undefined, entry };
     }
     if (entry.confirmedAt === undefined) generations.confirm(entry);

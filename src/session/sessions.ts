@@ -85,6 +85,8 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     const start = config.session.mode === 'store' ? await beginInStore(session) : await beginInCookie(session);
     const entry = live.add(createEntry(session, { ...start, ordinal: ++begun, knownAsOf: monotonicMs() }));
     cache.add(entry.cookieText, entry, entry.isStored ? formOfTickets : session);
+    // For instances whose clocks differ from this one's: to them, the time in the cookie may be long ago.
+    if (limits.idleSeconds !== 0) shared.touch(entry);
     return entry;
   }
 
@@ -170,7 +172,8 @@ export function createSessions(config: Config, { store, events }: { readonly sto
    */
   function touch(entry: SessionEntry): undefined | Promise<void> {
     const now = nowSeconds();
-    if (now >= entry.countedAt + countIntervalSeconds) {
+    // A time in the future is by another instance's clock.
+    if (Math.abs(now - entry.countedAt) >= countIntervalSeconds) {
       entry.countedAt = now;
       shared.touch(entry);
     }
