@@ -2,6 +2,7 @@
  * A circuit breaker for a provider that is down. After failures of several sessions in a row it opens: for a while calls
  * fail at once. Then one call, the trial, asks the provider, and the others wait for its outcome.
  */
+import { monotonicMs } from '../clock.ts';
 import { BffError, retryAfter } from '../http/errors.ts';
 
 const failuresUntilOpen = 5;
@@ -36,7 +37,7 @@ export function createCircuitBreaker(retryAfterMs: (error: unknown) => number): 
     failedTrials = isOpen ? failedTrials + 1 : 0;
     isOpen = true;
     const pause = Math.min(lastPauseMs, firstPauseMs * 2 ** failedTrials);
-    openUntil = Date.now() + Math.max(pause, retryAfterMs(error));
+    openUntil = monotonicMs() + Math.max(pause, retryAfterMs(error));
   }
 
   async function attempt<T>(subject: string, call: () => Promise<T>, isTrial: boolean): Promise<T> {
@@ -53,7 +54,7 @@ export function createCircuitBreaker(retryAfterMs: (error: unknown) => number): 
 
   async function run<T>(subject: string, call: () => Promise<T>): Promise<T> {
     while (isOpen) {
-      const waitMs = openUntil - Date.now();
+      const waitMs = openUntil - monotonicMs();
       if (waitMs > 0) throw paused(waitMs);
       if (trial === undefined) {
         const mine = attempt(subject, call, true);

@@ -102,8 +102,9 @@ export function createRefresher(config: Config, { provider, sessions, events }: 
     } catch (error) {
       // The provider was not asked: nothing new happened.
       if (error instanceof PausedError) throw error;
-      failures.record(entry, error);
       const reason = error instanceof BffError ? error.code : 'internal_error';
+      // A pause is for the provider's sake. When the store is back, nobody is to wait any longer.
+      if (reason !== 'store_unavailable') failures.record(entry, error);
       events.emit({ type: 'token.refresh_failed', session: entry.sessionHash, reason, cause: error });
       throw error;
     }
