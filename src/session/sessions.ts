@@ -18,7 +18,7 @@ import { createGenerations } from './generations.ts';
 import { createLiveSessions } from './live-sessions.ts';
 import { createResponseCookies, sessionTooLarge } from './response-cookies.ts';
 import { createSessionRegistry, registryStepSeconds } from './registry.ts';
-import { endsAt, loginIssuedAt, loginClaims, memoryBytes, type Session } from './session.ts';
+import { endsAt, endsAtLatest, loginIssuedAt, loginClaims, memoryBytes, type Session } from './session.ts';
 import {
   createEntry,
   hasEnded,
@@ -109,7 +109,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   async function beginInStore(session: Session): Promise<EntryStart> {
     const ticket = { id: session.id, key: tickets.createKey(), names: namesOf(session, config.issuer) };
     const ticketSealer = tickets.sealerOf(ticket);
-    await shared.begin(sessionKey(session.id), await sealNew(session, ticketSealer), endsAt(session, limits));
+    await shared.begin(sessionKey(session.id), await sealNew(session, ticketSealer), endsAtLatest(session, limits));
     return { cookieText: tickets.write(ticket), isStored: true, sealer: ticketSealer, names: ticket.names };
   }
 
@@ -121,7 +121,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     if (entry.ended !== undefined) return;
     entry.ended = reason;
     endings.addSession(entry.key, reason);
-    const written = shared.end(entry.key, reason, endsAt(entry.session, limits));
+    const written = shared.end(entry.key, reason, endsAtLatest(entry.session, limits));
     events.emit({ type: 'session.ended', session: entry.sessionHash, reason, remote: false });
     await written;
   }
@@ -231,7 +231,9 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     /** Learns what other processes have done to the session. */
     bringUpToDate: generations.bringUpToDate,
     hasEnded: (entry: SessionEntry) => hasEnded(entry, limits),
-    /** When the session ends at the latest, in seconds since 1970. */
+    /** When the session ends whatever is refreshed, in seconds since 1970. */
+    endsAtLatest: (entry: SessionEntry) => endsAtLatest(entry.session, limits),
+    /** When the session ends if its tokens are not refreshed any more, in seconds since 1970. */
     endsAt: (entry: SessionEntry) => endsAt(entry.session, limits),
     /** When the session ends for lack of calls; undefined where the idle timeout is off. */
     idleEndsAt: (entry: SessionEntry) => idleEndsAt(entry, limits),
