@@ -35,6 +35,8 @@ export interface RecordedRequest {
   query: Record<string, string>;
   form: Record<string, string>;
   headers: IncomingMessage['headers'];
+  /** The other end of its connection. */
+  remotePort: number | undefined;
 }
 
 export type JsonMutation = (json: Record<string, unknown>) => Record<string, unknown>;
@@ -322,6 +324,7 @@ function recordRequest(request: IncomingMessage, body: Buffer): RecordedRequest 
     query: Object.fromEntries(url.searchParams),
     form,
     headers: request.headers,
+    remotePort: request.socket.remotePort,
   };
 }
 

@@ -31,7 +31,7 @@ export interface SoakReport {
   /** Those that were shown again because an instance was killed that may have used them up. */
   readonly takeovers: number;
   /** Those that were shown again otherwise. */
-  readonly duplicates: number;
+  readonly duplicates: readonly string[];
   /** People who were signed out and had not signed out. */
   readonly lost: number;
   /** Sessions that ended, by reason, without the sign-outs at the end. */
@@ -52,7 +52,9 @@ interface Outcome {
 
 const tokenSeconds = 5;
 /** How long a refresh takes at most, from its request to the provider until its result is in the store. */
-const refreshMs = 3000;
+const refreshMs = 10_000;
+/** By how much this process may be late in seeing what happened. */
+const seenWithinMs = 1000;
 /** After a fault is over: connections are made anew, calls that waited are answered. */
 const recoveryMs = 4000;
 /** How many people sign in at the same time. */
@@ -68,7 +70,7 @@ export async function soak(plan: SoakPlan): Promise<SoakReport> {
   });
   const { provider } = fleet.world;
   const outcomes: Outcome[] = [];
-  const reuse = watchReuse(provider.requests);
+  const reuse = watchReuse(provider);
   const people = Array.from({ length: plan.people }, () => createPerson(fleet, plan, outcomes));
   for (let at = 0; at < people.length; at += atOnce) {
     await Promise.all(people.slice(at, at + atOnce).map((person) => person.arrive()));
@@ -80,21 +82,10 @@ export async function soak(plan: SoakPlan): Promise<SoakReport> {
   await Promise.all(working);
   for (const person of people) await person.workOnce();
   const ends = endsOf(fleet);
-  if (process.env['SHOW'])
-    (await import('node:fs')).writeFileSync(
-      `/tmp/soak-${plan.mode}.log`,
-      fleet
-        .logs()
-        .map((line) => JSON.stringify(line))
-        .join('\n'),
-    );
   const revived = await signAllOut(fleet, people);
   reuse.stop();
 
-  const kills = faults.filter(({ kind }) => kind === 'kill');
-  const takeovers = reuse.found.filter(({ first }) =>
-    kills.some(({ from }) => first >= from - refreshMs && first <= from),
-  ).length;
+  const duplicates = reuse.found.filter((each) => !isTakeover(each, reuse.endedAt, faults));
   const took = outcomes.map(({ from, until }) => until - from).toSorted((one, other) => one - other);
   return {
     calls: outcomes.length,
@@ -102,8 +93,8 @@ export async function soak(plan: SoakPlan): Promise<SoakReport> {
     unexplained: [...new Set(outcomes.filter((outcome) => !isExplained(outcome, faults)).map(({ what }) => what))],
     faults: { kill: 0, pause: 0, cut: 0, ...countBy(faults, ({ kind }) => kind) },
     refreshes: provider.calls.refresh,
-    takeovers,
-    duplicates: reuse.found.length - takeovers,
+    takeovers: reuse.found.length - duplicates.length,
+    duplicates: duplicates.map((each) => describeReuse(each, reuse.endedAt.get(each.first.port), faults)),
     lost: people.reduce((sum, person) => sum + person.lost(), 0),
     ends,
     latencies: { p50: quantile(took, 0.5), p99: quantile(took, 0.99), most: quantile(took, 1) },
@@ -119,7 +110,7 @@ export function expectNobodyNoticed(report: SoakReport): void {
   const { unexplained, duplicates, lost, ends, revived, ownFaults, takeovers } = report;
   expect({ unexplained, duplicates, revived, ownFaults }).toEqual({
     unexplained: [],
-    duplicates: 0,
+    duplicates: [],
     revived: 0,
     ownFaults: [],
   });
@@ -171,7 +162,6 @@ function createPerson({ world }: Fleet, { parallel, paceMs }: SoakPlan, outcomes
     const made = await Promise.all(Array.from({ length: parallel }, (_, index) => call(index)));
     browser.seen.length = 0;
     if (!made.some((what) => what.startsWith('401'))) return;
-    if (process.env['SHOW']) process.stdout.write(`${new Date().toISOString()} LOST ${JSON.stringify(made)}\n`);
     lost += 1;
     if (!stopped.signal.aborted) await arrive();
   }
@@ -211,34 +201,74 @@ function isExplained({ what, from, until }: Outcome, faults: readonly DoneFault[
   return what.startsWith('cut ') && kinds.size > 0;
 }
 
-interface Reuse {
-  /** When the refresh token was first shown, and when it was shown again. */
-  readonly first: number;
-  readonly again: number;
+interface Showing {
+  readonly at: number;
+  /** The connection by which it came. */
+  readonly port: number;
 }
 
-/** Which refresh tokens are shown to the provider again. */
-function watchReuse(requests: World['provider']['requests']): { readonly found: Reuse[]; readonly stop: () => void } {
+/** A refresh token that was shown to the provider more than once. */
+interface Reuse {
+  readonly first: Showing;
+  readonly again: Showing;
+}
+
+interface ReuseWatch {
+  readonly found: readonly Reuse[];
+  /** When each connection to the provider ended. */
+  readonly endedAt: ReadonlyMap<number, number>;
+  readonly stop: () => void;
+}
+
+/** Which refresh tokens are shown to the provider again, and by whom. */
+function watchReuse({ requests, server }: World['provider']): ReuseWatch {
   const found: Reuse[] = [];
-  const shown = new Map<string, number>();
+  const endedAt = new Map<number, number>();
+  const shown = new Map<string, Showing>();
   let seen = 0;
   const look = () => {
-    for (; seen < requests.length; seen += 1) {
-      const token = requests[seen]?.form['refresh_token'];
+    for (const { form, remotePort: port = 0 } of requests.slice(seen)) {
+      seen += 1;
+      const token = form['refresh_token'];
       if (token === undefined) continue;
+      const again = { at: performance.now(), port };
       const first = shown.get(token);
-      if (first === undefined) shown.set(token, performance.now());
-      else found.push({ first, again: performance.now() });
+      if (first === undefined) shown.set(token, again);
+      else found.push({ first, again });
     }
   };
   const timer = setInterval(look, 20);
+  server.on('connection', (socket) => {
+    const { remotePort: port = 0 } = socket;
+    endedAt.delete(port);
+    socket.once('close', () => endedAt.set(port, performance.now()));
+  });
   return {
     found,
+    endedAt,
     stop() {
       look();
       clearInterval(timer);
     },
   };
+}
+
+/** Whether the process that showed the token first was killed soon after that. */
+function isTakeover({ first }: Reuse, endedAt: ReadonlyMap<number, number>, faults: readonly DoneFault[]): boolean {
+  const ended = endedAt.get(first.port) ?? Infinity;
+  const isKill = ({ kind, from }: DoneFault) =>
+    kind === 'kill' && first.at <= from + seenWithinMs && Math.abs(ended - from) <= seenWithinMs;
+  return first.at >= ended - refreshMs && faults.some(isKill);
+}
+
+function seconds(at: number | undefined): string {
+  return at === undefined ? 'now' : (at / 1000).toFixed(1);
+}
+
+function describeReuse({ first, again }: Reuse, ended: number | undefined, faults: readonly DoneFault[]): string {
+  const near = faults.filter(({ from, until }) => from <= again.at && until >= first.at - 5000);
+  const events = near.map(({ kind, from, until }) => `${kind} from ${seconds(from)} to ${seconds(until)}`).join(', ');
+  return `shown at ${seconds(first.at)} by a connection until ${seconds(ended)}, again at ${seconds(again.at)}; ${events}`;
 }
 
 function endsOf(fleet: Fleet): Record<string, number> {
