@@ -224,6 +224,7 @@ interface ReuseWatch {
 function watchReuse({ requests, server }: World['provider']): ReuseWatch {
   const found: Reuse[] = [];
   const endedAt = new Map<number, number>();
+  const known = new WeakSet<object>();
   const shown = new Map<string, Showing>();
   let seen = 0;
   const look = () => {
@@ -238,8 +239,10 @@ function watchReuse({ requests, server }: World['provider']): ReuseWatch {
     }
   };
   const timer = setInterval(look, 20);
-  server.on('connection', (socket) => {
+  server.on('request', ({ socket }) => {
     const { remotePort: port = 0 } = socket;
+    if (known.has(socket)) return;
+    known.add(socket);
     endedAt.delete(port);
     socket.once('close', () => endedAt.set(port, performance.now()));
   });
