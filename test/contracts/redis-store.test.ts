@@ -415,6 +415,11 @@ describe('a server', () => {
     const tries = Array.from({ length: 200 }, () => store.look('a', []));
     expect(await timed(Promise.allSettled(tries))).toBeLessThan(500);
     for (const outcome of await Promise.allSettled(tries)) expect(outcome.status).toBe('rejected');
+    // Nor do they wait for an attempt to connect, which come at longer and longer intervals.
+    for (let round = 0; round < 4; round += 1) {
+      await sleep(900);
+      expect(await timed(store.look('a', []))).toBeLessThan(250);
+    }
   });
 
   test('that closes a connection costs no call an error', async () => {
@@ -477,6 +482,17 @@ describe('a server', () => {
     await expect(store.look('a', [])).rejects.toThrow(/READONLY|no connection/);
     await server.ask('REPLICAOF', 'NO', 'ONE');
     await untilUsable(store);
+  });
+
+  test('that has become a replica is left for the one that its name leads to now', async () => {
+    const [{ server, link, opened }, other] = [await startLinked(), await startOwn()];
+    const [{ store }] = opened as [Opened];
+    await untilUsable(store);
+    await server.ask('REPLICAOF', '127.0.0.1', String(other.server.port));
+    link.target = other.server.port;
+    await untilUsable(store);
+    await store.touch('a', minute);
+    expect(await other.server.ask('EXISTS', 'sallyport:session:{a}')).toBe('1');
   });
 
   test.each(['running', 'down', 'frozen'])('that is %s lets its store close', async (state) => {
