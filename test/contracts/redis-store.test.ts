@@ -49,7 +49,14 @@ function open(url: string, options: Partial<RedisStoreOptions> = {}): Opened {
 async function startOwn(options: TestRedisOptions = {}): Promise<Opened & { readonly server: TestRedis }> {
   const server = await startRedis(options);
   onTestFinished(() => server.close());
-  return { server, ...open(server.url) };
+  return { server, ...(await connect(server.url)) };
+}
+
+/** A store that has connected: on a busy machine, its first operation could wait too long otherwise. */
+async function connect(url: string, options: Partial<RedisStoreOptions> = {}): Promise<Opened> {
+  const opened = open(url, options);
+  await vi.waitFor(() => expect(opened.store.reachable()).toBe(true), waiting);
+  return opened;
 }
 
 /** A server, and stores that reach it by a link. */
@@ -95,7 +102,7 @@ describe('what is written', () => {
   test('is below the prefix, and has a time to live', async () => {
     const server = await startRedis();
     onTestFinished(() => server.close());
-    const { store } = open(server.url, { prefix: 'shop:' });
+    const { store } = await connect(server.url, { prefix: 'shop:' });
     await store.begin('a', { names: ['n'], details: 'sealed', content: 'sealed' }, minute);
     await store.claim('a', { generation: 0, owner: 'o' }, minuteMs, minute);
     await store.advance('a', { generation: 1, content: 'sealed' }, minute);
@@ -202,7 +209,7 @@ describe('what is written', () => {
 describe('an address', () => {
   test('names the database', async () => {
     const { server } = await startOwn();
-    const { store } = open(`${server.url}/3`);
+    const { store } = await connect(`${server.url}/3`);
     await store.touch('a', minute);
     expect(await server.ask('DBSIZE')).toBe('0');
     expect(await server.ask('INFO', 'keyspace')).toContain('db3:keys=1');
@@ -254,7 +261,7 @@ describe('an address', () => {
     const { server } = await startOwn();
     const rights = ['on', '>secret', '~*', '&*', '+@all', ...without];
     expect(await server.ask('ACL', 'SETUSER', 'bff', ...rights)).toBe('OK');
-    const { store, errors } = open(`redis://bff:secret@127.0.0.1:${server.port}`);
+    const { store, errors } = await connect(`redis://bff:secret@127.0.0.1:${server.port}`);
     await store.touch('a', minute);
     await vi.waitFor(() => expect(errors.map(({ message }) => message).join()).toContain(word), waiting);
     await sleep(1500);
@@ -311,7 +318,7 @@ async function startTls(): Promise<{ url: string; file: string }> {
 describe('TLS', () => {
   test('is spoken for rediss:, with a server whose certificate the own authority vouches for', async () => {
     const { url, file } = await startTls();
-    const { store, errors } = open(url, { caFile: file });
+    const { store, errors } = await connect(url, { caFile: file });
     await store.touch('a', minute);
     await untilHeard(store);
     expect(errors).toEqual([]);
