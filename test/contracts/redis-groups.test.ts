@@ -192,7 +192,7 @@ describe('in a Cluster,', () => {
         expect((await store.look(session, [])).record.ended).toBe('logout');
         expect(await redirects()).toBe(before);
       },
-      { timeout: 4000, interval: 100 },
+      { timeout: 1500, interval: 100 },
     );
     expect(errors).toEqual([]);
   });
