@@ -89,7 +89,7 @@ export interface Bff {
   readonly events: Events;
   /** The id of a request in problems and in the log. */
   readonly requestIdOf: (request: IncomingMessage) => string;
-  /** Whether the provider's metadata is known. */
+  /** Whether the provider's metadata is known, and the store can be reached where it holds the sessions. */
   readonly ready: () => boolean;
   /**
    * Closes open WebSockets with 1012 (Service Restart), and the event streams of clients that come again by themselves, so
@@ -202,7 +202,8 @@ export function assembleBff(
     requestIdOf,
     sessions,
     forgetsAtRestart: options.store === undefined && !store.durable,
-    ready: provider.ready,
+    // Sessions that live in the store cannot be served without it.
+    ready: () => provider.ready() && (config.session.mode !== 'store' || store.reachable()),
     drain: bound.drain,
     async close() {
       provider.close();

@@ -174,7 +174,7 @@ export function createCallback(deps: EndpointDeps) {
   async function endPreviousSession(c: BffContext, { previousSession }: LoginTransaction): Promise<void> {
     const opened = await sessions.open(headersOf(c).cookie);
     const shown = opened.state === 'absent' ? undefined : opened.entry;
-    if (shown !== undefined) await sessions.replace({ id: shown.session.id, expiresAt: sessions.endsAt(shown) });
+    if (shown !== undefined) await sessions.replace({ id: shown.session.id, expiresAt: sessions.endsAtLatest(shown) });
     if (previousSession !== undefined && previousSession.id !== shown?.session.id) {
       await sessions.replace(previousSession);
     }

@@ -13,11 +13,12 @@ import type { Store } from '../store/store.ts';
 import type { Claims, TokenSet } from '../token-set.ts';
 import { createCookieCache } from './cookie-cache.ts';
 import { createEndings } from './endings.ts';
+import { createEnvelopes } from './envelope.ts';
 import { createGenerations } from './generations.ts';
 import { createLiveSessions } from './live-sessions.ts';
 import { createResponseCookies, sessionTooLarge } from './response-cookies.ts';
 import { createSessionRegistry, registryStepSeconds } from './registry.ts';
-import { endsAt, loginIssuedAt, loginClaims, memoryBytes, type Session } from './session.ts';
+import { endsAt, endsAtLatest, loginIssuedAt, loginClaims, memoryBytes, type Session } from './session.ts';
 import {
   createEntry,
   hasEnded,
@@ -72,7 +73,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   const endings = createEndings(limits.lifetimeSeconds);
   const live = createLiveSessions({ store, events, endings });
   const shared = createSharedSessions(config, { store, events });
-  const generations = createGenerations(config, { shared, live, cache });
+  const generations = createGenerations(config, { shared, live, cache, envelopes: createEnvelopes(config.secrets) });
   let begun = 0;
 
   /** A new session after a login: new id, generation 0. @throws {BffError} when it is too large for any cookie */
@@ -106,7 +107,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   async function beginInStore(session: Session): Promise<EntryStart> {
     const ticket = { id: session.id, key: tickets.createKey(), names: namesOf(session, config.issuer) };
     const ticketSealer = tickets.sealerOf(ticket);
-    await shared.begin(sessionKey(session.id), await sealNew(session, ticketSealer), endsAt(session, limits));
+    await shared.begin(sessionKey(session.id), await sealNew(session, ticketSealer), endsAtLatest(session, limits));
     return { cookieText: tickets.write(ticket), isStored: true, sealer: ticketSealer, names: ticket.names };
   }
 
@@ -118,7 +119,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     if (entry.ended !== undefined) return;
     entry.ended = reason;
     endings.addSession(entry.key, reason);
-    const written = shared.end(entry.key, reason, endsAt(entry.session, limits));
+    const written = shared.end(entry.key, reason, endsAtLatest(entry.session, limits));
     events.emit({ type: 'session.ended', session: entry.sessionHash, reason, remote: false });
     await written;
   }
@@ -227,7 +228,9 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     /** Learns what other processes have done to the session. */
     bringUpToDate: generations.bringUpToDate,
     hasEnded: (entry: SessionEntry) => hasEnded(entry, limits),
-    /** When the session ends at the latest, in seconds since 1970. */
+    /** When the session ends whatever is refreshed, in seconds since 1970. */
+    endsAtLatest: (entry: SessionEntry) => endsAtLatest(entry.session, limits),
+    /** When the session ends if its tokens are not refreshed any more, in seconds since 1970. */
     endsAt: (entry: SessionEntry) => endsAt(entry.session, limits),
     /** When the session ends for lack of calls; undefined where the idle timeout is off. */
     idleEndsAt: (entry: SessionEntry) => idleEndsAt(entry, limits),

@@ -17,7 +17,7 @@ import type {
   Store,
 } from '../store/store.ts';
 import { createOutbox } from './outbox.ts';
-import { endsAt } from './session.ts';
+import { endsAtLatest } from './session.ts';
 import type { SessionEntry } from './session-entry.ts';
 
 /** How long a process that stops tries to tell the store what it has not been told. */
@@ -149,7 +149,7 @@ export function createSharedSessions(
   }
 
   function endsAtOf({ session }: SessionEntry): number {
-    return endsAt(session, config.session);
+    return endsAtLatest(session, config.session);
   }
 
   return {
