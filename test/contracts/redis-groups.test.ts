@@ -164,8 +164,11 @@ describe('in a Cluster,', () => {
   });
 
   test('a command finds its server again while a slot moves, and after', { timeout: 60_000 }, async () => {
+    const asked = await slotsAsked(cluster.masters);
     const { store, errors } = open(cluster.url);
     await untilHeard(store);
+    // It asks once more when it has connected, and then not for a while.
+    await vi.waitFor(async () => expect(await slotsAsked(cluster.masters)).toBeGreaterThan(asked + 1), waiting);
     const [session = ''] = sessionsOn(cluster);
     const slot = String(slotOf(`{${session}}`));
     const [from, to] = cluster.masters as [TestRedis, TestRedis];
