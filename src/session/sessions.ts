@@ -162,7 +162,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
 
   /** Whether other processes may have ended the session, or counted calls of it, unheard. */
   function mayHaveChanged(entry: SessionEntry): boolean {
-    return entry.ended === undefined && !generations.knowsEnough(entry, entry.session);
+    return !generations.knowsEnough(entry, entry.session);
   }
 
   return {
