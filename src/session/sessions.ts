@@ -183,6 +183,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     expectMessage: live.expectMessage,
     /** Whether messages of other processes can come. */
     hears: shared.hears,
+    storeWasAway: shared.wasAway,
     isOver,
     mayHaveChanged,
     /** Learns what other processes have done to the session. */

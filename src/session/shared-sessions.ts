@@ -14,6 +14,8 @@ import type { SessionEntry } from './session-entry.ts';
 
 /** How long a process that stops tries to tell the store what it has not been told. */
 const lastAttemptMs = 2000;
+/** For so long after an outage other processes may still have to write what it kept from the store. */
+const outageMarginMs = 5000;
 
 export type SharedSessions = ReturnType<typeof createSharedSessions>;
 
@@ -25,6 +27,7 @@ export function createSharedSessions(
   const recheckMs = config.store.recheckSeconds * 1000;
   const outbox = createOutbox(nowSeconds);
   let isDown = false;
+  let failedAt = -Infinity;
 
   /**
    * Whether what this process learned of a session at a time is still true: messages have told of every change since, or,
@@ -45,7 +48,10 @@ export function createSharedSessions(
   }
 
   /** @throws {BffError} `store_unavailable`; the claim may be granted all the same, because the answer alone can be lost */
-  function claim(entry: SessionEntry, wanted: Claim, leaseMs: number): Promise<ClaimResult> {
+  async function claim(entry: SessionEntry, wanted: Claim, leaseMs: number): Promise<ClaimResult> {
+    // A claim of a generation that the store was not told yet would make it the newest without its content, which others
+    // need meanwhile.
+    await outbox.deliverNow(generationOf(entry));
     return callStore(() => store.claim(entry.key, wanted, leaseMs, ttlOf(entry)));
   }
 
@@ -60,7 +66,7 @@ export function createSharedSessions(
    */
   async function advance(entry: SessionEntry, generation: number, content: string): Promise<AdvanceResult | undefined> {
     const write = () => store.advance(entry.key, { generation, content }, ttlOf(entry));
-    return tell(`generation of ${entry.key}`, endsAtOf(entry), write);
+    return tell(generationOf(entry), endsAtOf(entry), write);
   }
 
   /** Notes that a browser has shown the newest generation. No caller waits for it. */
@@ -119,6 +125,12 @@ export function createSharedSessions(
   function reportFailure(cause: unknown): void {
     if (!isDown) events.emit({ type: 'store.failed', cause });
     isDown = true;
+    failedAt = monotonicMs();
+  }
+
+  /** Whether the store, or its messages, did not come through a moment ago: other processes may have been cut off, too. */
+  function wasAway(): boolean {
+    return Math.max(failedAt, store.heardSince() ?? Infinity) > monotonicMs() - outageMarginMs;
   }
 
   function ttlOf(entry: SessionEntry): number {
@@ -146,6 +158,7 @@ export function createSharedSessions(
     revoke,
     /** Whether messages of other processes can come. */
     hears: () => store.heardSince() !== undefined,
+    wasAway,
     /** Tells the store what it has not been told yet. */
     async close() {
       const lost = await outbox.close(lastAttemptMs);
@@ -162,6 +175,11 @@ export async function ifAvailable<T>(work: Promise<T>): Promise<T | undefined> {
     if (error instanceof BffError && error.code === 'store_unavailable') return undefined;
     throw error;
   }
+}
+
+/** What a write of a session's generation is about, in the outbox. */
+function generationOf({ key }: SessionEntry): string {
+  return `generation of ${key}`;
 }
 
 /** A lifetime for the store, which takes none of 0 seconds. */
