@@ -111,7 +111,8 @@ export function createSessionOpener(config: Config, deps: OpenerDeps) {
     const ticket = tickets.read(text);
     if (ticket === undefined) return undefined;
     const entry = live.find(sessionKey(ticket.id));
-    if (entry !== undefined) return cache.add(text, entry, formOfTickets);
+    // Whoever has a secret can sign a ticket for an id, but doesn't have the session's key.
+    if (entry !== undefined) return entry.cookieText === text ? cache.add(text, entry, formOfTickets) : undefined;
     const running = lookups.get(text);
     if (running !== undefined) return running;
     const started = fetchSession(text, ticket).finally(() => lookups.delete(text));
