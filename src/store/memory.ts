@@ -86,6 +86,9 @@ export function createMemoryStore(): Store {
 
   function sweep(): void {
     for (const entries of [sessions, revocations, used]) removeExpired(entries);
+    // Sessions of which nobody asks have contents that nobody needs, too.
+    const now = monotonicMs();
+    for (const stored of sessions.values()) settle(stored, now);
     for (const [name, ofName] of members) {
       for (const session of ofName) if (!sessions.has(session)) ofName.delete(session);
       if (ofName.size === 0) members.delete(name);
