@@ -20,8 +20,8 @@ const input: ConfigInput = {
 
 export const loginAt = 1_700_000_000;
 
-export function tokensOf(number: number): TokenSet {
-  const claims = { sub: 'alice', sid: 'at the provider', iat: loginAt };
+export function tokensOf(number: number, person: Readonly<Record<string, unknown>> = {}): TokenSet {
+  const claims = { sub: 'alice', sid: 'at the provider', iat: loginAt, ...person };
   const idToken = `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.c2lnbmF0dXJl`;
   const accessTokenExpiresAt = nowSeconds() + 300;
   return { accessToken: `access-${number}`, accessTokenExpiresAt, refreshToken: `refresh-${number}`, idToken };

@@ -8,7 +8,7 @@ import { createOutbox } from '../../src/session/outbox.ts';
 import { createTickets } from '../../src/session/tickets.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import { fakeDateAndIntervals } from '../support/clock.ts';
-import { cookieOf, fail, loginAt, signIn, startInstance, startTwo } from '../support/two-instances.ts';
+import { cookieOf, fail, loginAt, signIn, startInstance, startTwo, tokensOf } from '../support/two-instances.ts';
 
 beforeEach(() => fakeDateAndIntervals());
 
@@ -205,7 +205,7 @@ test('a clock that is set back does not prolong the pause after failed refreshes
   vi.advanceTimersByTime(301_000);
   const refresh = vi.spyOn(provider.provider, 'refresh').mockRejectedValue(new Error('it is away'));
   for (let attempt = 0; attempt < 3; attempt += 1) {
-    await expect(here.refresher.refreshIfDue(entry)).rejects.toThrow();
+    await expect(here.refresher.refreshIfDue(entry)).rejects.toThrow(/away|refresh/);
   }
   refresh.mockRestore();
   vi.setSystemTime(Date.now() - 20_000);
@@ -256,4 +256,43 @@ test('the memory store keeps no content whose time is over, of a session that no
   collectGarbage();
   const after = process.memoryUsage().heapUsed + process.memoryUsage().external;
   expect(before - after).toBeGreaterThan(40 * megabyte);
+});
+
+describe('a sign-out at the provider', () => {
+  test('looks at the sessions of its name only, of all that are here', async () => {
+    const { here } = startTwo();
+    const cookies: string[] = [];
+    for (let person = 0; person < 200; person += 1) {
+      const entry = await here.sessions.begin(
+        tokensOf(0, { sub: `person ${person}`, sid: `session ${person}` }),
+        undefined,
+      );
+      cookies.push(cookieOf(entry));
+    }
+    const deref = vi.spyOn(WeakRef.prototype, 'deref');
+    await here.sessions.revoke({ sid: 'session 7', issuedBefore: loginAt, reason: 'backchannel' });
+    expect(deref.mock.calls.length).toBeLessThan(5);
+    deref.mockRestore();
+    const states = await Promise.all(cookies.map(async (cookie) => (await here.open(cookie)).state));
+    expect(states.map((state, person) => (state === 'ended' ? person : -1)).filter((person) => person >= 0)).toEqual([
+      7,
+    ]);
+  });
+
+  test('finds a session that left memory, and came back before its first entry was forgotten', async () => {
+    const { here } = startTwo({ session: { cacheMegabytes: 16 } });
+    const cookie = await signIn(here);
+    const first = new WeakRef((await here.openActive(cookie)).entry);
+    const others = Array.from({ length: 300 }, async (_, person) =>
+      here.sessions.begin({ ...tokensOf(0, { sub: `person ${person}` }), accessToken: 'a'.repeat(100_000) }, undefined),
+    );
+    await Promise.all(others);
+    await sleep(10);
+    collectGarbage();
+    const { entry } = await here.openActive(cookie);
+    expect(first.deref()).not.toBe(entry);
+    await sleep(50);
+    await here.sessions.revoke({ sub: 'alice', issuedBefore: loginAt, reason: 'backchannel' });
+    expect(entry.ended).toBe('backchannel');
+  });
 });
