@@ -14,6 +14,8 @@ import type { SessionEntry } from './session-entry.ts';
 
 /** How long a process that stops tries to tell the store what it has not been told. */
 const lastAttemptMs = 2000;
+/** An end is kept for longer than the session by this clock: by that of another process the session may last longer. */
+const clockMarginSeconds = 300;
 /** For so long after an outage other processes may still have to write what it kept from the store. */
 const outageMarginMs = 5000;
 
@@ -82,12 +84,14 @@ export function createSharedSessions(
 
   /** Ends a session everywhere. @param expiresAt when it would have ended anyway: until then a cookie can come back */
   async function end(key: string, reason: SessionEnd, expiresAt: number): Promise<void> {
-    await tell(`end of ${key}`, expiresAt, () => store.end(key, reason, secondsUntil(expiresAt)));
+    await tell(`end of ${key}`, expiresAt, () => store.end(key, reason, secondsUntil(expiresAt) + clockMarginSeconds));
   }
 
   /** @throws {BffError} `store_unavailable` */
   function revoke(name: string, revocation: Revocation): Promise<void> {
-    return callStore(() => store.revoke(name, revocation, Math.ceil(config.session.lifetimeSeconds)));
+    return callStore(() =>
+      store.revoke(name, revocation, Math.ceil(config.session.lifetimeSeconds) + clockMarginSeconds),
+    );
   }
 
   /**
