@@ -182,6 +182,15 @@ describe('a session that has ended', () => {
     expect(asked).toEqual(['look']);
   });
 
+  test('stays so for an instance whose clock is behind, until the session is over there as well', async () => {
+    const { store, here } = startTwo({ session: { lifetimeSeconds: 1000 } });
+    const cookie = await signIn(here);
+    const [end, revoke] = [vi.spyOn(store, 'end'), vi.spyOn(store, 'revoke')];
+    await here.sessions.revoke({ sub: 'bob', issuedBefore: loginAt, reason: 'backchannel' });
+    await here.sessions.end((await here.openActive(cookie)).entry, 'logout');
+    for (const { lastCall } of [end.mock, revoke.mock]) expect(lastCall?.[2]).toBeGreaterThan(1000 + 90);
+  });
+
   test('is told although another write fails for ever', async () => {
     const { store, here, there } = startTwo();
     const cookies = [await signIn(here), await signIn(here), await signIn(here)];
@@ -295,4 +304,29 @@ describe('a sign-out at the provider', () => {
     await here.sessions.revoke({ sub: 'alice', issuedBefore: loginAt, reason: 'backchannel' });
     expect(entry.ended).toBe('backchannel');
   });
+});
+
+test('a planted ticket that cannot be looked up hides no session that is known', async () => {
+  const stored = startTwo({ session: { mode: 'store' } });
+  const { here } = startTwo();
+  const ticket = await signIn(stored.here);
+  const cookie = await signIn(here);
+  await here.openActive(cookie);
+  here.link.before = fail;
+  expect((await here.open(`${ticket}; ${cookie}`)).state).toBe('active');
+});
+
+test('a refreshed ID token with another sid leaves the session to be ended by that of its login', async () => {
+  const { here, there, provider } = startTwo();
+  const { entry } = await here.openActive(await signIn(here));
+  vi.advanceTimersByTime(301_000);
+  vi.spyOn(provider.provider, 'refresh').mockResolvedValue({
+    granted: true,
+    grant: { tokens: tokensOf(1, { sid: 'renamed' }), userInfo: undefined, subject: 'alice' },
+  } as never);
+  await here.refresher.refreshIfDue(entry);
+  const cookie = cookieOf(entry);
+  await there.openActive(cookie);
+  await there.sessions.revoke({ sid: 'at the provider', issuedBefore: 1_800_000_000, reason: 'backchannel' });
+  expect((await there.open(cookie)).state).toBe('ended');
 });
