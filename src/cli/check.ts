@@ -1,6 +1,6 @@
 /**
- * `sallyport check`: validates the configuration, asks the provider, says what cannot work, and prints what to register
- * with it. Ends with 1 after a fault, and with `--strict` with 3 after a warning.
+ * `sallyport check`: validates the configuration, tries the store, asks the provider, says what cannot work, and
+ * prints what to register with the provider. Ends with 1 after a fault, and with `--strict` with 3 after a warning.
  */
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/sources.ts';
@@ -9,16 +9,21 @@ import { BffError } from '../http/errors.ts';
 import { createProvider } from '../oidc/provider.ts';
 import { estimateCookieBytes } from '../session/cookie-sizes.ts';
 import { createProviderFetch } from '../upstream/provider-fetch.ts';
+import { tryStore } from './store-trial.ts';
 
 export async function check(file: string | undefined, { strict }: { readonly strict: boolean }): Promise<void> {
   const { config, warnings } = await loadConfig(file, process.env);
   say('warning', warnings);
   say('ok', ['the configuration is valid']);
   if (config.secrets.length > 1) sayRotation(config.secrets.length);
+  const store = await tryStore(config);
+  say('ok', store.fine);
+  for (const note of store.notes) console.log(`    ${note}`);
   const found = await askProvider(config);
   say('warning', found.warnings);
-  say('fault', found.faults);
-  if (found.faults.length > 0) process.exitCode = 1;
+  const faults = [...store.faults, ...found.faults];
+  say('fault', faults);
+  if (faults.length > 0) process.exitCode = 1;
   else if (strict && warnings.length + found.warnings.length > 0) process.exitCode = 3;
 }
 

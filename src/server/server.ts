@@ -6,7 +6,9 @@ import { assembleBff, type Bff, type BffOptions } from '../bff.ts';
 import type { Config } from '../config/config.ts';
 import { createLog, logEvents, type Log } from '../telemetry/log.ts';
 import { createRequestLog, logProblem } from '../telemetry/request-log.ts';
+import { memoryWarnings } from './start-warnings.ts';
 import { createOpsServer } from './ops.ts';
+import { createOperatorApi } from './ops-sessions.ts';
 import { createShutdown, type Shutdown } from './shutdown.ts';
 
 export type { CloseLimits } from './shutdown.ts';
@@ -18,14 +20,6 @@ const headersTimeoutMs = 15_000;
 const requestTimeoutMs = 60 * 60 * 1000;
 /** Longer than load balancers keep idle connections, so that the balancer closes them and never reuses a closed one. */
 const keepAliveTimeoutMs = 65_000;
-
-const memoryOnly =
-  "Sign-outs and the results of refreshes are in this process's memory only. A restart forgets them: a copied cookie of a " +
-  'session that was signed out works again, and an answer lost on its way may end a session. Set SALLYPORT_REDIS_URL.';
-
-const reachesOne =
-  'Without a shared store, back-channel logout reaches this process only: on other machines the sessions go on. ' +
-  'SALLYPORT_LOGOUT_BACKCHANNEL=shared refuses such a start.';
 
 /**
  * What a program may give to {@link startServer} beside the configuration.
@@ -94,7 +88,11 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
   logEvents(log, bff.events);
   const server = createPublicServer();
   bff.attach(server, undefined, log.isLevelEnabled('info') ? createRequestLog(log, bff.requestIdOf) : undefined);
-  const ops = createOpsServer(() => (close.begun() ? 'stopping' : bff.ready() ? 'ready' : 'not ready'));
+  const operator = createOperatorApi(config, {
+    sessions: bff.sessions,
+    onError: (error, request) => logProblem(log, error, bff.requestIdOf(request), request),
+  });
+  const ops = createOpsServer(() => (close.begun() ? 'stopping' : bff.ready() ? 'ready' : 'not ready'), operator);
   const running = { bff, server, connections: trackConnections(server), ops, log, endLog };
   const { drainSeconds, drain } = config;
   const close = createShutdown(running, { drainSeconds, waitSeconds: drain.waitSeconds });
@@ -112,7 +110,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
   }
   const { port } = server.address() as AddressInfo;
   log.info({ origin: config.origin, path: config.home, host: config.listen.host, port }, 'listening');
-  if (bff.forgetsAtRestart) log.warn(config.logout.backchannel === false ? memoryOnly : `${memoryOnly} ${reachesOne}`);
+  if (bff.forgetsAtRestart) log.warn(memoryWarnings(config));
 
   return {
     origin: config.origin,
