@@ -114,11 +114,19 @@ export function createSharedSessions(
     return tell(`end of ${key}`, expiresAt, () => store.end(key, reason, ttlSeconds));
   }
 
-  /** @throws {BffError} `store_unavailable` */
-  function revoke(name: string, revocation: Revocation): Promise<void> {
-    return callStore(() =>
-      store.revoke(name, revocation, Math.ceil(config.session.lifetimeSeconds) + clockMarginSeconds),
-    );
+  /**
+   * Ends the sessions of a name everywhere.
+   * @throws {BffError} `store_unavailable`: it is told later, because the provider's repetition may come to an instance
+   *   that knows the token as a used one
+   */
+  async function revoke(name: string, revocation: Revocation): Promise<void> {
+    const ttlSeconds = Math.ceil(config.session.lifetimeSeconds) + clockMarginSeconds;
+    const write = async () => {
+      await store.revoke(name, revocation, ttlSeconds);
+      return true;
+    };
+    const about = `revocation of ${name} before ${revocation.before}`;
+    if ((await tell(about, nowSeconds() + ttlSeconds, write)) === undefined) throw storeUnavailable();
   }
 
   /**

@@ -291,14 +291,17 @@ describe('an end', () => {
     expect(await third.open(cookies[1] ?? '')).toMatchObject({ state: 'ended' });
   });
 
-  test('by the provider is not made while the store is away', async () => {
-    const { here } = startTwo();
+  test('by the provider that could not be written is refused, and made as soon as the store answers', async () => {
+    const { here, there } = startTwo();
     const cookie = await signIn(here);
+    await there.openActive(cookie);
     here.link.before = fail;
     await expect(
       here.sessions.revoke({ sub: 'alice', issuedBefore: loginAt, reason: 'backchannel' }),
     ).rejects.toMatchObject({ code: 'store_unavailable' });
-    expect((await here.open(cookie)).state).toBe('active');
+    expect((await there.open(cookie)).state).toBe('active');
+    delete here.link.before;
+    await vi.waitFor(async () => expect((await there.open(cookie)).state).toBe('ended'));
   });
 });
 
