@@ -76,6 +76,7 @@ export const variables: readonly Variable[] = [
   variable('HOST', 'listen.host'),
   variable('PORT', 'listen.port', number),
   variable('OPS_PORT', 'listen.opsPort', number),
+  variable('WORKERS', 'workers', number),
   variable('ISSUER', 'issuer'),
   variable('DISCOVERY_URL', 'discoveryUrl'),
   variable('PROVIDER_TIMEOUT', 'provider.timeoutSeconds', number),
