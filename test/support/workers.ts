@@ -35,7 +35,7 @@ export async function startWorkersWorld({
   const world = await startWorld(worldOptions);
   await world.server.close();
   const listen = { ...world.config.listen, opsPort: await freePort() };
-  const started: ConfigInput = { ...world.config, listen, workers, drainSeconds: 5, logLevel: 'info', ...config };
+  const started: ConfigInput = { ...world.config, listen, workers, drainSeconds: 20, logLevel: 'info', ...config };
   const command = await startCommand(started, options);
   const linesOf = (msg: string) => command.lines().filter((line) => line['msg'] === msg);
 
