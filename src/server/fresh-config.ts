@@ -7,6 +7,7 @@ import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { dangerouslyAllowHttpIssuer, resolveConfig, type ConfigInput } from '../config/config.ts';
 import type { LoadedConfig } from '../config/sources.ts';
+import { withTimeout } from '../timeout.ts';
 
 export interface ConfigRequest {
   readonly file: string | undefined;
@@ -20,6 +21,10 @@ export type ConfigReading =
       readonly warnings: readonly string[];
     }
   | { readonly faults: readonly string[] };
+
+/** A file in code may end its process, or wait for what never comes. */
+const endedByItself: ConfigReading = { faults: ['the configuration file ends the process that reads it'] };
+const readingLimitMs = 30_000;
 
 const program = new URL(`./config-thread${extname(import.meta.url)}`, import.meta.url);
 
@@ -41,12 +46,20 @@ export class RefusedConfig extends Error {
 export async function readConfigAnew(file: string | undefined): Promise<LoadedConfig> {
   const thread = new Worker(program, { workerData: { file } satisfies ConfigRequest });
   try {
-    // An error in the thread rejects here.
-    const [reading] = (await once(thread, 'message')) as [ConfigReading];
+    const reading = await withTimeout(readingOf(thread), readingLimitMs, () => {
+      throw new RefusedConfig([`the configuration could not be read within ${readingLimitMs / 1000} seconds`]);
+    });
     if ('faults' in reading) throw new RefusedConfig(reading.faults);
     const input = { ...reading.input, [dangerouslyAllowHttpIssuer]: reading.allowsHttpIssuer };
     return { input, config: resolveConfig(input), warnings: reading.warnings };
   } finally {
     await thread.terminate();
   }
+}
+
+async function readingOf(thread: Worker): Promise<ConfigReading> {
+  const end = once(thread, 'exit').then(() => [endedByItself]);
+  // An error in the thread rejects both. A message comes before the end.
+  const [reading] = (await Promise.race([once(thread, 'message'), end])) as [ConfigReading];
+  return reading;
 }

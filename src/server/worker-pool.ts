@@ -16,7 +16,7 @@ export function createWorkerPool(events: Events) {
   let slots: readonly WorkerSlot[] = [];
   let isStopping = false;
   const goesOn = (): boolean => !isStopping;
-  const balancing = setInterval(balance, balanceMs);
+  const balancing = setInterval(balance, balanceMs).unref();
 
   /**
    * Starts all. Resolves when the first one listens.

@@ -322,6 +322,22 @@ describe('SIGHUP', () => {
     expect(await isTaken(world)).toBe(true);
   });
 
+  test.each([
+    ['ends the process that reads it', 'process.exit();', /ends the process that reads it/],
+    ['throws', `throw new Error('planted');`, /planted/],
+  ])('refuses a file in code that %s', async (_story, change, fault) => {
+    // The first reading is in the first process itself, later ones are in threads.
+    const code = `if (!process.getBuiltinModule('node:worker_threads').isMainThread) { ${change} }`;
+    const world = await startWorkersWorld({ code });
+    const before = world.pids();
+    for (let round = 1; round <= 2; round += 1) {
+      world.command.process.kill('SIGHUP');
+      await vi.waitFor(() => expect(world.linesOf('config.refused')).toHaveLength(round), { timeout: patienceMs });
+    }
+    expect(world.linesOf('config.refused')[0]?.['faults']).toEqual([expect.stringMatching(fault)]);
+    expect(world.pids()).toEqual(before);
+  });
+
   test('20 times in a row ends with as many workers, and no failed call', async () => {
     const world = await startWorkersWorld();
     const browsers = await signInPeople(world, 6);
