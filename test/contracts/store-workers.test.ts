@@ -2,6 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { monotonicMs } from '../../src/clock.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import type { Store, StoreMessage } from '../../src/store/store.ts';
 import {
@@ -127,27 +128,27 @@ describe('the worker’s end', () => {
   });
 
   test('hears from the first frame on, again after a gap, and not while the first process does not', () => {
-    vi.useFakeTimers({ toFake: ['performance'] });
+    vi.useFakeTimers({ toFake: ['hrtime'] });
     onTestFinished(() => void vi.useRealTimers());
     const { worker } = startWorker();
     const { store } = worker;
     expect([store.heardSince(), store.reachable()]).toEqual([undefined, false]);
     worker.receive(nothing);
-    const first = performance.now();
+    const first = monotonicMs();
     vi.advanceTimersByTime(1000);
     worker.receive(nothing);
     expect([store.heardSince(), store.reachable()]).toEqual([first, true]);
     worker.receive({ ...nothing, gap: true });
-    expect(store.heardSince()).toBe(performance.now());
+    expect(store.heardSince()).toBe(monotonicMs());
     worker.receive({ ...nothing, hears: false });
     expect(store.heardSince()).toBeUndefined();
     vi.advanceTimersByTime(1000);
     worker.receive(nothing);
-    expect(store.heardSince()).toBe(performance.now());
+    expect(store.heardSince()).toBe(monotonicMs());
   });
 
   test('takes a first process that is silent for stuck, and believes it again', () => {
-    vi.useFakeTimers({ toFake: ['performance'] });
+    vi.useFakeTimers({ toFake: ['hrtime'] });
     onTestFinished(() => void vi.useRealTimers());
     const { worker } = startWorker();
     worker.receive(nothing);
