@@ -195,7 +195,7 @@ export function assembleBff(
     upgrade,
     events,
     requestIdOf,
-    forgetsAtRestart: options.store === undefined && !store.shared,
+    forgetsAtRestart: options.store === undefined && !store.durable,
     ready: provider.ready,
     drain: bound.drain,
     async close() {

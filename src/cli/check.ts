@@ -1,13 +1,16 @@
 /**
- * `sallyport check`: validates the configuration, asks the provider, says what cannot work, and prints what to register
- * with it. Ends with 1 after a fault, and with `--strict` with 3 after a warning.
+ * `sallyport check`: validates the configuration, tries the store's file, asks the provider, says what cannot work, and
+ * prints what to register with the provider. Ends with 1 after a fault, and with `--strict` with 3 after a warning.
  */
+import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/sources.ts';
 import { createEvents } from '../events.ts';
 import { BffError } from '../http/errors.ts';
 import { createProvider } from '../oidc/provider.ts';
 import { estimateCookieBytes } from '../session/cookie-sizes.ts';
+import { createFileStore } from '../store/file.ts';
 import { createProviderFetch } from '../upstream/provider-fetch.ts';
 
 export async function check(file: string | undefined, { strict }: { readonly strict: boolean }): Promise<void> {
@@ -15,16 +18,47 @@ export async function check(file: string | undefined, { strict }: { readonly str
   say('warning', warnings);
   say('ok', ['the configuration is valid']);
   if (config.secrets.length > 1) sayRotation(config.secrets.length);
+  const storeFaults = await tryStoreFile(config.store.file);
   const found = await askProvider(config);
   say('warning', found.warnings);
-  say('fault', found.faults);
-  if (found.faults.length > 0) process.exitCode = 1;
+  const faults = [...storeFaults, ...found.faults];
+  say('fault', faults);
+  if (faults.length > 0) process.exitCode = 1;
   else if (strict && warnings.length + found.warnings.length > 0) process.exitCode = 3;
 }
 
 function say(kind: 'ok' | 'warning' | 'fault', sentences: readonly string[]): void {
   const print = kind === 'fault' ? console.error : console.log;
   for (const sentence of sentences) print(`${kind}: ${sentence}`);
+}
+
+/**
+ * Where there is no file yet, tries another one beside it: a file that this user made could be closed to the user who runs
+ * the server.
+ */
+async function tryStoreFile(file: string | undefined): Promise<readonly string[]> {
+  if (file === undefined) return [];
+  const exists = existsSync(file);
+  const tried = exists ? file : `${file}.check-${process.pid}`;
+  try {
+    await writeTo(tried);
+    say('ok', [`the store's file ${file} can be ${exists ? 'read and written' : 'made'}`]);
+    return [];
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return [reason.replaceAll(tried, file)];
+  } finally {
+    if (!exists) await rm(tried, { force: true });
+  }
+}
+
+async function writeTo(file: string): Promise<void> {
+  const store = createFileStore(file);
+  try {
+    await store.useOnce('check', 0);
+  } finally {
+    await store.close();
+  }
 }
 
 /** What no look at one instance can tell. */

@@ -1,5 +1,6 @@
 /** The rules that span keys, or that look at the machine: which values exclude each other, and which files must exist. */
 import { existsSync, readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { isWithin } from '../http/paths.ts';
 import type { ConfigFault } from './faults.ts';
 import { defaultBasePath, type ParsedConfig } from './schema.ts';
@@ -7,11 +8,12 @@ import { faultOfSpaFolder, holdsPlaceholder } from './spa-folder.ts';
 
 /** @param parsed the keys that are valid in themselves; a rule about an absent one is skipped */
 export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: boolean): ConfigFault[] {
-  const { api, basePath, login, logout, provider, spa } = parsed;
+  const { api, basePath, login, logout, provider, redisUrl, spa, store } = parsed;
   return [
     ...addressFaults(parsed, httpIssuerAllowed),
     ...caFaults(provider?.caFile, 'provider.caFile', { of: 'issuer', address: parsed.issuer }),
     ...(spa === undefined ? [] : spaFaults(spa)),
+    ...(store?.file === undefined ? [] : storeFileFaults(store.file, redisUrl)),
     ...(api === undefined ? [] : [...routeFaults(api, basePath), ...cookieFaults(api, parsed)]),
     ...(login === undefined ? [] : loginFaults(login.params)),
     ...(logout === undefined ? [] : logoutFaults(logout, parsed)),
@@ -68,6 +70,19 @@ function policyFaults({ csp, nonce, headers }: NonNullable<ParsedConfig['spa']>)
   const reason = `has no effect beside spa.headers["${replaced}"], which replaces the whole policy; keep one`;
   const without = [...(Object.keys(csp).length > 0 ? ['spa.csp'] : []), ...(nonce === undefined ? [] : ['spa.nonce'])];
   return without.map((path) => ({ path, reason }));
+}
+
+/** What else can be wrong with the file shows when it is opened. */
+function storeFileFaults(file: string, redisUrl: string | undefined): ConfigFault[] {
+  if (redisUrl !== undefined) {
+    return [
+      { path: 'store.file', reason: 'stands beside redisUrl; keep one: the file for one machine, Redis for several' },
+    ];
+  }
+  const folder = dirname(resolve(file));
+  if (existsSync(folder)) return [];
+  const reason = `the folder "${folder}" does not exist; create it, or mount the volume that belongs there`;
+  return [{ path: 'store.file', reason }];
 }
 
 /** Prefixes are compared without regard to case, because some APIs read their paths that way. */

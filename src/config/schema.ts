@@ -93,8 +93,8 @@ export const schema = z.strictObject({
     .optional()
     .meta({
       description:
-        'Redis or Valkey, where instances share refreshes and sign-outs. Without it they are in the memory of one ' +
-        'process: after a restart, a copied cookie of a session that was signed out works again.',
+        'Redis or Valkey, where instances share refreshes and sign-outs. Without it and without `store.file` they are in ' +
+        'the memory of one process: after a restart, a copied cookie of a session that was signed out works again.',
     }),
   store,
   trustedProxies: z

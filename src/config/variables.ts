@@ -116,6 +116,7 @@ export const variables: readonly Variable[] = [
   variable('REPLAY_LIMIT', 'upstream.replayBytes', number),
   variable('DROP_HEADERS', 'upstream.dropHeaders', list),
   variable('REDIS_URL', 'redisUrl', text, true),
+  variable('STORE_FILE', 'store.file'),
   variable('STORE_PREFIX', 'store.prefix'),
   variable('STORE_CA_FILE', 'store.caFile'),
   variable('STORE_RECHECK', 'store.recheckSeconds', number),

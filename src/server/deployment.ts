@@ -59,6 +59,12 @@ export function closeDeployment({ socket, ops }: Deployment, kept?: Deployment):
  * @throws {RefusedConfig}
  */
 export function refuseChangeOfStore(before: Config, after: Config): void {
-  if ((before.redisUrl === undefined) === (after.redisUrl === undefined)) return;
-  throw new RefusedConfig(['redisUrl: cannot be added or removed while the server runs; restart it']);
+  const faults: string[] = [];
+  if ((before.redisUrl === undefined) !== (after.redisUrl === undefined)) {
+    faults.push('redisUrl: cannot be added or removed while the server runs; restart it');
+  }
+  if (before.store.file !== after.store.file) {
+    faults.push('store.file: cannot change while the server runs; restart it');
+  }
+  if (faults.length > 0) throw new RefusedConfig(faults);
 }

@@ -6,6 +6,7 @@ import { assembleBff, type Bff, type BffOptions } from '../bff.ts';
 import type { Config } from '../config/config.ts';
 import { createLog, logEvents, type Log } from '../telemetry/log.ts';
 import { createRequestLog, logProblem } from '../telemetry/request-log.ts';
+import { memoryWarnings } from './start-warnings.ts';
 import { createOpsServer } from './ops.ts';
 import { createShutdown, type Shutdown } from './shutdown.ts';
 
@@ -18,14 +19,6 @@ const headersTimeoutMs = 15_000;
 const requestTimeoutMs = 60 * 60 * 1000;
 /** Longer than load balancers keep idle connections, so that the balancer closes them and never reuses a closed one. */
 const keepAliveTimeoutMs = 65_000;
-
-const memoryOnly =
-  "Sign-outs and the results of refreshes are in this process's memory only. A restart forgets them: a copied cookie of a " +
-  'session that was signed out works again, and an answer lost on its way may end a session. Set SALLYPORT_REDIS_URL.';
-
-const reachesOne =
-  'Without a shared store, back-channel logout reaches this process only: on other machines the sessions go on. ' +
-  'SALLYPORT_LOGOUT_BACKCHANNEL=shared refuses such a start.';
 
 /**
  * What a program may give to {@link startServer} beside the configuration.
@@ -133,7 +126,7 @@ export async function startPlaced(config: Config, options: ServerOptions, place?
   }
   const { port } = server.address() as AddressInfo;
   if (place === undefined) logStart(log, config, { port });
-  if (bff.forgetsAtRestart) warnOfMemory(log, config);
+  if (bff.forgetsAtRestart) log.warn(memoryWarnings(config));
 
   return {
     origin: config.origin,
@@ -168,10 +161,6 @@ function trackConnections(server: Server): ReadonlySet<Socket> {
 /** @param place the port that it got, and how many workers listen on it */
 export function logStart(log: Log, config: Config, place: { readonly port: number; readonly workers?: number }): void {
   log.info({ origin: config.origin, path: config.home, host: config.listen.host, ...place }, 'listening');
-}
-
-export function warnOfMemory(log: Log, { logout }: Config): void {
-  log.warn(logout.backchannel === false ? memoryOnly : `${memoryOnly} ${reachesOne}`);
 }
 
 export async function listenForOps(ops: Server, { listen: { host, opsPort } }: Pick<Config, 'listen'>): Promise<void> {

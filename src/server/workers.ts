@@ -13,8 +13,9 @@ import { createLog, logEvents, type Log } from '../telemetry/log.ts';
 import { closeDeployment, openDeployment, refuseChangeOfStore, type Deployment } from './deployment.ts';
 import { readConfigAnew, RefusedConfig } from './fresh-config.ts';
 import type { Readiness } from './ops.ts';
-import { logStart, warnOfMemory } from './server.ts';
+import { logStart } from './server.ts';
 import type { CloseLimits, Shutdown } from './shutdown.ts';
+import { memoryWarnings } from './start-warnings.ts';
 import { createWorkerPool } from './worker-pool.ts';
 import type { Launch } from './worker-process.ts';
 
@@ -78,7 +79,7 @@ function createFirstProcess({ file, log, endLog }: FirstProcessDeps) {
       const launch = launchOf(deployment, store);
       await pool.start(launch);
       logStart(log, config, { port: deployment.socket.port, workers: launch.workers });
-      if (store?.durable === false) warnOfMemory(log, config);
+      if (store?.durable === false) log.warn(memoryWarnings(config));
     } catch (error) {
       if (deployment !== undefined) closeDeployment(deployment);
       await store?.close();

@@ -27,6 +27,10 @@ export function createEndings(lifetimeSeconds: number) {
       if (earlier === undefined || revocation.before > earlier.before) names.set(name, revocation);
     },
 
+    /** Whether a sign-out at this very second has been heard of one of the names. */
+    isRevokedAt: (ofSession: readonly string[], second: number) =>
+      ofSession.some((name) => names.get(name)?.before === second),
+
     /** Why a session has ended; undefined if nothing was heard of it. */
     reasonFor({ key, names: ofSession, session }: SessionEntry): SessionEnd | undefined {
       const revocation = ofSession

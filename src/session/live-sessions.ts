@@ -11,7 +11,7 @@ import type { Endings } from './endings.ts';
 import { loginIssuedAt } from './session.ts';
 import { noteGeneration, type SessionEntry } from './session-entry.ts';
 
-interface ExpectedMessage {
+export interface ExpectedMessage {
   readonly within: (ms: number) => Promise<void>;
   readonly cancel: () => void;
 }

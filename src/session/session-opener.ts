@@ -14,7 +14,7 @@ import { applyForm, createEntry, hasEnded, sessionKey, type SessionEntry } from 
 import { namesOf } from './session-names.ts';
 import type { SessionSealer } from './session-sealer.ts';
 import type { SharedSessions } from './shared-sessions.ts';
-import { looksLikeTicket, type Ticket, type Tickets } from './tickets.ts';
+import { formOfTickets, looksLikeTicket, type Ticket, type Tickets } from './tickets.ts';
 
 /** What a request's cookies turned out to be. */
 export type OpenedSession =
@@ -164,8 +164,5 @@ function isBetter(one: OpenedSession, other: OpenedSession): boolean {
   const seconds = one.entry.session.createdAt - other.entry.session.createdAt;
   return seconds > 0 || (seconds === 0 && one.entry.ordinal > other.entry.ordinal);
 }
-
-/** A ticket stays the same: it leads to the newest form, and is never to be replaced. */
-const formOfTickets: SessionForm = { generation: Infinity, sealedActivityAt: Infinity };
 
 const rank = { active: 2, ended: 1, absent: 0 } as const;

@@ -16,7 +16,7 @@ import { createEndings } from './endings.ts';
 import { createGenerations } from './generations.ts';
 import { createLiveSessions } from './live-sessions.ts';
 import { createResponseCookies, sessionTooLarge } from './response-cookies.ts';
-import { endsAt, loginClaims, memoryBytes, type Session } from './session.ts';
+import { endsAt, loginIssuedAt, loginClaims, memoryBytes, type Session } from './session.ts';
 import {
   createEntry,
   hasEnded,
@@ -30,7 +30,7 @@ import { namesOf, personName, providerSessionName } from './session-names.ts';
 import { createSessionOpener } from './session-opener.ts';
 import { createSessionSealer, type SessionSealer } from './session-sealer.ts';
 import { createSharedSessions } from './shared-sessions.ts';
-import { createTickets } from './tickets.ts';
+import { createTickets, formOfTickets } from './tickets.ts';
 
 export type { ClientConnection } from './cookie-cache.ts';
 export type { SessionEntry } from './session-entry.ts';
@@ -74,11 +74,21 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     const now = nowSeconds();
     const id = randomBytes(16).toString('base64url');
     const times = { createdAt: now, sealedActivityAt: now, tokensIssuedAt: now };
-    const session = { id, generation: 0, ...times, tokens, userInfo, ...loginClaims(tokens.idToken) };
+    const session = afterSignOuts({ id, generation: 0, ...times, tokens, userInfo, ...loginClaims(tokens.idToken) });
     const start = config.session.mode === 'store' ? await beginInStore(session) : await beginInCookie(session);
     const entry = live.add(createEntry(session, { ...start, ordinal: ++begun, knownAsOf: monotonicMs() }));
-    cache.add(entry.cookieText, entry, session);
+    cache.add(entry.cookieText, entry, entry.isStored ? formOfTickets : session);
     return entry;
+  }
+
+  /**
+   * A sign-out that was heard of before the login came before it, also where the provider's clock, which counts seconds,
+   * says the same of both: such a login counts as one of the next second.
+   */
+  function afterSignOuts(session: Session): Session {
+    const second = loginIssuedAt(session);
+    const isTold = endings.isRevokedAt(namesOf(session, config.issuer), second);
+    return isTold ? { ...session, loginIssuedAt: second + 1 } : session;
   }
 
   async function beginInCookie(session: Session): Promise<EntryStart> {

@@ -8,6 +8,7 @@
  * from the store.
  */
 import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { SessionForm } from './session.ts';
 import { createSessionSealer, type SessionSealer } from './session-sealer.ts';
 
 export interface Ticket {
@@ -18,6 +19,9 @@ export interface Ticket {
   /** See `session-names.ts`. */
   readonly names: readonly string[];
 }
+
+/** A ticket stays the same: it leads to the newest form of its session, and is never to be replaced. */
+export const formOfTickets: SessionForm = { generation: Infinity, sealedActivityAt: Infinity };
 
 export interface Tickets {
   /** A new session's key. */

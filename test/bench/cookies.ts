@@ -28,7 +28,7 @@ export async function signInMany(origin: string, count: number): Promise<string[
 export async function sealMany(cookie: string, count: number): Promise<string[]> {
   const sealer = createSessionSealer([sealingSecret]);
   const name = cookie.slice(0, cookie.indexOf('='));
-  const session = await sealer.unseal(cookie.slice(name.length + 1));
+  const session = sealer.unseal(cookie.slice(name.length + 1));
   if (session === undefined) throw new Error('the cookie of the sign-in is not one cookie with a sealed session');
   const { tokens } = session;
   const cookies: string[] = [];

@@ -1,7 +1,8 @@
 /** What every store must do, whatever it keeps its records in. */
 import { isDeepStrictEqual } from 'node:util';
 import * as fc from 'fast-check';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { monotonicMs } from '../../src/clock.ts';
 import type { Store, StoreMessage } from '../../src/store/store.ts';
 import { emptyModel, type Model, type Operation, operationsOf, run, step } from './store-model.ts';
 
@@ -23,7 +24,7 @@ function newKey(): string {
 
 /**
  * Tries a store.
- * @param start opens handles on a store for one test, and sees to it that they are closed with it
+ * @param start gives a test its handles, open ones: they may be those of an earlier test, as long as that has not closed them
  */
 export function describeStore(name: string, start: () => StoreHandles | Promise<StoreHandles>): void {
   /** Two handles, which are the same one where the store isn't shared. */
@@ -571,7 +572,7 @@ function describeMessages(start: Start): void {
     const heard: string[] = [];
     const listener = (message: StoreMessage) => void (message.type === 'ended' && heard.push(message.session));
     const stop = one.subscribe(listener);
-    one.subscribe(listener);
+    onTestFinished(one.subscribe(listener));
     await other.end(first, 'logout', minute);
     await vi.waitFor(() => expect(heard).toEqual([first, first]), waiting);
     stop();
@@ -585,9 +586,10 @@ function describeMessages(start: Start): void {
     const { one } = await start();
     const warnings = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
     const session = newKey();
-    one.subscribe(() => {
+    const stop = one.subscribe(() => {
       throw new Error('a subscriber failed');
     });
+    onTestFinished(stop);
     const heard = listenTo(one);
     expect(await one.end(session, 'logout', minute)).toBe(true);
     await vi.waitFor(() => expect(heard).toEqual([{ type: 'ended', session, reason: 'logout' }]), waiting);
@@ -598,7 +600,7 @@ function describeMessages(start: Start): void {
     const { one, other } = await start();
     const since = one.heardSince();
     expect(since).toBeGreaterThan(0);
-    expect(since).toBeLessThanOrEqual(performance.now());
+    expect(since).toBeLessThanOrEqual(monotonicMs());
     await other.end(newKey(), 'logout', minute);
     expect(one.heardSince()).toBe(since);
     expect(one.reachable()).toBe(true);
@@ -772,7 +774,7 @@ function ownKeys(): ((operation: Operation) => Operation) & { keys: () => string
 
 function listenTo(store: Store): StoreMessage[] {
   const heard: StoreMessage[] = [];
-  store.subscribe((message) => heard.push(message));
+  onTestFinished(store.subscribe((message) => heard.push(message)));
   return heard;
 }
 

@@ -355,10 +355,35 @@ describe('without a store that outlives the process', () => {
   test('the start says that a logout token reaches this process only, unless none is taken', async () => {
     const { logs, restart } = await startWorld();
     expect(logs.filter((line) => line.includes('SALLYPORT_REDIS_URL'))).toEqual([
-      expect.stringContaining('back-channel logout reaches this process only'),
+      expect.stringContaining('Back-channel logout reaches this process only'),
     ]);
     logs.length = 0;
     await restart({ logout: { backchannel: false } });
     expect(logs.filter((line) => line.includes('reaches this process only'))).toEqual([]);
   });
 });
+
+describe.each(['backchannel', 'frontchannel'] as const)(
+  'within one second of the provider’s clock, by %s,',
+  (channel) => {
+    test('a sign-in after a sign-out goes on, and one before it ends', async () => {
+      fakeDate();
+      const people = await startPeople({ config: { logout: { frontchannel: true } } });
+      const [earlier, later] = [people.client(), people.client()];
+      await signIn(earlier);
+      const sid = String(people.idTokens[0]?.['sid']);
+      const end = async () => {
+        if (channel === 'backchannel') return people.send({ sub: 'alice' });
+        const query = new URLSearchParams({ iss: people.provider.issuer, sid });
+        return earlier.navigate(`/bff/frontchannel-logout?${query.toString()}`);
+      };
+      expect((await end()).status).toBe(200);
+      await signIn(earlier);
+      await signIn(later);
+      expect([await statusOf(earlier), await statusOf(later)]).toEqual([200, 200]);
+      vi.advanceTimersByTime(1000);
+      expect((await end()).status).toBe(200);
+      expect(await statusOf(earlier)).toBe(401);
+    });
+  },
+);

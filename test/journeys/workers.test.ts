@@ -11,7 +11,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { ConfigInput } from '../../src/config/config.ts';
 import { startApi } from '../support/api.ts';
 import type { BrowserClient } from '../support/browser-client.ts';
-import { runSallyport } from '../support/command-line.ts';
+import { runSallyport, startCommand } from '../support/command-line.ts';
 import { freePort, startListener } from '../support/listener.ts';
 import { acceptWebSockets, closeOf, nextMessage, openSocket } from '../support/web-socket.ts';
 import {
@@ -66,6 +66,23 @@ function isTaken(world: WorkersWorld): Promise<boolean> {
 }
 
 describe('several workers', () => {
+  test('forget no sign-out in a restart, where the first process holds a file', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'sallyport-workers-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const store = { file: join(folder, 'store.db') };
+    const world = await startWorkersWorld({ config: { store } });
+    const browser = await signInOne(world);
+    const thief = browser.clone();
+    expect((await thief.fetch('/api/x')).status).toBe(200);
+    await browser.fetch('/bff/logout', { method: 'POST' });
+    browser.close();
+    world.command.process.kill('SIGTERM');
+    await within(patienceMs / 1000, world.command.ended, 'the first process goes on');
+    await startCommand({ ...world.started, store });
+    const answers = await inParallel(8, () => thief.clone().fetch('/api/x'));
+    expect(statusesOf(answers)).toEqual([401]);
+  });
+
   test('share the connections, and say once that they listen', async () => {
     const world = await startWorkersWorld();
     const browser = await signInOne(world);

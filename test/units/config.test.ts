@@ -155,6 +155,16 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
     { api: [{ path: '/api', target: 'https://localhost:1', caFile: 'spa/index.html' }] },
     /^api\.0\.caFile: the file "spa\/index\.html" holds no certificate/,
   ],
+  [
+    "a store's file in a folder that isn’t there",
+    { store: { file: '/nowhere/store.db' } },
+    /^store\.file: the folder "\/nowhere" does not exist; create it, or mount the volume/,
+  ],
+  [
+    "a store's file beside Redis",
+    { store: { file: 'store.db' }, redisUrl: 'redis://localhost:6379' },
+    /^store\.file: stands beside redisUrl; keep one/,
+  ],
   ['a scope without openid', { scope: 'profile email' }, /^scope: must contain "openid"/],
   [
     'an unknown way to authenticate',

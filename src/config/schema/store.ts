@@ -12,6 +12,11 @@ export const store = z
           'How the names of all keys and channels in Redis or Valkey begin. Another one for each app that shares the server: ' +
           "else they take part in each other's sessions.",
       }),
+    file: text.optional().meta({
+      description:
+        'A file of this machine in which sign-outs, refreshes and sessions outlive the process, e.g. ' +
+        '`/var/lib/sallyport/store.db`. Its folder must exist. What it holds is sealed or hashed.',
+    }),
     caFile: text.optional().meta({
       description:
         "A PEM file with the certificate authorities of Redis or Valkey, in place of the system's. Each of them can issue a " +
