@@ -24,7 +24,7 @@ import { createSessionBoundList } from './proxy/session-bound.ts';
 import { createOpenSockets } from './proxy/websocket/open-sockets.ts';
 import { createUpgrade } from './proxy/websocket/upgrade.ts';
 import { createLogoutReturns } from './session/logout-returns.ts';
-import { createSessions } from './session/sessions.ts';
+import { createSessions, type Sessions } from './session/sessions.ts';
 import { createLoginTransactions } from './session/transactions.ts';
 import { createConfiguredStore } from './store/configured-store.ts';
 import type { Store } from './store/store.ts';
@@ -89,7 +89,7 @@ export interface Bff {
   readonly events: Events;
   /** The id of a request in problems and in the log. */
   readonly requestIdOf: (request: IncomingMessage) => string;
-  /** Whether the provider's metadata is known. */
+  /** Whether the provider's metadata is known, and the store can be reached where it holds the sessions. */
   readonly ready: () => boolean;
   /**
    * Closes open WebSockets with 1012 (Service Restart), and the event streams of clients that come again by themselves, so
@@ -125,10 +125,15 @@ export function createBff(input: ConfigInput, options: BffOptions = {}): Bff {
   return assembleBff(resolveConfig(input), options);
 }
 
+/** Sessions, to be listed and ended by others than their person. */
+export type OperatorSessions = Pick<Sessions, 'registry' | 'revoke' | 'endByKey'>;
+
 /** What Sallyport's own server needs as well. */
 export interface AssembledBff extends Bff {
   /** Whether sign-outs and refresh results are in this process's memory only, without the program having chosen so. */
   readonly forgetsAtRestart: boolean;
+  /** What an operator may do to sessions. */
+  readonly sessions: OperatorSessions;
   readonly attach: (server: Server, next?: RequestHandler, observer?: ServerObserver) => void;
 }
 
@@ -160,7 +165,7 @@ export function assembleBff(
   // Endpoints
   const sessionView = options.sessionView ?? createClaimsSelection(config.session.claims);
   const signIns = { provider, sessions, transactions, logoutReturns, refresher };
-  const endpointDeps = { config, events, store, ...signIns, sessionView };
+  const endpointDeps = { config, events, store, ...signIns, resolveClientAddress, sessionView };
   const endpoints = createEndpointTable(endpointDeps);
   const spa = createSpa(config, endpointDeps, { pools, bound });
 
@@ -195,8 +200,10 @@ export function assembleBff(
     upgrade,
     events,
     requestIdOf,
+    sessions,
     forgetsAtRestart: options.store === undefined && !store.durable,
-    ready: provider.ready,
+    // Sessions that live in the store cannot be served without it.
+    ready: () => provider.ready() && (config.session.mode !== 'store' || store.reachable()),
     drain: bound.drain,
     async close() {
       provider.close();

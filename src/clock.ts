@@ -10,3 +10,8 @@ export function monotonicMs(): number {
   const [seconds, nanoseconds] = process.hrtime();
   return seconds * 1000 + nanoseconds / 1e6;
 }
+
+/** A time in ISO 8601, as programs get it. */
+export function isoTime(seconds: number): string {
+  return new Date(seconds * 1000).toISOString();
+}

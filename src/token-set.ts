@@ -9,6 +9,10 @@ export interface TokenSet {
   readonly idToken: string;
   /** The granted scopes, separated by spaces; undefined if the provider names none: those that were requested. */
   readonly scope?: string | undefined;
+  /** When the refresh token expires, unless it is used before; undefined if the provider doesn't say. */
+  readonly refreshTokenExpiresAt?: number | undefined;
+  /** When the provider ends what it has granted, whatever is refreshed; undefined if it doesn't say. */
+  readonly authorizationEndsAt?: number | undefined;
 }
 
 /**

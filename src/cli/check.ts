@@ -1,27 +1,27 @@
 /**
- * `sallyport check`: validates the configuration, tries the store's file, asks the provider, says what cannot work, and
+ * `sallyport check`: validates the configuration, tries the store, asks the provider, says what cannot work, and
  * prints what to register with the provider. Ends with 1 after a fault, and with `--strict` with 3 after a warning.
  */
-import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/sources.ts';
 import { createEvents } from '../events.ts';
 import { BffError } from '../http/errors.ts';
 import { createProvider } from '../oidc/provider.ts';
 import { estimateCookieBytes } from '../session/cookie-sizes.ts';
-import { createFileStore } from '../store/file.ts';
 import { createProviderFetch } from '../upstream/provider-fetch.ts';
+import { tryStore } from './store-trial.ts';
 
 export async function check(file: string | undefined, { strict }: { readonly strict: boolean }): Promise<void> {
   const { config, warnings } = await loadConfig(file, process.env);
   say('warning', warnings);
   say('ok', ['the configuration is valid']);
   if (config.secrets.length > 1) sayRotation(config.secrets.length);
-  const storeFaults = await tryStoreFile(config.store.file);
+  const store = await tryStore(config);
+  say('ok', store.fine);
+  for (const note of store.notes) console.log(`    ${note}`);
   const found = await askProvider(config);
   say('warning', found.warnings);
-  const faults = [...storeFaults, ...found.faults];
+  const faults = [...store.faults, ...found.faults];
   say('fault', faults);
   if (faults.length > 0) process.exitCode = 1;
   else if (strict && warnings.length + found.warnings.length > 0) process.exitCode = 3;
@@ -30,35 +30,6 @@ export async function check(file: string | undefined, { strict }: { readonly str
 function say(kind: 'ok' | 'warning' | 'fault', sentences: readonly string[]): void {
   const print = kind === 'fault' ? console.error : console.log;
   for (const sentence of sentences) print(`${kind}: ${sentence}`);
-}
-
-/**
- * Where there is no file yet, tries another one beside it: a file that this user made could be closed to the user who runs
- * the server.
- */
-async function tryStoreFile(file: string | undefined): Promise<readonly string[]> {
-  if (file === undefined) return [];
-  const exists = existsSync(file);
-  const tried = exists ? file : `${file}.check-${process.pid}`;
-  try {
-    await writeTo(tried);
-    say('ok', [`the store's file ${file} can be ${exists ? 'read and written' : 'made'}`]);
-    return [];
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    return [reason.replaceAll(tried, file)];
-  } finally {
-    if (!exists) await rm(tried, { force: true });
-  }
-}
-
-async function writeTo(file: string): Promise<void> {
-  const store = createFileStore(file);
-  try {
-    await store.useOnce('check', 0);
-  } finally {
-    await store.close();
-  }
 }
 
 /** What no look at one instance can tell. */

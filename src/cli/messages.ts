@@ -3,6 +3,9 @@ import { ConfigError } from '../config/config.ts';
 import { BffError } from '../http/errors.ts';
 import { describeCause } from '../telemetry/log.ts';
 
+/** The command line names something that does not exist, or not what it needs. */
+export class UsageError extends Error {}
+
 export function fail(error: unknown): never {
   console.error(messageOf(error));
   process.exit(1);

@@ -32,7 +32,12 @@ export interface Config extends Omit<ParsedConfig, 'api' | 'drain' | 'errorDocs'
   readonly api: readonly ApiRoute[];
   /** The page to whose fragments the `type` of a problem leads. */
   readonly errorDocs: string;
-  readonly listen: { readonly host: string; readonly port: number; readonly opsPort: number | undefined };
+  readonly listen: {
+    readonly host: string;
+    readonly port: number;
+    readonly opsPort: number | undefined;
+    readonly opsToken: string | undefined;
+  };
   /** Within `drainSeconds`. */
   readonly drain: { readonly waitSeconds: number };
   readonly discoveryUrl: URL | undefined;
@@ -108,6 +113,7 @@ function complete(parsed: ParsedConfig): Config {
       host: parsed.listen.host ?? (loopback ? '127.0.0.1' : '0.0.0.0'),
       port: parsed.listen.port ?? (loopback ? originPort : 3000),
       opsPort: parsed.listen.opsPort,
+      opsToken: parsed.listen.opsToken,
     },
     drain: { waitSeconds: parsed.drain.waitSeconds ?? (loopback ? 0 : parsed.drainSeconds * shareOfWaiting) },
     api: parsed.api

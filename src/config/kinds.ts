@@ -4,6 +4,7 @@
  */
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { parseRedisUrl, RedisUrlFault } from './redis-url.ts';
 
 /** A duration in seconds; fractions are allowed. */
 export function seconds(minimum: number, maximum: number) {
@@ -38,6 +39,18 @@ export function httpUrl(what: string, query: 'with a query' | 'without query' = 
     } else if (url.hash !== '' || (url.search !== '' && query === 'without query')) {
       const parts = query === 'without query' ? 'a query or fragment' : 'a fragment';
       context.addIssue({ code: 'custom', message: `must not hold ${parts}` });
+    }
+  });
+}
+
+/** An address of Redis or Valkey. What is wrong with it is told without a part of it, because it holds a password. */
+export function redisUrl() {
+  return text.superRefine((value, context) => {
+    try {
+      parseRedisUrl(value);
+    } catch (error) {
+      if (!(error instanceof RedisUrlFault)) throw error;
+      context.addIssue({ code: 'custom', message: error.message });
     }
   });
 }
@@ -116,6 +129,11 @@ export function sealingSecret() {
       (secret) => !placeholder.test(secret) && new Set(secret).size > 4,
       'looks like a placeholder; make a real one with `sallyport keygen`',
     );
+}
+
+/** A secret that a client sends in a header (RFC 6750 2.1). A placeholder is refused, because it can be guessed. */
+export function bearerToken() {
+  return sealingSecret().regex(/^[A-Za-z0-9._~+/-]+=*$/, 'must consist of letters, digits and "-._~+/"');
 }
 
 /** For a path whose characters are checked already. */

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { isWithin } from '../http/paths.ts';
 import type { ConfigFault } from './faults.ts';
+import { parseRedisUrl } from './redis-url.ts';
 import { defaultBasePath, type ParsedConfig } from './schema.ts';
 import { faultOfSpaFolder, holdsPlaceholder } from './spa-folder.ts';
 
@@ -12,6 +13,7 @@ export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: bo
   return [
     ...addressFaults(parsed, httpIssuerAllowed),
     ...caFaults(provider?.caFile, 'provider.caFile', { of: 'issuer', address: parsed.issuer }),
+    ...storeCaFaults(parsed),
     ...(spa === undefined ? [] : spaFaults(spa)),
     ...(store?.file === undefined ? [] : storeFileFaults(store.file, redisUrl)),
     ...(api === undefined ? [] : [...routeFaults(api, basePath), ...cookieFaults(api, parsed)]),
@@ -119,6 +121,17 @@ function caFaults(
   const { of, address = '' } = server;
   if (isPlainHttp(address)) return [{ path, reason: `is for an https: ${of}; remove it, or correct the ${of}` }];
   const reason = reasonAgainst(file);
+  return reason === undefined ? [] : [{ path, reason }];
+}
+
+/** An address that is a fault in itself is absent here. */
+function storeCaFaults({ redisUrl, store }: Partial<ParsedConfig>): ConfigFault[] {
+  if (store?.caFile === undefined) return [];
+  const path = 'store.caFile';
+  if (redisUrl !== undefined && !parseRedisUrl(redisUrl).tls) {
+    return [{ path, reason: 'is for an address with "rediss"; remove it, or write "rediss" in place of "redis"' }];
+  }
+  const reason = reasonAgainst(store.caFile);
   return reason === undefined ? [] : [{ path, reason }];
 }
 

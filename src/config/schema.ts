@@ -5,7 +5,16 @@
  * `rules.ts`.
  */
 import { z } from 'zod';
-import { hasNoDotSegment, httpUrl, isPageAddress, network, originText, sealingSecret, text } from './kinds.ts';
+import {
+  hasNoDotSegment,
+  httpUrl,
+  isPageAddress,
+  network,
+  originText,
+  redisUrl,
+  sealingSecret,
+  text,
+} from './kinds.ts';
 import { drain, drainSeconds, listen } from './schema/listener.ts';
 import { provider } from './schema/provider.ts';
 import { route, upstream } from './schema/route.ts';
@@ -85,16 +94,14 @@ export const schema = z.strictObject({
   logout,
   csrf,
   upstream,
-  redisUrl: text
-    .refine(
-      (url) => /^(?:rediss?|unix):\/\//.test(url) && URL.canParse(url),
-      'must be a URL such as "redis://127.0.0.1:6379"; percent-encode what is special in its password',
-    )
+  redisUrl: redisUrl()
     .optional()
     .meta({
       description:
-        'Redis or Valkey, where instances share refreshes and sign-outs. Without it and without `store.file` they are in ' +
-        'the memory of one process: after a restart, a copied cookie of a session that was signed out works again.',
+        'Redis (7 and later) or Valkey, where instances share refreshes and sign-outs: `redis://`, `rediss://` over TLS, ' +
+        '`unix://`, `redis+sentinel://HOST:26379,…/NAME` or `redis+cluster://HOST:6379,…` ([forms](store.md#addresses)). ' +
+        'Without it and without `store.file` they are in the memory of one process: after a restart, a copied cookie of a ' +
+        'session that was signed out works again.',
     }),
   store,
   trustedProxies: z

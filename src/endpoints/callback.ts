@@ -31,6 +31,7 @@ import {
   readForm,
   sendPage,
   single,
+  traitsOf,
   type BffContext,
   type EndpointDeps,
 } from './endpoint.ts';
@@ -46,7 +47,7 @@ const advice =
   'with SALLYPORT_LOGIN_PARAMS=prompt=consent only.';
 
 export function createCallback(deps: EndpointDeps) {
-  const { config, events, provider, sessions, transactions, logoutReturns } = deps;
+  const { config, events, provider, sessions, transactions, logoutReturns, resolveClientAddress } = deps;
   const startLogin = createLoginStart(deps);
   const usesForm = config.client.responseMode === 'form_post';
 
@@ -129,7 +130,8 @@ export function createCallback(deps: EndpointDeps) {
     const grant = await redeemCode(parameters, transaction);
     const { entry, cookies } = await beginSession(grant);
     appendCookies(c, [...cookies, ...logoutReturns.forget(headersOf(c).cookie)]);
-    await endPreviousSession(c, transaction);
+    const registered = sessions.registry.add(entry, traitsOf(c, resolveClientAddress));
+    await Promise.all([endPreviousSession(c, transaction), registered]);
     events.emit({ type: 'login.succeeded', session: entry.sessionHash, subject: grant.subject });
     if (grant.tokens.refreshToken === undefined) {
       const endsInSeconds = sessions.endsAt(entry) - nowSeconds();
@@ -172,7 +174,7 @@ export function createCallback(deps: EndpointDeps) {
   async function endPreviousSession(c: BffContext, { previousSession }: LoginTransaction): Promise<void> {
     const opened = await sessions.open(headersOf(c).cookie);
     const shown = opened.state === 'absent' ? undefined : opened.entry;
-    if (shown !== undefined) await sessions.replace({ id: shown.session.id, expiresAt: sessions.endsAt(shown) });
+    if (shown !== undefined) await sessions.replace({ id: shown.session.id, expiresAt: sessions.endsAtLatest(shown) });
     if (previousSession !== undefined && previousSession.id !== shown?.session.id) {
       await sessions.replace(previousSession);
     }

@@ -4,11 +4,14 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import type { Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import type { Provider } from '../oidc/provider.ts';
+import type { ClientAddressResolver } from '../http/client-address.ts';
+import { describeUserAgent, networkOf } from '../http/client-traits.ts';
 import { BffError } from '../http/errors.ts';
 import { parseReturnTo } from '../http/return-to.ts';
 import { bodyTaken } from '../http/unread-body.ts';
 import type { Page } from '../http/pages.ts';
 import type { LogoutReturns } from '../session/logout-returns.ts';
+import type { ClientTraits } from '../session/registry.ts';
 import type { LoginTransactions } from '../session/transactions.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { Store } from '../store/store.ts';
@@ -29,6 +32,7 @@ export interface EndpointDeps {
   readonly transactions: LoginTransactions;
   readonly logoutReturns: LogoutReturns;
   readonly refresher: Refresher;
+  readonly resolveClientAddress: ClientAddressResolver;
   /** For what may happen once only, on all instances. */
   readonly store: Pick<Store, 'useOnce'>;
   /** Which claims the SPA may see. */
@@ -45,6 +49,16 @@ export type BffContext = Context<BffEnv>;
 /** The request's headers, lower-case; repeated ones joined. */
 export function headersOf(c: BffContext): IncomingHttpHeaders {
   return c.req.header();
+}
+
+/** By what the person recognises this browser later. */
+export function traitsOf(c: BffContext, resolveClientAddress: ClientAddressResolver): ClientTraits {
+  const headers = headersOf(c);
+  const peer = c.env?.incoming?.socket.remoteAddress;
+  return {
+    userAgent: describeUserAgent(headers['user-agent']),
+    address: networkOf(resolveClientAddress(peer, headers['x-forwarded-for']).address),
+  };
 }
 
 export function appendCookies(c: BffContext, lines: readonly string[]): void {

@@ -3,13 +3,11 @@
  * `/bff/session` gave, so that no other site can sign people out; a call must come from the own origin (CSRF).
  */
 import { timingSafeEqual } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { nowSeconds } from '../clock.ts';
 import { BffError } from '../http/errors.ts';
 import { comesFromOwnPage, isPrefetchOrSubresource } from '../http/navigation.ts';
 import { sameSiteRedirectPage } from '../http/pages.ts';
 import { requireSameOrigin } from '../http/same-origin.ts';
-import { revokeAccessToken, revokeRefreshToken } from '../oidc/revocation.ts';
 import { cookieNames, cookiePairs, logoutCookie, maximumCookieBytes } from '../session/cookies.ts';
 import { pack, unpack } from '../session/packing.ts';
 import { createSealer } from '../session/seal.ts';
@@ -25,9 +23,8 @@ import {
   type BffContext,
   type EndpointDeps,
 } from './endpoint.ts';
+import { createSignOut } from './sign-out.ts';
 
-/** The redirect to the provider waits no longer than this for the revocation. */
-const revocationTimeoutMs = 2000;
 /** How long a script may take from the response of `POST /bff/logout` to the navigation. */
 const ticketSeconds = 60;
 
@@ -42,7 +39,9 @@ interface LogoutTicket {
   readonly idToken: string | undefined;
 }
 
-export function createLogout({ config, events, provider, sessions, logoutReturns }: EndpointDeps) {
+export function createLogout(deps: EndpointDeps) {
+  const { config, provider, sessions, logoutReturns } = deps;
+  const signOut = createSignOut(deps);
   const names = cookieNames(config);
   const sealer = createSealer(config.secrets, 'logout ticket');
   const path = `${config.basePath}/logout`;
@@ -69,7 +68,7 @@ export function createLogout({ config, events, provider, sessions, logoutReturns
   /** A link of the app, with a session: ends it here, then at the provider. */
   async function endByLink(c: BffContext, opened: OpenSession, returnTo: string | undefined): Promise<Response> {
     requireLogoutSid(c, opened.entry);
-    await end(opened.entry);
+    await signOut(opened.entry);
     clearCookies(c, opened);
     return c.redirect(await wayOut(c, { idToken: opened.entry.session.tokens.idToken }, returnTo), 302);
   }
@@ -99,7 +98,7 @@ export function createLogout({ config, events, provider, sessions, logoutReturns
     const returnTo = readReturnTo(await parametersOf(c), config);
     const opened = await sessions.open(headers.cookie);
     const entry = opened.state === 'active' ? opened.entry : undefined;
-    if (entry !== undefined) await end(entry);
+    if (entry !== undefined) await signOut(entry);
     clearCookies(c, opened);
     if (entry !== undefined) await issueLogoutTicket(c, entry.session.tokens.idToken);
     const navigates = headers['sec-fetch-mode'] === 'navigate';
@@ -122,17 +121,6 @@ export function createLogout({ config, events, provider, sessions, logoutReturns
   function clearCookies(c: BffContext, opened: OpenedSession): void {
     if (isReplaced(opened)) return;
     appendCookies(c, sessions.clearCookies(headersOf(c).cookie));
-  }
-
-  /** Calls and WebSockets of the session end by the event that `sessions.end` emits (`proxy/session-bound.ts`). */
-  async function end(entry: SessionEntry): Promise<void> {
-    await sessions.end(entry, 'logout');
-    const { refreshToken, accessToken } = entry.session.tokens;
-    const revocation =
-      refreshToken === undefined
-        ? revokeAccessToken(accessToken, entry.sessionHash, { provider, events })
-        : revokeRefreshToken(refreshToken, entry.sessionHash, { provider, events });
-    await Promise.race([revocation, sleep(revocationTimeoutMs, undefined, { ref: false })]);
   }
 
   /**

@@ -4,7 +4,7 @@ import { loginUrl } from '../http/login-url.ts';
 import { requireSameOrigin } from '../http/same-origin.ts';
 import { isReplaced, type OpenedSession, type SessionEntry } from '../session/sessions.ts';
 import { idTokenClaims, type Claims } from '../token-set.ts';
-import { nowSeconds } from '../clock.ts';
+import { isoTime, nowSeconds } from '../clock.ts';
 import { withoutTokens } from './claims-view.ts';
 import { appendCookies, headersOf, type BffContext, type EndpointDeps } from './endpoint.ts';
 
@@ -115,8 +115,4 @@ export function createSessionEndpoints({ config, sessions, transactions, refresh
 
 function secondsUntil(at: number): number {
   return Math.max(0, at - nowSeconds());
-}
-
-function isoTime(seconds: number): string {
-  return new Date(seconds * 1000).toISOString();
 }

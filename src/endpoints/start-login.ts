@@ -20,7 +20,7 @@ export function createLoginStart({ config, provider, sessions, transactions }: E
         previousSession:
           opened.state === 'absent' || opened.entry === undefined
             ? earlier?.previousSession
-            : { id: opened.entry.session.id, expiresAt: sessions.endsAt(opened.entry) },
+            : { id: opened.entry.session.id, expiresAt: sessions.endsAtLatest(opened.entry) },
         showedSession:
           opened.state !== 'absent' || headers['sec-fetch-site'] !== 'cross-site' || earlier?.showedSession === true,
       },

@@ -6,6 +6,7 @@ import { createErrorReference } from './error-reference.ts';
 import { createFrontchannelLogout } from './frontchannel-logout.ts';
 import { createLogin } from './login.ts';
 import { createLogout } from './logout.ts';
+import { createSessionList } from './session-list.ts';
 import { createSessionEndpoints } from './session-view.ts';
 
 export type EndpointHandler = (c: BffContext) => Promise<Response>;
@@ -33,6 +34,7 @@ export function createEndpointTable(deps: EndpointDeps): readonly Endpoint[] {
     { path: '/refresh', methods: { POST: session.refresh } },
     // Ends the session here and at the provider, by a link or by a call.
     { path: '/logout', methods: { GET: logout.get, POST: logout.post } },
+    ...(deps.sessions.registry.isOn ? sessionList(deps) : []),
     // Ends sessions that have ended at the provider: its server says so, or a frame of its page does.
     ...(backchannel === false
       ? []
@@ -40,5 +42,15 @@ export function createEndpointTable(deps: EndpointDeps): readonly Endpoint[] {
     ...(frontchannel ? [{ path: '/frontchannel-logout', methods: { GET: createFrontchannelLogout(deps) } }] : []),
     // Explains the codes of errors. It is the same for everyone.
     { path: '/errors', methods: { GET: createErrorReference() } },
+  ];
+}
+
+function sessionList(deps: EndpointDeps): readonly Endpoint[] {
+  const list = createSessionList(deps);
+  return [
+    // Shows the person where they are signed in, and ends all their sessions but this one.
+    { path: '/sessions', methods: { GET: list.read, DELETE: list.endOthers } },
+    // Ends one of the person's sessions.
+    { path: '/sessions/:handle', methods: { DELETE: list.endOne } },
   ];
 }

@@ -8,6 +8,8 @@ export interface ClientAddress {
   readonly chain: string;
 }
 
+export type ClientAddressResolver = ReturnType<typeof createClientAddressResolver>;
+
 /** Trusts `X-Forwarded-For` from the configured proxies only, because any other client can write what it likes there. */
 export function createClientAddressResolver(trustedProxies: readonly string[]) {
   const trusted = new BlockList();

@@ -5,7 +5,7 @@
  */
 import type * as client from 'openid-client';
 import { nowSeconds } from '../clock.ts';
-import type { TokenSet } from '../token-set.ts';
+import type { Claims, TokenSet } from '../token-set.ts';
 import { checkIdTokenClaims, type IdTokenExpectations } from './id-token.ts';
 import { InvalidTokenResponse } from './provider-errors.ts';
 
@@ -146,7 +146,37 @@ export function tokensOf(response: TokenResponse, expectations: IdTokenExpectati
     refreshToken: response.refresh_token ?? previous?.refreshToken,
     idToken,
     scope: response.scope ?? previous?.scope,
+    refreshTokenExpiresAt: refreshTokenExpiryOf(response, previous),
+    authorizationEndsAt: authorizationEndOf(response, claims) ?? previous?.authorizationEndsAt,
   };
+}
+
+/**
+ * `refresh_token_timeout` (OAuth 2.0 Refresh Token and Authorization Expiration), or `refresh_expires_in` of Keycloak,
+ * where 0 means no limit. A refresh token that stays the same keeps what was said of it.
+ */
+function refreshTokenExpiryOf(response: TokenResponse, previous: TokenSet | undefined): number | undefined {
+  const { refresh_token_timeout: timeout, refresh_expires_in: keycloaks } = response;
+  const said = expiryOf(numberOf(timeout)) ?? expiryOf(numberOf(keycloaks));
+  return said ?? (response.refresh_token === undefined ? previous?.refreshTokenExpiresAt : undefined);
+}
+
+/** `authorization_expires_in` of the same specification, or `session_expiry` of an ID token (IPSIE SL1); the earlier. */
+function authorizationEndOf(response: TokenResponse, claims: Claims | undefined): number | undefined {
+  const { authorization_expires_in: seconds } = response;
+  const sessionExpiry = numberOf(claims?.['session_expiry']);
+  const isTime =
+    sessionExpiry !== undefined && sessionExpiry >= 1 && sessionExpiry <= nowSeconds() + maximumLifetimeSeconds;
+  const ends = [expiryOf(numberOf(seconds)), isTime ? Math.floor(sessionExpiry) : undefined].filter(
+    (end) => end !== undefined,
+  );
+  return ends.length === 0 ? undefined : Math.min(...ends);
+}
+
+/** Some providers write numbers as texts. Undefined for what is none. */
+function numberOf(value: unknown): number | undefined {
+  const number = typeof value === 'number' ? value : isText(value) ? Number(value) : NaN;
+  return Number.isFinite(number) ? number : undefined;
 }
 
 /** A longer lifetime is cut to this, because not every time can be written as a date. */

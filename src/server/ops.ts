@@ -3,6 +3,7 @@
  * through it.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { OperatorApi } from './ops-sessions.ts';
 
 /**
  * `ready`: it can sign people in and open their sessions. `not ready`: something that it needs is missing. `stopping`: a
@@ -10,9 +11,12 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
  */
 export type Readiness = 'ready' | 'not ready' | 'stopping';
 
-/** `/livez`: the process runs. `/readyz`: it can serve. The text of the answer says why not. */
-export function createOpsServer(readiness: () => Readiness): Server {
-  return createServer((request, response) => answer(request, response, readiness));
+/** `/livez`: the process runs. `/readyz`: it can serve. The text of the answer says why not. `operator` takes the calls of operators. */
+export function createOpsServer(readiness: () => Readiness, operator?: OperatorApi): Server {
+  return createServer((request, response) => {
+    if (operator?.takes(request) === true) operator.handle(request, response);
+    else answer(request, response, readiness);
+  });
 }
 
 function answer({ url = '/' }: IncomingMessage, response: ServerResponse, readiness: () => Readiness): void {

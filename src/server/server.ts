@@ -8,6 +8,7 @@ import { createLog, logEvents, type Log } from '../telemetry/log.ts';
 import { createRequestLog, logProblem } from '../telemetry/request-log.ts';
 import { memoryWarnings } from './start-warnings.ts';
 import { createOpsServer } from './ops.ts';
+import { createOperatorApi } from './ops-sessions.ts';
 import { createShutdown, type Shutdown } from './shutdown.ts';
 
 export type { CloseLimits } from './shutdown.ts';
@@ -103,7 +104,11 @@ export async function startPlaced(config: Config, options: ServerOptions, place?
   logEvents(log, bff.events);
   const server = createPublicServer();
   bff.attach(server, undefined, log.isLevelEnabled('info') ? createRequestLog(log, bff.requestIdOf) : undefined);
-  const ops = createOpsServer(() => (close.begun() ? 'stopping' : bff.ready() ? 'ready' : 'not ready'));
+  const operator = createOperatorApi(config, {
+    sessions: bff.sessions,
+    onError: (error, request) => logProblem(log, error, bff.requestIdOf(request), request),
+  });
+  const ops = createOpsServer(() => (close.begun() ? 'stopping' : bff.ready() ? 'ready' : 'not ready'), operator);
   const running = { bff, server, connections: trackConnections(server), ops, log, endLog };
   const { drainSeconds, drain } = config;
   const close = createShutdown(running, { drainSeconds, waitSeconds: drain.waitSeconds });

@@ -9,6 +9,7 @@ import type { Config } from '../config/config.ts';
 import { detach } from '../detached.ts';
 import type { FoundSession, SessionRecord } from '../store/store.ts';
 import type { CookieCache } from './cookie-cache.ts';
+import type { Envelopes } from './envelope.ts';
 import type { LiveSessions } from './live-sessions.ts';
 import { loginIssuedAt, type Session, type SessionForm } from './session.ts';
 import { applyForm, hasNewestGeneration, isIdle, noteGeneration, type SessionEntry } from './session-entry.ts';
@@ -22,11 +23,12 @@ interface GenerationDeps {
   readonly shared: SharedSessions;
   readonly live: LiveSessions;
   readonly cache: CookieCache;
+  readonly envelopes: Envelopes;
 }
 
 export type Generations = ReturnType<typeof createGenerations>;
 
-export function createGenerations(config: Config, { shared, live, cache }: GenerationDeps) {
+export function createGenerations(config: Config, { shared, live, cache, envelopes }: GenerationDeps) {
   const graceMs = config.refresh.graceSeconds * 1000;
   const recheckMs = config.store.recheckSeconds * 1000;
   let nextProbeAt = 0;
@@ -99,7 +101,9 @@ export function createGenerations(config: Config, { shared, live, cache }: Gener
     noteGeneration(entry, generation);
     entry.oldestServed = Math.max(entry.oldestServed, oldestServed);
     if (activeMsAgo !== undefined) noteActivity(entry, activeMsAgo);
-    if (content !== undefined && generation > entry.session.generation) takeOver(entry, content);
+    if (content !== undefined && generation > entry.session.generation) {
+      takeOver(entry, entry.isStored ? content : envelopes.unwrap(content, entry.key));
+    }
     if (generation === entry.newestGeneration && confirmedMsAgo !== undefined) {
       entry.confirmedAt ??= monotonicMs() - confirmedMsAgo;
     }
@@ -112,7 +116,7 @@ export function createGenerations(config: Config, { shared, live, cache }: Gener
   async function publishAgain(entry: SessionEntry): Promise<void> {
     if (!shared.shared || entry.isStored) return;
     const { generation } = entry.session;
-    await shared.advance(entry, generation, entry.cookieText);
+    await shared.advance(entry, generation, envelopes.wrap(entry.cookieText, entry.key));
     if (entry.confirmedAt !== undefined) shared.confirm(entry, generation);
   }
 
@@ -147,7 +151,8 @@ export function createGenerations(config: Config, { shared, live, cache }: Gener
     const oldestServed = isGraceOver(entry) ? entry.newestGeneration : entry.oldestServed;
     const sealed = await entry.sealer.seal(next);
     // The old refresh token is used up: the new one must reach the browser even if the store could not be written.
-    const result = await shared.advance(entry, next.generation, sealed);
+    const content = entry.isStored ? sealed : envelopes.wrap(sealed, entry.key);
+    const result = await shared.advance(entry, next.generation, content);
     if (result?.advanced === false) await applyRecord(entry, result.record);
     if (result?.advanced === false || entry.ended !== undefined) return false;
     entry.oldestServed = Math.max(entry.oldestServed, oldestServed);
@@ -171,12 +176,14 @@ export function createGenerations(config: Config, { shared, live, cache }: Gener
 }
 
 function noteActivity(entry: SessionEntry, activeMsAgo: number): void {
-  entry.lastActivityAt = Math.max(entry.lastActivityAt, Math.floor((Date.now() - activeMsAgo) / 1000));
+  const activeAt = Math.floor((Date.now() - activeMsAgo) / 1000);
+  entry.lastActivityAt = Math.max(entry.lastActivityAt, activeAt);
+  entry.countedAt = Math.max(entry.countedAt, activeAt);
 }
 
-function takeOver(entry: SessionEntry, sealed: string): void {
-  const session = entry.sealer.unseal(sealed);
-  if (session?.id === entry.session.id && session.generation > entry.session.generation) {
+function takeOver(entry: SessionEntry, sealed: string | undefined): void {
+  const session = sealed === undefined ? undefined : entry.sealer.unseal(sealed);
+  if (sealed !== undefined && session?.id === entry.session.id && session.generation > entry.session.generation) {
     applyForm(entry, session, sealed);
   }
 }

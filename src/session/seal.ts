@@ -12,7 +12,8 @@ import { createDecipheriv, createHmac, createSecretKey, hkdfSync, timingSafeEqua
 import { defaults, seal as ironSeal } from 'iron-webcrypto';
 
 /** What a seal is for; each has keys of its own. */
-export type SealPurpose = 'session' | 'login transaction' | 'login state' | 'logout ticket' | 'logout return';
+export type SealPurpose =
+  'session' | 'session details' | 'login transaction' | 'login state' | 'logout ticket' | 'logout return';
 
 export interface Sealer {
   /** Seals 7-bit text. */

@@ -38,6 +38,8 @@ export interface SessionEntry {
   oldestServed: number;
   /** The last call that counts against the idle timeout, in seconds since 1970. */
   lastActivityAt: number;
+  /** The last call that the store was told of, or the session's beginning, in seconds since 1970. */
+  countedAt: number;
   /** As of when this process knows what the store has of the session, in milliseconds of the monotonic clock. */
   knownAsOf: number;
   /** When the store's record was last read, on the same clock: what no message tells of is as old as that. */
@@ -55,11 +57,12 @@ export function createEntry(
   { ordinal = 0, knownAsOf = -Infinity, ...start }: EntryStart,
 ): SessionEntry {
   const idHash = hashOf(session.id);
+  const key = idHash.toString('base64url');
   return {
     session,
     ...start,
-    key: idHash.toString('base64url'),
-    sessionHash: shortened(idHash),
+    key,
+    sessionHash: hashOfKey(key),
     ordinal,
     jitter: idHash.readUInt8(0) / 255,
     ended: undefined,
@@ -67,6 +70,7 @@ export function createEntry(
     confirmedAt: undefined,
     oldestServed: 0,
     lastActivityAt: session.sealedActivityAt,
+    countedAt: session.createdAt,
     knownAsOf,
     readAt: -Infinity,
   };
@@ -114,11 +118,12 @@ export function sessionKey(id: string): string {
 
 /** The name under which events mention a session: its id is in the sign-out link and stays out of logs. */
 export function sessionHash(id: string): string {
-  return shortened(hashOf(id));
+  return hashOfKey(sessionKey(id));
 }
 
-function shortened(idHash: Buffer): string {
-  return idHash.toString('base64url').slice(0, 12);
+/** {@link sessionHash} of the session of a key. */
+export function hashOfKey(key: string): string {
+  return key.slice(0, 12);
 }
 
 function hashOf(id: string): Buffer {

@@ -28,6 +28,11 @@ export function namesOf({ tokens, providerSid }: Session, issuer: string): reado
   ];
 }
 
+/** The person's among a session's names. */
+export function personAmong(names: readonly string[]): string | undefined {
+  return names.find((name) => name.startsWith('sub:'));
+}
+
 /** JSON keeps the parts apart, whatever is in them. */
 function hashOf(issuer: string, value: string): string {
   return hash('sha256', JSON.stringify([issuer, value]), 'base64url').slice(0, nameLength);

@@ -11,9 +11,13 @@
  * | another login in the same browser      | ended  | the new session's cookie             | new_login                |
  * | the provider rejects the refresh token | ended  | signed out                           | refresh_rejected         |
  * | a refresh brings an invalid ID token   | ended  | signed out                           | refresh_id_token_invalid |
+ * | an operator ends it                    | ended  | signed out                           | operator                 |
+ * | ended from another of one's sessions   | ended  | signed out                           | other_session            |
  * | lifetime (`session.lifetimeSeconds`)   | ended  | signed out; `Max-Age` is over, too   | none                     |
  * | idle time (`session.idleSeconds`)      | ended  | signed out                           | none                     |
  * | access token expired, no refresh token | ended  | signed out; `Max-Age` is over, too   | none                     |
+ * | refresh token expired unused           | ended  | signed out                           | none                     |
+ * | the provider's own end of the session  | ended  | signed out; `Max-Age` is over, too   | none                     |
  * | cookie older than the grace period     | ended  | signed out by this cookie only       | none                     |
  * | sealing secret removed, cookie cut     | absent | signed out                           | none                     |
  * | tokens too large at the login          | –      | an error page; no session begins     | session.oversized        |
@@ -55,15 +59,19 @@ export interface SessionLimits {
 }
 
 /**
- * When the session ends for good: at its lifetime, or, without a refresh token, when the access token expires, because
- * no call can succeed after that.
+ * When the session ends whatever is refreshed: at its lifetime, when the provider ends what it has granted, or, without a
+ * refresh token, when the access token expires, because no call can succeed after that.
  */
+export function endsAtLatest({ createdAt, tokens }: Session, limits: SessionLimits): number {
+  const { refreshToken, accessTokenExpiresAt = Infinity, authorizationEndsAt = Infinity } = tokens;
+  const lifetimeEnd = createdAt + limits.lifetimeSeconds;
+  return Math.min(lifetimeEnd, authorizationEndsAt, refreshToken === undefined ? accessTokenExpiresAt : Infinity);
+}
+
+/** When the session ends if its tokens are not refreshed any more. The earliest end wins. */
 export function endsAt(session: Session, limits: SessionLimits): number {
-  const { refreshToken, accessTokenExpiresAt } = session.tokens;
-  const lifetimeEnd = session.createdAt + limits.lifetimeSeconds;
-  return refreshToken === undefined && accessTokenExpiresAt !== undefined
-    ? Math.min(lifetimeEnd, accessTokenExpiresAt)
-    : lifetimeEnd;
+  const { accessTokenExpiresAt = Infinity, refreshTokenExpiresAt = Infinity } = session.tokens;
+  return Math.min(endsAtLatest(session, limits), Math.max(refreshTokenExpiresAt, accessTokenExpiresAt));
 }
 
 /** When the provider issued the login's ID token, by its clock: orders the session and a sign-out that it reports. */
@@ -71,9 +79,9 @@ export function loginIssuedAt({ loginIssuedAt: known, tokens }: Session): number
   return known ?? Number(idTokenClaims(tokens.idToken)?.['iat'] ?? 0);
 }
 
-/** How long a cookie of the session is kept: a second at least. */
+/** How long a cookie of the session is kept, because a refresh may come until then: a second at least. */
 export function remainingSeconds(session: Session, limits: SessionLimits): number {
-  return Math.max(1, endsAt(session, limits) - nowSeconds());
+  return Math.max(1, endsAtLatest(session, limits) - nowSeconds());
 }
 
 /** When the access token is due for a refresh: ahead of its expiry, but never in the first half of its lifetime. */
@@ -99,7 +107,8 @@ export function loginClaims(idToken: string): Pick<Session, 'providerSid' | 'log
 export function writeSession(session: Session): string {
   const { id, generation, createdAt, sealedActivityAt, tokensIssuedAt, tokens, userInfo } = session;
   const expiresAt = tokens.accessTokenExpiresAt ?? null;
-  const optional = [userInfo, tokens.scope, session.providerSid, session.loginIssuedAt];
+  const ofLogin = [session.providerSid, session.loginIssuedAt];
+  const optional = [userInfo, tokens.scope, ...ofLogin, tokens.refreshTokenExpiresAt, tokens.authorizationEndsAt];
   const present = optional.slice(0, optional.findLastIndex(isPresent) + 1).map((value) => value ?? null);
   return pack({
     fields: [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...present],
@@ -117,7 +126,7 @@ export function readSession(text: string): Session | undefined {
   if (!Array.isArray(fields) || tokens === undefined) return undefined;
   const [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...optional] =
     fields as readonly unknown[];
-  const [userInfo, scope, providerSid, loginIssuedAt] = optional;
+  const [userInfo, scope, providerSid, loginIssuedAt, refreshTokenExpiresAt, authorizationEndsAt] = optional;
   const [accessToken, idToken, refreshToken] = tokens;
   const areNumbers = [generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt ?? 0].every(
     Number.isSafeInteger,
@@ -136,10 +145,16 @@ export function readSession(text: string): Session | undefined {
       refreshToken,
       accessTokenExpiresAt: expiresAt === null ? undefined : Number(expiresAt),
       scope: typeof scope === 'string' ? scope : undefined,
+      refreshTokenExpiresAt: integerOf(refreshTokenExpiresAt),
+      authorizationEndsAt: integerOf(authorizationEndsAt),
     },
     providerSid: typeof providerSid === 'string' ? providerSid : undefined,
-    loginIssuedAt: Number.isSafeInteger(loginIssuedAt) ? Number(loginIssuedAt) : undefined,
+    loginIssuedAt: integerOf(loginIssuedAt),
   };
+}
+
+function integerOf(value: unknown): number | undefined {
+  return Number.isSafeInteger(value) ? Number(value) : undefined;
 }
 
 /** The year 5138. A later number is no time, and not each can be written as a date. */
@@ -147,7 +162,8 @@ const latestTime = 1e11;
 
 /** Whether a session that was read can be served: its times are times, and its ID token is readable. */
 export function isServable({ createdAt, sealedActivityAt, tokens }: Session): boolean {
-  const times = [createdAt, sealedActivityAt, tokens.accessTokenExpiresAt ?? 0];
+  const { accessTokenExpiresAt = 0, refreshTokenExpiresAt = 0, authorizationEndsAt = 0 } = tokens;
+  const times = [createdAt, sealedActivityAt, accessTokenExpiresAt, refreshTokenExpiresAt, authorizationEndsAt];
   return times.every((time) => time >= 0 && time <= latestTime) && idTokenClaims(tokens.idToken) !== undefined;
 }
 

@@ -13,13 +13,16 @@ import type { Store } from '../store/store.ts';
 import type { Claims, TokenSet } from '../token-set.ts';
 import { createCookieCache } from './cookie-cache.ts';
 import { createEndings } from './endings.ts';
+import { createEnvelopes } from './envelope.ts';
 import { createGenerations } from './generations.ts';
 import { createLiveSessions } from './live-sessions.ts';
 import { createResponseCookies, sessionTooLarge } from './response-cookies.ts';
-import { endsAt, loginIssuedAt, loginClaims, memoryBytes, type Session } from './session.ts';
+import { createSessionRegistry, registryStepSeconds } from './registry.ts';
+import { endsAt, endsAtLatest, loginIssuedAt, loginClaims, memoryBytes, type Session } from './session.ts';
 import {
   createEntry,
   hasEnded,
+  hashOfKey,
   idleEndsAt,
   sessionHash,
   sessionKey,
@@ -29,7 +32,7 @@ import {
 import { namesOf, personName, providerSessionName } from './session-names.ts';
 import { createSessionOpener } from './session-opener.ts';
 import { createSessionSealer, type SessionSealer } from './session-sealer.ts';
-import { createSharedSessions } from './shared-sessions.ts';
+import { createSharedSessions, storeUnavailable } from './shared-sessions.ts';
 import { createTickets, formOfTickets } from './tickets.ts';
 
 export type { ClientConnection } from './cookie-cache.ts';
@@ -47,26 +50,30 @@ export interface ReplacedSession {
 
 export type Sessions = ReturnType<typeof createSessions>;
 
-/** Which sessions a provider's sign-out ends. */
+/** Which sessions a provider's sign-out ends, or an operator. */
 export interface ProviderSignOut {
   /** The provider's session; with it, `sub` only says whose it is. */
   readonly sid?: string | undefined;
   readonly sub?: string | undefined;
   /** Sessions whose login's ID token was issued later go on. Seconds since 1970, by the provider's clock. */
   readonly issuedBefore: number;
-  readonly reason: 'backchannel' | 'frontchannel';
+  readonly reason: 'backchannel' | 'frontchannel' | 'operator';
 }
 
 export function createSessions(config: Config, { store, events }: { readonly store: Store; readonly events: Events }) {
   const limits = config.session;
   const touchIntervalSeconds = Math.min(maximumTouchIntervalSeconds, limits.idleSeconds / 20);
+  const countIntervalSeconds = Math.min(
+    limits.idleSeconds === 0 ? Infinity : touchIntervalSeconds,
+    limits.registry ? registryStepSeconds : Infinity,
+  );
   const sealer = createSessionSealer(config.secrets);
   const tickets = createTickets(config.secrets);
   const cache = createCookieCache(config.session.cacheMegabytes);
   const endings = createEndings(limits.lifetimeSeconds);
   const live = createLiveSessions({ store, events, endings });
   const shared = createSharedSessions(config, { store, events });
-  const generations = createGenerations(config, { shared, live, cache });
+  const generations = createGenerations(config, { shared, live, cache, envelopes: createEnvelopes(config.secrets) });
   let begun = 0;
 
   /** A new session after a login: new id, generation 0. @throws {BffError} when it is too large for any cookie */
@@ -100,7 +107,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   async function beginInStore(session: Session): Promise<EntryStart> {
     const ticket = { id: session.id, key: tickets.createKey(), names: namesOf(session, config.issuer) };
     const ticketSealer = tickets.sealerOf(ticket);
-    await shared.begin(sessionKey(session.id), await sealNew(session, ticketSealer), endsAt(session, limits));
+    await shared.begin(sessionKey(session.id), await sealNew(session, ticketSealer), endsAtLatest(session, limits));
     return { cookieText: tickets.write(ticket), isStored: true, sealer: ticketSealer, names: ticket.names };
   }
 
@@ -112,7 +119,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     if (entry.ended !== undefined) return;
     entry.ended = reason;
     endings.addSession(entry.key, reason);
-    const written = shared.end(entry.key, reason, endsAt(entry.session, limits));
+    const written = shared.end(entry.key, reason, endsAtLatest(entry.session, limits));
     events.emit({ type: 'session.ended', session: entry.sessionHash, reason, remote: false });
     await written;
   }
@@ -129,6 +136,24 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   }
 
   /**
+   * Ends a session that this process may never have seen.
+   * @throws {BffError} `store_unavailable`: then it has ended here, and the others are told later
+   */
+  async function endByKey(key: string, reason: SessionEnd): Promise<void> {
+    const entry = live.find(key);
+    const isActiveHere = entry !== undefined && entry.ended === undefined;
+    const event = { type: 'session.ended', session: hashOfKey(key), reason, remote: false } as const;
+    if (isActiveHere) entry.ended = reason;
+    endings.addSession(key, reason);
+    // When it ends by itself is not known here, but not after this.
+    const written = shared.end(key, reason, nowSeconds() + limits.lifetimeSeconds);
+    if (isActiveHere) events.emit(event);
+    const isNew = await written;
+    if (!isActiveHere && isNew !== false) events.emit(event);
+    if (isNew === undefined) throw storeUnavailable();
+  }
+
+  /**
    * Ends the sessions that a sign-out at the provider is about, in all processes.
    * @throws {BffError} `store_unavailable`: then nothing is sure to have ended
    */
@@ -140,15 +165,18 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   }
 
   /**
-   * Counts a call against the idle timeout. Now and then a new cookie takes the time along, which outlives this
-   * process.
+   * Counts a call, against the idle timeout and for the registry. Now and then the store is told, and a new cookie takes
+   * the time along, which outlives this process.
    */
   function touch(entry: SessionEntry): undefined | Promise<void> {
-    if (limits.idleSeconds === 0) return undefined;
     const now = nowSeconds();
+    if (now >= entry.countedAt + countIntervalSeconds) {
+      entry.countedAt = now;
+      shared.touch(entry);
+    }
+    if (limits.idleSeconds === 0) return undefined;
     entry.lastActivityAt = now;
     if (now - entry.session.sealedActivityAt < touchIntervalSeconds) return undefined;
-    shared.touch(entry);
     return sealTouched(entry, now);
   }
 
@@ -184,6 +212,8 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     end,
     replace,
     revoke,
+    endByKey,
+    registry: createSessionRegistry(config, { shared, live, endByKey }),
     ...createResponseCookies(config, { shared, events }),
     hasNewerGeneration: generations.hasNewerGeneration,
     commitRefresh: generations.commitRefresh,
@@ -198,7 +228,9 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     /** Learns what other processes have done to the session. */
     bringUpToDate: generations.bringUpToDate,
     hasEnded: (entry: SessionEntry) => hasEnded(entry, limits),
-    /** When the session ends at the latest, in seconds since 1970. */
+    /** When the session ends whatever is refreshed, in seconds since 1970. */
+    endsAtLatest: (entry: SessionEntry) => endsAtLatest(entry.session, limits),
+    /** When the session ends if its tokens are not refreshed any more, in seconds since 1970. */
     endsAt: (entry: SessionEntry) => endsAt(entry.session, limits),
     /** When the session ends for lack of calls; undefined where the idle timeout is off. */
     idleEndsAt: (entry: SessionEntry) => idleEndsAt(entry, limits),

@@ -7,9 +7,17 @@ import type { Config } from '../config/config.ts';
 import { detach } from '../detached.ts';
 import type { Events, SessionEnd } from '../events.ts';
 import { BffError } from '../http/errors.ts';
-import type { AdvanceResult, Claim, ClaimResult, FoundSession, Revocation, Store } from '../store/store.ts';
+import type {
+  AdvanceResult,
+  Claim,
+  ClaimResult,
+  FoundSession,
+  ListedSession,
+  Revocation,
+  Store,
+} from '../store/store.ts';
 import { createOutbox } from './outbox.ts';
-import { endsAt } from './session.ts';
+import { endsAtLatest } from './session.ts';
 import type { SessionEntry } from './session-entry.ts';
 
 /** How long a process that stops tries to tell the store what it has not been told. */
@@ -32,6 +40,20 @@ export function createSharedSessions(
    */
   function isCurrent(asOf: number): boolean {
     return asOf >= (store.heardSince() ?? monotonicMs() - recheckMs);
+  }
+
+  /**
+   * Lists a session that has begun under its names.
+   * @param details sealed
+   */
+  async function enlist(entry: SessionEntry, details: string): Promise<void> {
+    const write = () => store.begin(entry.key, { names: entry.names, details }, ttlOf(entry));
+    await tell(`start of ${entry.key}`, endsAtOf(entry), write);
+  }
+
+  /** @throws {BffError} `store_unavailable` */
+  function list(name: string): Promise<readonly ListedSession[]> {
+    return callStore(() => store.list(name));
   }
 
   /** @throws {BffError} `store_unavailable` */
@@ -74,9 +96,13 @@ export function createSharedSessions(
     detach(store.touch(entry.key, ttlOf(entry)), reportFailure);
   }
 
-  /** Ends a session everywhere. @param expiresAt when it would have ended anyway: until then a cookie can come back */
-  async function end(key: string, reason: SessionEnd, expiresAt: number): Promise<void> {
-    await tell(`end of ${key}`, expiresAt, () => store.end(key, reason, secondsUntil(expiresAt)));
+  /**
+   * Ends a session everywhere.
+   * @param expiresAt when it would have ended anyway: until then a cookie can come back
+   * @returns whether it had not ended before; undefined if the store cannot be reached
+   */
+  async function end(key: string, reason: SessionEnd, expiresAt: number): Promise<boolean | undefined> {
+    return tell(`end of ${key}`, expiresAt, () => store.end(key, reason, secondsUntil(expiresAt)));
   }
 
   /** @throws {BffError} `store_unavailable` */
@@ -108,10 +134,7 @@ export function createSharedSessions(
       return result;
     } catch (cause) {
       reportFailure(cause);
-      throw new BffError('store_unavailable', 'The session store does not answer. Try again in a moment.', {
-        cause,
-        headers: { 'retry-after': '2' },
-      });
+      throw storeUnavailable(cause);
     }
   }
 
@@ -126,7 +149,7 @@ export function createSharedSessions(
   }
 
   function endsAtOf({ session }: SessionEntry): number {
-    return endsAt(session, config.session);
+    return endsAtLatest(session, config.session);
   }
 
   return {
@@ -135,6 +158,8 @@ export function createSharedSessions(
     isCurrent,
     /** Whether the store's last operation failed. */
     isDown: () => isDown,
+    enlist,
+    list,
     look,
     begin,
     claim,
@@ -162,6 +187,13 @@ export async function ifAvailable<T>(work: Promise<T>): Promise<T | undefined> {
     if (error instanceof BffError && error.code === 'store_unavailable') return undefined;
     throw error;
   }
+}
+
+export function storeUnavailable(cause?: unknown): BffError {
+  return new BffError('store_unavailable', 'The session store does not answer. Try again in a moment.', {
+    cause,
+    headers: { 'retry-after': '2' },
+  });
 }
 
 /** A lifetime for the store, which takes none of 0 seconds. */

@@ -34,6 +34,7 @@ export function createClusterNodes(options: RedisNodesOptions): RedisNodes {
   /** By slot. */
   let owners: readonly (Member | undefined)[] = [];
   let publishers: readonly Member[] = [];
+  let subscribedTo: Member | undefined;
   const self = {};
   const closing = new AbortController();
   let asksSoon = new AbortController();
@@ -144,9 +145,12 @@ export function createClusterNodes(options: RedisNodesOptions): RedisNodes {
     publishers: () => publishers.map(({ link }) => link),
     async connectToSubscribe(): Promise<RedisConnection> {
       await withTimeout(firstAnswer.promise, storeTimeoutMs, () => undefined);
-      const [member] = shuffled(publishers.filter(({ link }) => link.isConnected()));
-      if (member === undefined) throw new Error('No server of the Cluster answers.', outages.causeOf(self));
-      return connect(member.node);
+      // Another one than before, which may be cut off from the others.
+      const others = publishers.filter((member) => member !== subscribedTo);
+      const connected = others.filter(({ link }) => link.isConnected());
+      [subscribedTo] = shuffled([connected, others, publishers].find((choice) => choice.length > 0) ?? []);
+      if (subscribedTo === undefined) throw new Error('No server of the Cluster answers.', outages.causeOf(self));
+      return connect(subscribedTo.node);
     },
     isReachable,
     async close() {

@@ -12,6 +12,9 @@ import { withTimeout } from '../timeout.ts';
 /** How long a server may take to answer, or to accept a connection. */
 export const storeTimeoutMs = 1000;
 
+/** By how much a timer of a process that is not too busy may be late. */
+const usualLatenessMs = 50;
+
 export interface RedisConnectionOptions {
   readonly node: RedisNode;
   readonly credentials: RedisCredentials;
@@ -48,17 +51,22 @@ export class RedisErrorReply extends Error {
 /** The server did not answer in time. */
 export class RedisTimeout extends Error {}
 
+/** Importing the library takes 100 ms: only where a store is configured, and without delaying the start of the server. */
+export function loadRedisClient() {
+  return import('@redis/client');
+}
+
 /** Connects, signs in, and sees to it that the server answers. */
 export async function connectToRedis(options: RedisConnectionOptions): Promise<RedisConnection> {
-  // Importing it takes 100 ms: only where a store is configured, and without delaying the start of the server.
-  const { createClient, ErrorReply } = await import('@redis/client');
-  const client = createClient({ ...behaviour, ...optionsOf(options) });
+  const library = await loadRedisClient();
+  const client = library.createClient({ ...behaviour, ...optionsOf(options) });
+  const translated = (error: unknown) => translate(error, library, options.credentials.password);
   const lost = Promise.withResolvers<Error>();
-  let isLost = false;
+  let loss: Error | undefined;
   let wasUsed = false;
 
   function drop(cause: Error): void {
-    isLost = true;
+    loss ??= cause;
     client.destroy();
     lost.resolve(cause);
   }
@@ -66,9 +74,10 @@ export async function connectToRedis(options: RedisConnectionOptions): Promise<R
   // Among others, the error of a reply that can't be parsed, after which the library would go on.
   client.on('error', (error: unknown) => drop(translated(error)));
 
-  function translated(error: unknown): Error {
-    const { password } = options.credentials;
-    return error instanceof ErrorReply ? new RedisErrorReply(plain(error, password)) : safe(error, password);
+  /** Why a command failed: what the server replied, or why the connection was lost. */
+  function failureOf(error: unknown): Error {
+    if (error instanceof RedisTimeout) drop(error);
+    return error instanceof library.ErrorReply || loss === undefined ? translated(error) : loss;
   }
 
   async function send(command: readonly string[]): Promise<unknown> {
@@ -77,39 +86,41 @@ export async function connectToRedis(options: RedisConnectionOptions): Promise<R
       wasUsed = true;
       return reply;
     } catch (error) {
-      if (error instanceof RedisTimeout) drop(error);
-      throw error instanceof RedisTimeout ? error : translated(error);
+      throw failureOf(error);
+    }
+  }
+
+  /** Without its result the connection is of no use. */
+  async function orDrop(work: Promise<unknown>): Promise<void> {
+    try {
+      await inTime(work);
+    } catch (error) {
+      const failure = failureOf(error);
+      drop(failure);
+      throw failure;
     }
   }
 
   const connecting = client.connect();
   // A socket that connects after it was given up would stay open.
   detach(
-    connecting.then(() => (isLost ? client.destroy() : undefined)),
+    connecting.then(() => (loss === undefined ? undefined : client.destroy())),
     () => undefined,
   );
-  try {
-    await inTime(connecting.then(() => client.sendCommand(['PING'])));
-  } catch (error) {
-    drop(translated(error));
-    throw translated(error);
-  }
+  await orDrop(connecting.then(() => client.sendCommand(['PING'])));
   return {
     send,
     async subscribe(channels, listener) {
-      await inTime(client.subscribe([...channels], listener)).catch((error: unknown) => {
-        drop(translated(error));
-        throw translated(error);
-      });
+      await orDrop(client.subscribe([...channels], listener));
       wasUsed = true;
     },
     lost: lost.promise,
     wasUsed: () => wasUsed,
     drop,
     async close() {
-      if (isLost) return;
+      if (loss !== undefined) return;
       await withTimeout(client.close(), storeTimeoutMs, () => undefined);
-      drop(new Error('The connection was closed.'));
+      drop(new Error('The connection to the store was closed.'));
     },
   };
 }
@@ -133,25 +144,42 @@ function optionsOf(options: RedisConnectionOptions) {
 }
 
 function socketOf({ node, tls }: RedisConnectionOptions) {
-  const limits = { connectTimeout: storeTimeoutMs, reconnectStrategy: false } as const;
+  // Closes the socket of a connection that was given up before.
+  const limits = { connectTimeout: 2 * storeTimeoutMs, reconnectStrategy: false } as const;
   if ('path' in node) return { ...limits, path: node.path };
   if (tls === undefined) return { ...limits, ...node };
   return { ...limits, ...node, tls: true as const, ...(tls.ca === undefined ? {} : { ca: tls.ca }) };
 }
 
 /**
- * Limits the wait for a reply. After the time the event loop reads once more what has come, so that a process that was
- * busy for longer takes no connection for dead.
+ * Limits the wait for a reply. The time for which this process was too busy to read replies does not count, so that it
+ * takes no connection for dead.
  */
 async function inTime<T>(reply: Promise<T>): Promise<T> {
   const late = Promise.withResolvers<never>();
-  const error = new RedisTimeout(`The store did not answer within ${storeTimeoutMs} ms.`);
-  const timer = setTimeout(() => setImmediate(() => late.reject(error)), storeTimeoutMs);
+  let timer = waitFor(storeTimeoutMs);
+
+  function waitFor(ms: number): NodeJS.Timeout {
+    const dueAt = performance.now() + ms;
+    return setTimeout(() => {
+      const busyMs = performance.now() - dueAt;
+      if (busyMs > usualLatenessMs) timer = waitFor(Math.min(busyMs, storeTimeoutMs));
+      else late.reject(new RedisTimeout(`The store did not answer within ${storeTimeoutMs} ms.`));
+    }, ms);
+  }
+
   try {
     return await Promise.race([reply, late.promise]);
   } finally {
     clearTimeout(timer);
   }
+}
+
+type Library = Awaited<ReturnType<typeof loadRedisClient>>;
+
+function translate(error: unknown, library: Library, password: string | undefined): Error {
+  if (error instanceof library.SocketClosedUnexpectedlyError) return new Error('The store closed the connection.');
+  return error instanceof library.ErrorReply ? new RedisErrorReply(plain(error, password)) : safe(error, password);
 }
 
 /** The library's errors may hold the command with its arguments; a server's message may quote the password. */

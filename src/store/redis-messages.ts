@@ -33,7 +33,7 @@ export interface RedisMessages {
 }
 
 export interface RedisMessagesOptions {
-  readonly nodes: RedisNodes;
+  readonly nodes: Pick<RedisNodes, 'publishers' | 'connectToSubscribe'>;
   readonly prefix: string;
   readonly outages: RedisOutages;
 }
@@ -81,13 +81,12 @@ export function createRedisMessages({ nodes, prefix, outages }: RedisMessagesOpt
   }
 
   function onConnected(): void {
-    // A heartbeat from before the subscription would prove too much.
-    forget();
     isSubscribed = true;
     beat();
   }
 
   function forget(): void {
+    // Until it is subscribed again, no heartbeat is sent: an earlier one would prove too much.
     isSubscribed = false;
     for (const known of [sent, unheard, heard]) known.clear();
     prove();

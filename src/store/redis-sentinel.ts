@@ -6,7 +6,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { RedisNode } from '../config/redis-url.ts';
 import { detach } from '../detached.ts';
-import type { RedisConnection } from './redis-connection.ts';
+import { loadRedisClient, type RedisConnection } from './redis-connection.ts';
 import { createRedisLink, type RedisLink } from './redis-link.ts';
 import type { RedisNodes, RedisNodesOptions } from './redis-nodes.ts';
 import { createRedisOutages } from './redis-outages.ts';
@@ -27,13 +27,15 @@ export function createSentinelNodes(options: RedisNodesOptions): RedisNodes {
   detach(watch(), (error) => outages.report(link, error as Error));
 
   async function connectToMaster(): Promise<RedisConnection> {
+    // It takes a part of the time for which the Sentinels are waited for.
+    await loadRedisClient();
     const master = await findMaster(sentinels, address.masterName);
     const connection = await connect(master);
-    // A replica, or a master that has become one, takes no writes.
-    const [role] = (await connection.send(['ROLE'])) as string[];
-    if (role !== 'master') {
+    try {
+      await requireMaster(connection, master);
+    } catch (error) {
       await connection.close();
-      throw new Error(`The Sentinels name ${nameOf(master)} as the master, but it is a ${role}.`);
+      throw error;
     }
     opened.set(connection, nameOf(master));
     detach(
@@ -41,6 +43,14 @@ export function createSentinelNodes(options: RedisNodesOptions): RedisNodes {
       () => undefined,
     );
     return connection;
+  }
+
+  async function requireMaster(connection: RedisConnection, master: RedisNode): Promise<void> {
+    const [role] = (await connection.send(['ROLE'])) as string[];
+    // Asked again, because one that was paused is the master no longer when it goes on, but does not know it.
+    const now = await findMaster(sentinels, address.masterName);
+    if (role === 'master' && nameOf(now) === nameOf(master)) return;
+    throw new Error(`The Sentinels named ${nameOf(master)} as the master, but it is one no longer.`);
   }
 
   async function watch(): Promise<void> {

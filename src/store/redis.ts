@@ -7,10 +7,10 @@ import { readFileSync } from 'node:fs';
 import { parseRedisUrl } from '../config/redis-url.ts';
 import { RedisErrorReply } from './redis-connection.ts';
 import { channelOf, createRedisMessages, sessionEndOf, writeMessage } from './redis-messages.ts';
-import { createRedisNodes } from './redis-nodes.ts';
 import { createRedisOutages } from './redis-outages.ts';
 import * as scripts from './redis-scripts.ts';
-import type { AdvanceResult, ClaimResult, Revocation, SessionRecord, Store } from './store.ts';
+import { createRedisNodes } from './redis-topology.ts';
+import type { ClaimResult, Revocation, SessionRecord, Store } from './store.ts';
 
 export interface RedisStoreOptions {
   /** How the names of all keys and channels begin. */
@@ -37,6 +37,8 @@ export function createRedisStore(url: string, { prefix, caFile, onError }: Redis
   const nodes = createRedisNodes(parseRedisUrl(url), ca, { outages, onConnected: () => messages.beat() });
   const messages = createRedisMessages({ nodes, prefix, outages });
   const channel = channelOf(prefix);
+  const operations = createOperations();
+  const operation = operations.begin;
 
   async function run(script: scripts.Script, keys: readonly string[], parameters: readonly (string | number)[]) {
     const [first = ''] = keys;
@@ -69,7 +71,7 @@ export function createRedisStore(url: string, { prefix, caFile, onError }: Redis
     shared: true,
     durable: true,
 
-    async begin(session, { names, details, content }, ttlSeconds) {
+    begin: operation(async (session, { names, details, content }, ttlSeconds) => {
       const listedMs = listedMsOf(ttlSeconds);
       const begun = `${names.join(' ')}\n${details}`;
       const further = content === undefined ? [] : [content];
@@ -77,9 +79,9 @@ export function createRedisStore(url: string, { prefix, caFile, onError }: Redis
         runOnSession(scripts.begin, session, milliseconds(ttlSeconds), listedMs, begun, ...further),
         enlist(session, names, listedMs),
       ]);
-    },
+    }),
 
-    async look(session, names) {
+    look: operation(async (session, names) => {
       const [record, ...revocations] = await Promise.all([
         runOnSession(scripts.look, session),
         ...names.map((name) => nodes.send(revokedKey(prefix, name), ['GET', revokedKey(prefix, name)])),
@@ -88,51 +90,51 @@ export function createRedisStore(url: string, { prefix, caFile, onError }: Redis
         record: recordOf(record),
         revocations: revocations.map(revocationOf).filter((revocation) => revocation !== undefined),
       };
-    },
+    }),
 
-    async claim(session, { generation, owner }, leaseMs, ttlSeconds): Promise<ClaimResult> {
+    claim: operation(async (session, { generation, owner }, leaseMs, ttlSeconds) => {
       const lease = Math.ceil(leaseMs);
       const reply = await runOnSession(scripts.claim, session, milliseconds(ttlSeconds), generation, owner, lease);
       const [unlisted, state, detail] = reply as [unknown, ClaimResult['state'], unknown];
       await listLonger(session, unlisted, ttlSeconds);
       if (state === 'granted') return { state, interrupted: detail === 1 };
       return state === 'held' ? { state, leftMs: Number(detail) } : { state, record: recordOf(detail) };
-    },
+    }),
 
-    async release(session, { generation, owner }, interrupted) {
+    release: operation(async (session, { generation, owner }, interrupted) => {
       const message = writeMessage({ type: 'released', session });
       await runOnSession(scripts.release, session, generation, owner, interrupted ? 1 : 0, channel, message);
-    },
+    }),
 
-    async advance(session, { generation, content }, ttlSeconds): Promise<AdvanceResult> {
+    advance: operation(async (session, { generation, content }, ttlSeconds) => {
       const message = writeMessage({ type: 'advanced', session, generation });
       const parameters = [milliseconds(ttlSeconds), generation, content, channel, message];
       const [unlisted, found] = (await runOnSession(scripts.advance, session, ...parameters)) as unknown[];
       await listLonger(session, unlisted, ttlSeconds);
       return found === null ? { advanced: true } : { advanced: false, record: recordOf(found) };
-    },
+    }),
 
-    async confirm(session, generation, graceMs) {
+    confirm: operation(async (session, generation, graceMs) => {
       await runOnSession(scripts.confirm, session, generation, Math.ceil(Math.min(graceMs, longestMs)));
-    },
+    }),
 
-    async touch(session, ttlSeconds) {
+    touch: operation(async (session, ttlSeconds) => {
       const [unlisted] = (await runOnSession(scripts.touch, session, milliseconds(ttlSeconds))) as unknown[];
       await listLonger(session, unlisted, ttlSeconds);
-    },
+    }),
 
-    async end(session, reason, ttlSeconds) {
+    end: operation(async (session, reason, ttlSeconds) => {
       const message = writeMessage({ type: 'ended', session, reason });
       return (await runOnSession(scripts.end, session, milliseconds(ttlSeconds), reason, channel, message)) === 1;
-    },
+    }),
 
-    async revoke(name, { before, reason }, ttlSeconds) {
+    revoke: operation(async (name, { before, reason }, ttlSeconds) => {
       const message = writeMessage({ type: 'revoked', name, before, reason });
       const parameters = [before, reason, milliseconds(ttlSeconds), channel, message];
       await run(scripts.revoke, [revokedKey(prefix, name)], parameters);
-    },
+    }),
 
-    async list(name) {
+    list: operation(async (name) => {
       const key = `${prefix}sessions:${name}`;
       const sessions = (await nodes.send(key, ['ZRANGE', key, '0', '-1'])) as string[];
       const found = await Promise.all(sessions.map((session) => runOnSession(scripts.describe, session)));
@@ -141,19 +143,52 @@ export function createRedisStore(url: string, { prefix, caFile, onError }: Redis
         const [details, activeMsAgo] = reply as [string, number | null];
         return [{ session: sessions[index] ?? '', details, activeMsAgo: activeMsAgo ?? undefined }];
       });
-    },
+    }),
 
-    async useOnce(name, ttlSeconds) {
+    useOnce: operation(async (name, ttlSeconds) => {
       const key = `${prefix}used:${name}`;
       return (await nodes.send(key, ['SET', key, '1', 'NX', 'PX', String(milliseconds(ttlSeconds))])) !== null;
-    },
+    }),
 
     subscribe: (listener) => messages.subscribe(listener),
     heardSince: () => messages.heardSince(),
     reachable: () => nodes.isReachable(),
 
     async close() {
+      await operations.end();
       await Promise.all([messages.close(), nodes.close()]);
+    },
+  };
+}
+
+interface Operations {
+  /** An operation that may be called until the end. */
+  readonly begin: <Args extends readonly unknown[], Result>(
+    work: (...args: Args) => Promise<Result>,
+  ) => (...args: Args) => Promise<Result>;
+  /** Lets those under way end, which they do within the time limit of a command, mostly. */
+  readonly end: () => Promise<void>;
+}
+
+function createOperations(): Operations {
+  const running = new Set<Promise<unknown>>();
+  let isClosed = false;
+  return {
+    begin:
+      (work) =>
+      async (...args) => {
+        if (isClosed) throw new Error('The store is closed.');
+        const result = work(...args);
+        running.add(result);
+        try {
+          return await result;
+        } finally {
+          running.delete(result);
+        }
+      },
+    async end() {
+      isClosed = true;
+      await Promise.allSettled(running);
     },
   };
 }

@@ -12,6 +12,7 @@ import { deflateRawSync } from 'node:zlib';
 import { array, assert, asyncProperty, constantFrom, integer, nat, oneof, record } from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { pack } from '../../src/session/packing.ts';
+import { createEnvelopes } from '../../src/session/envelope.ts';
 import { createSealer, type SealPurpose } from '../../src/session/seal.ts';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
@@ -476,7 +477,9 @@ async function startRefreshed() {
   const other = await cluster.addInstance();
   for (const browser of [newest, older]) browser.routeTo(other.port, cluster.origin);
   const sealer = createSealer(cluster.config.secrets, 'session');
-  return { cluster, redis, key, newest, older, sealer };
+  const record = /\{(.*)\}/.exec(key)?.[1] ?? '';
+  const wrap = (sealed: string) => createEnvelopes(cluster.config.secrets).wrap(sealed, record);
+  return { cluster, redis, key, newest, older, sealer, wrap };
 }
 
 describe('what a store keeps for an older cookie', () => {
@@ -486,13 +489,13 @@ describe('what a store keeps for an older cookie', () => {
   });
 
   test('and is somebody else’s session leads nobody there', async () => {
-    const { cluster, redis, key, newest, older, sealer } = await startRefreshed();
+    const { cluster, redis, key, newest, older, sealer, wrap } = await startRefreshed();
     const bobs = `e30.${Buffer.from('{"sub":"bob"}').toString('base64url')}.c2ln`;
     const fields = ['bobs-session', 7, now, now, now, now + 3000];
     await redis.ask(
       'SET',
       key,
-      await sealer.seal(pack({ fields, tokens: ['bobs-token', bobs, 'bobs-refresh-token'] })),
+      wrap(await sealer.seal(pack({ fields, tokens: ['bobs-token', bobs, 'bobs-refresh-token'] }))),
     );
     expect((await older.fetch('/api/me')).status).toBe(401);
     expect((await older.fetch('/bff/session')).at('authenticated')).toBe(false);
@@ -511,8 +514,8 @@ describe('what a store keeps for an older cookie', () => {
       ],
     ),
   ])('and is %s ends the older cookie only', async (_, contentOf) => {
-    const { cluster, redis, key, newest, older, sealer } = await startRefreshed();
-    await redis.ask('SET', key, await contentOf((text) => sealer.seal(text)));
+    const { cluster, redis, key, newest, older, sealer, wrap } = await startRefreshed();
+    await redis.ask('SET', key, wrap(await contentOf((text) => sealer.seal(text))));
     expect((await older.fetch('/api/me')).status).toBe(401);
     expect((await older.fetch('/bff/session')).at('authenticated')).toBe(false);
     expect((await newest.fetch('/api/me')).status).toBe(200);

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { freePort } from '../support/listener.ts';
 import { startProvider, type JsonMutation, type TestProvider } from '../support/provider.ts';
+import { startRedis } from '../support/redis.ts';
 import { startWorld } from '../support/world.ts';
 
 const node = join(import.meta.dirname, '../../node_modules/.bin/node');
@@ -77,6 +78,27 @@ describe('check', () => {
     expect(text).not.toMatch(/q8Zr2|kFq0V/);
     expect(code).toBe(0);
     expect((await checkWith((json) => json)).text).not.toContain('sealing secret');
+  });
+
+  test('writes to the store, and says what is wrong with one that cannot be used, without its password', async () => {
+    const redis = await startRedis({ password: 'the-password' });
+    onTestFinished(() => redis.close());
+    const place = `127.0.0.1:${redis.port}`;
+    const fine = await checkWith((json) => json, { SALLYPORT_REDIS_URL: redis.url }, '--strict');
+    expect([fine.code, fine.text]).toEqual([0, expect.stringContaining(`${place} can be read and written`)]);
+    expect(fine.text).not.toContain('run one instance only');
+    const wrong = await checkWith((json) => json, { SALLYPORT_REDIS_URL: `redis://:wrong-password@${place}` });
+    expect([wrong.code, wrong.text]).toEqual([1, expect.stringMatching(/fault: the store at \S+ cannot be used: \w+/)]);
+    await redis.down();
+    const gone = await checkWith((json) => json, { SALLYPORT_REDIS_URL: redis.url });
+    expect([gone.code, gone.text]).toEqual([1, expect.stringContaining('ECONNREFUSED')]);
+    for (const { text } of [fine, wrong, gone]) expect(text).not.toMatch(/the-password|wrong-password/);
+  });
+
+  test('says that one instance alone is safe where there is no store', async () => {
+    const { code, text } = await checkWith((json) => json, {}, '--strict');
+    expect(text).toContain('run one instance only');
+    expect(code).toBe(0);
   });
 
   test('says what to register for back-channel logout, and whom it reaches', async () => {

@@ -29,6 +29,20 @@ export function runSallyport(
   return { exitCode: status, output: stdout, errors: stderr };
 }
 
+/** The same beside what runs in this process, such as a server that the command asks. */
+export async function runSallyportBeside(
+  args: readonly string[],
+  { env = {}, cwd, entry = cliEntry, node = process.execPath }: RunOptions = {},
+): Promise<FinishedCommand> {
+  const child = spawn(node, [entry, ...args], { env: { PATH: process.env['PATH'], ...env }, cwd });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  let [output, errors] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => void (output += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => void (errors += text));
+  const exitCode = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  return { exitCode, output, errors };
+}
+
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;

@@ -28,7 +28,7 @@ export interface WorldOptions {
   spa?: Record<string, string>;
   /** `true`: an answer to a refresh gets lost, so that the provider sees its refresh token again. Default: a fault. */
   repeatsRefreshTokens?: boolean;
-  /** The program's own store. */
+  /** The program's own store, of every instance: it must survive that one of them closes it. */
   store?: BffOptions['store'];
   /** The program's own selection of claims. */
   sessionView?: BffOptions['sessionView'];

@@ -355,6 +355,26 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
     /^session\.claims\.1: holds tokens, which no script may see/,
   ],
   ['a Redis of another scheme', { redisUrl: 'http://localhost:6379' }, /^redisUrl: must be a URL such as "redis:/],
+  [
+    'several Redis servers that nothing joins',
+    { redisUrl: 'redis://10.0.0.1,10.0.0.2' },
+    /^redisUrl: names several servers; write "redis\+sentinel:\/\/" or/,
+  ],
+  [
+    'a prefix that would tie keys together',
+    { store: { prefix: '{shop}:' } },
+    /^store\.prefix: must be up to 64 letters/,
+  ],
+  [
+    'an authority of Redis that is not there',
+    { redisUrl: 'rediss://localhost', store: { caFile: '/nowhere/ca.pem' } },
+    /^store\.caFile: the file "\/nowhere\/ca\.pem" does not exist/,
+  ],
+  [
+    'an authority of a Redis without TLS',
+    { redisUrl: 'redis+cluster://localhost', store: { caFile: 'spa/index.html' } },
+    /^store\.caFile: is for an address with "rediss"/,
+  ],
   ['a path that ends with a slash', { path: '/shop/' }, /^path: must be a path such as "\/shop"/],
   ['a path that climbs', { path: '/shop/..' }, /^path: must not hold "\." or "\.\." segments/],
   ['a base path without a slash', { basePath: 'bff' }, /^basePath: must be a path such as "\/bff"/],
@@ -785,7 +805,12 @@ describe('variables', () => {
     const missing = await messageOf({ ...others, SALLYPORT_SECRET_FILE: '/nowhere/secret' });
     expect(missing).toContain('SALLYPORT_SECRET_FILE names "/nowhere/secret", which cannot be read');
     const names = variables.filter((variable) => variable.secret).map(({ name }) => name);
-    expect(names).toEqual(['SALLYPORT_CLIENT_SECRET', 'SALLYPORT_SECRET', 'SALLYPORT_REDIS_URL']);
+    expect(names).toEqual([
+      'SALLYPORT_OPS_TOKEN',
+      'SALLYPORT_CLIENT_SECRET',
+      'SALLYPORT_SECRET',
+      'SALLYPORT_REDIS_URL',
+    ]);
   });
 
   test('that nobody knows are warned of with the nearest known one, not their value', async () => {

@@ -21,6 +21,7 @@ import type {
   RunningServer,
   ServerOptions,
   SessionEnd,
+  SessionsView,
   SessionView,
   Store,
 } from '../../src/index.ts';
@@ -52,6 +53,7 @@ const types = [
   'ServerOptions',
   'SessionEnd',
   'SessionView',
+  'SessionsView',
   'Store',
 ];
 
@@ -211,6 +213,14 @@ test('the members of the exported unions', () => {
   expectTypeOf<Extract<SessionView, { authenticated: false }>>().toEqualTypeOf<{
     readonly authenticated: false;
     readonly loginUrl: string;
+  }>();
+  expectTypeOf<SessionsView['sessions'][number]>().toEqualTypeOf<{
+    readonly handle: string;
+    readonly current: boolean;
+    readonly createdAt: string;
+    readonly lastSeenAt: string;
+    readonly userAgent: string | null;
+    readonly address: string | null;
   }>();
   expectTypeOf<ErrorCode>().toEqualTypeOf<
     | 'authorization_failed'

@@ -1,6 +1,6 @@
 /** The keys of the listeners, and of how they end. */
 import { z } from 'zod';
-import { port, seconds, text } from '../kinds.ts';
+import { bearerToken, port, seconds, text } from '../kinds.ts';
 
 export const listen = z
   .strictObject({
@@ -14,9 +14,17 @@ export const listen = z
     }),
     opsPort: port.optional().meta({
       description:
-        'Port of a second listener, for `/livez` and `/readyz`. Default: none. It has no authentication and shows ' +
-        'nothing but the status.',
+        'Port of a second listener, for `/livez` and `/readyz`, which have no authentication and show nothing but the ' +
+        'status, and with `opsToken` for the sessions API. Default: none.',
     }),
+    opsToken: bearerToken()
+      .optional()
+      .meta({
+        description:
+          'The bearer token, at least 32 characters, with which an operator lists and ends sessions at `opsPort` ' +
+          '(`sallyport sessions`). Default: none, and no such API. Whoever has it and reaches the port can sign everyone out ' +
+          'and sees from which networks people came.',
+      }),
   })
   .prefault({});
 

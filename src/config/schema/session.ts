@@ -36,6 +36,12 @@ export const session = z
           'Seconds without an API call to the end of the session. 0: no such limit; an abandoned browser then stays ' +
           'signed in for the whole lifetime.',
       }),
+    registry: flag.default(true).meta({
+      description:
+        'Keeps a record of each session in the store, from which people see where they are signed in and end what they do ' +
+        'not know (`/bff/sessions`), and operators as well. It holds browser, system and the network of the address at the ' +
+        'sign-in, sealed, until the session ends.',
+    }),
     cacheMegabytes: z
       .int('must be a whole number of megabytes')
       .min(16, 'must be at least 16 megabytes')
