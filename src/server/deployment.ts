@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts';
 import type { LoadedConfig } from '../config/sources.ts';
 import { RefusedConfig } from './fresh-config.ts';
 import { createOpsServer, type Readiness } from './ops.ts';
+import type { OperatorApi } from './ops-sessions.ts';
 import { listenForOps } from './server.ts';
 import { bindSharedSocket, type SharedSocket } from './shared-socket.ts';
 
@@ -15,6 +16,7 @@ export interface Deployment extends LoadedConfig {
 
 export interface DeploymentDeps {
   readonly readiness: () => Readiness;
+  readonly operator: OperatorApi;
   /** Hears of faults of the listener for operations. */
   readonly onError: (error: unknown) => void;
 }
@@ -25,7 +27,7 @@ export interface DeploymentDeps {
  */
 export async function openDeployment(
   loaded: LoadedConfig,
-  { readiness, onError }: DeploymentDeps,
+  { readiness, operator, onError }: DeploymentDeps,
   earlier?: Deployment,
 ): Promise<Deployment> {
   const { listen } = loaded.config;
@@ -35,7 +37,7 @@ export async function openDeployment(
   if (before?.host === listen.host && before.opsPort === listen.opsPort)
     return { ...loaded, socket, ops: earlier?.ops };
   if (listen.opsPort === undefined) return { ...loaded, socket, ops: undefined };
-  const ops = createOpsServer(readiness);
+  const ops = createOpsServer(readiness, operator);
   try {
     await listenForOps(ops, loaded.config);
   } catch (error) {

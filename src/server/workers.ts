@@ -3,6 +3,7 @@
  * configured. It holds the store for them, answers the listener for operations for all of them, and takes a new
  * configuration over by replacing them one by one. It serves no call itself.
  */
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { availableParallelism } from 'node:os';
 import type { Config } from '../config/config.ts';
 import type { LoadedConfig } from '../config/sources.ts';
@@ -11,6 +12,7 @@ import { createConfiguredStore } from '../store/configured-store.ts';
 import type { Store } from '../store/store.ts';
 import { createLog, logEvents, type Log } from '../telemetry/log.ts';
 import { closeDeployment, openDeployment, refuseChangeOfStore, type Deployment } from './deployment.ts';
+import { createFirstOperator, type FirstOperator } from './first-operator.ts';
 import { readConfigAnew, RefusedConfig } from './fresh-config.ts';
 import type { Readiness } from './ops.ts';
 import { logStart } from './server.ts';
@@ -62,12 +64,18 @@ function createFirstProcess({ file, log, endLog }: FirstProcessDeps) {
   /** What the workers agree in; undefined where each has a connection of its own to Redis or Valkey. */
   let store: Store | undefined;
   let deployment: Deployment | undefined;
+  let operator: FirstOperator | undefined;
   let reloading: Promise<void> | undefined;
   let reloadsAgain = false;
   let closing: Promise<void> | undefined;
   const isOpen = (): boolean => closing === undefined;
   const deps = {
     readiness: (): Readiness => (isOpen() ? (pool.isReady() ? 'ready' : 'not ready') : 'stopping'),
+    // That of the configuration of the moment, whose token and secrets may change while the listener stays.
+    operator: {
+      takes: (request: IncomingMessage) => operator?.api.takes(request) === true,
+      handle: (request: IncomingMessage, response: ServerResponse) => operator?.api.handle(request, response),
+    },
     onError: (cause: unknown) => events.emit({ type: 'listener.failed', cause }),
   };
 
@@ -77,11 +85,13 @@ function createFirstProcess({ file, log, endLog }: FirstProcessDeps) {
       deployment = await openDeployment(loaded, deps);
       if (config.redisUrl === undefined) store = createConfiguredStore(config, events);
       const launch = launchOf(deployment, store);
+      operator = createFirstOperator(config, { held: store, events, log });
       await pool.start(launch);
       logStart(log, config, { port: deployment.socket.port, workers: launch.workers });
       if (store?.durable === false) log.warn(memoryWarnings(config));
     } catch (error) {
       if (deployment !== undefined) closeDeployment(deployment);
+      await operator?.end();
       await store?.close();
       await endLog();
       throw error;
@@ -115,6 +125,8 @@ function createFirstProcess({ file, log, endLog }: FirstProcessDeps) {
     // One worker runs with it, so it is a configuration that can run.
     deployment = next;
     log.level = next.config.logLevel;
+    await operator?.end();
+    operator = createFirstOperator(next.config, { held: store, events, log });
     for (const warning of next.warnings) log.warn(warning);
     await pool.replaceOthers(launchOf(next, store));
     closeDeployment(earlier, next);
@@ -126,6 +138,7 @@ function createFirstProcess({ file, log, endLog }: FirstProcessDeps) {
     await pool.stop(limits);
     await reloading;
     if (deployment !== undefined) closeDeployment(deployment);
+    await operator?.end();
     await store?.close();
     log.info('stopped');
     await endLog();

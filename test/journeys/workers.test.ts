@@ -2,6 +2,7 @@
  * Several workers behind one port, as `sallyport start` runs them: they share the load, and nobody notices that one dies,
  * that all are replaced by others with a new configuration, or that the first process ends.
  */
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -145,6 +146,33 @@ describe('several workers', () => {
     await load.stop();
     // `lines` parses each.
     await vi.waitFor(() => expect(world.linesOf('request').length).toBeGreaterThan(4000), { timeout: patienceMs });
+  });
+});
+
+describe('an operator', () => {
+  test('lists and ends the sessions of all workers, with the token of the moment', async () => {
+    const opsToken = randomBytes(32).toString('hex');
+    const opsPort = await freePort();
+    const world = await startWorkersWorld({ ops: { opsPort, opsToken } });
+    const browser = await signInOne(world);
+    const tabs = await tabsAtBoth(world, browser, 2);
+    const ask = (token: string, method = 'GET') =>
+      fetch(`http://127.0.0.1:${opsPort}/sessions?sub=alice`, {
+        method,
+        headers: { authorization: `Bearer ${token}` },
+      });
+    expect((await (await ask(opsToken)).json()) as object).toEqual({ sessions: [expect.any(Object)] });
+    const other = randomBytes(32).toString('hex');
+    await world.command.configure({ ...world.started, listen: { ...world.started.listen, opsToken: other } });
+    const earlier = world.pids();
+    world.command.process.kill('SIGHUP');
+    await whenReplaced(world, earlier);
+    expect((await ask(opsToken, 'DELETE')).status).toBe(401);
+    for (const tab of tabs) tab.close();
+    const anew = await tabsAtBoth(world, browser, 2);
+    expect((await ask(other, 'DELETE')).status).toBe(204);
+    await sleep(100);
+    expect(statusesOf(await Promise.all(anew.map((tab) => tab.fetch('/api/x'))))).toEqual([401]);
   });
 });
 

@@ -23,6 +23,8 @@ export interface WorkersOptions extends CommandOptions {
   readonly workers?: number;
   readonly config?: Partial<ConfigInput>;
   readonly world?: WorldOptions;
+  /** Keys of the listener for operations. */
+  readonly ops?: { readonly opsPort: number; readonly opsToken: string };
 }
 
 /** Starts a world whose server is a command with workers. */
@@ -30,11 +32,12 @@ export async function startWorkersWorld({
   workers = 2,
   config = {},
   world: worldOptions = {},
+  ops,
   ...options
 }: WorkersOptions = {}): Promise<WorkersWorld> {
   const world = await startWorld(worldOptions);
   await world.server.close();
-  const listen = { ...world.config.listen, opsPort: await freePort() };
+  const listen = { ...world.config.listen, ...(ops ?? { opsPort: await freePort() }) };
   const started: ConfigInput = { ...world.config, listen, workers, drainSeconds: 20, logLevel: 'info', ...config };
   const command = await startCommand(started, options);
   const linesOf = (msg: string) => command.lines().filter((line) => line['msg'] === msg);
