@@ -20,7 +20,7 @@ import { createRejections } from './rejections.ts';
 /** How long a call waits for a refresh where the access token at hand is still valid. */
 const shortWaitTimeoutMs = 1000;
 /** After a failure, an access token that is still valid is used for so long without another try. */
-const retryAfterFailureSeconds = 5;
+const retryAfterFailureMs = 5000;
 /** A refresh on request is answered with the last result for so long. */
 const requestCooldownSeconds = 5;
 /** By how much of the time ahead of expiry sessions differ, so that those begun together don't refresh together. */
@@ -62,11 +62,11 @@ export function createRefresher(config: Config, { provider, sessions, events }: 
 
   async function refreshDue(entry: SessionEntry, now: number): Promise<void> {
     const stillValid = now < (entry.session.tokens.accessTokenExpiresAt ?? Infinity);
-    if (stillValid && now < (failedAt.get(entry) ?? 0) + retryAfterFailureSeconds) return;
+    if (stillValid && monotonicMs() < (failedAt.get(entry) ?? -Infinity) + retryAfterFailureMs) return;
     try {
       await refresh(entry, stillValid ? shortWaitTimeoutMs : waitTimeoutMs);
     } catch (error) {
-      failedAt.set(entry, now);
+      failedAt.set(entry, monotonicMs());
       if (!stillValid || !isTransient(error)) throw error;
     }
   }
