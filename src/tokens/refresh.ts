@@ -28,6 +28,7 @@ const refreshJitter = 0.1;
 
 interface RunningRefresh {
   readonly refreshPromise: Promise<void>;
+  /** By `performance.now()`, the clock of timers. */
   readonly startedAtMs: number;
 }
 
@@ -89,7 +90,7 @@ export function createRefresher(config: Config, { provider, sessions, events }: 
     if (joined !== undefined) return joined;
     failures.requirePauseOver(entry);
     const refreshPromise = runRefresh(entry, key).finally(() => inFlight.delete(key));
-    const started = { refreshPromise, startedAtMs: monotonicMs() };
+    const started = { refreshPromise, startedAtMs: performance.now() };
     inFlight.set(key, started);
     return started;
   }
@@ -149,7 +150,7 @@ function refreshKey({ session }: SessionEntry): string {
 
 /** Waits for a refresh, but not without end; the later a call joins it, the shorter. */
 function waitFor({ refreshPromise, startedAtMs }: RunningRefresh, timeoutMs: number): Promise<void> {
-  const elapsedMs = monotonicMs() - startedAtMs;
+  const elapsedMs = performance.now() - startedAtMs;
   const ms = Math.max(timeoutMs - elapsedMs, Math.min(timeoutMs, shortWaitTimeoutMs));
   return withTimeout(refreshPromise, ms, () => {
     throw new BffError('provider_unavailable', 'The identity provider takes too long. Try again in a moment.', {
