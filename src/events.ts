@@ -64,6 +64,22 @@ export type BffEvent =
   | { readonly type: 'store.writes_lost'; readonly count: number }
   /** A listening socket failed after it had been opened: the server goes on. */
   | { readonly type: 'listener.failed'; readonly cause: unknown }
+  /** A worker listens. */
+  | { readonly type: 'worker.started'; readonly worker: number; readonly pid: number }
+  /** A worker has ended as it was told to. */
+  | { readonly type: 'worker.stopped'; readonly worker: number; readonly pid: number }
+  /** A worker has ended by itself, or could not start. Another takes its place after `restartSeconds`. */
+  | {
+      readonly type: 'worker.failed';
+      readonly worker: number;
+      readonly pid: number | undefined;
+      readonly reason: string;
+      readonly restartSeconds: number;
+    }
+  /** SIGHUP: all workers run with the new configuration. */
+  | { readonly type: 'config.replaced'; readonly workers: number }
+  /** SIGHUP: the new configuration has faults, and the old one stays. */
+  | { readonly type: 'config.refused'; readonly faults: readonly string[] }
   /** An error that nothing caught. The process drains and ends with 1. `count`: how many there were. */
   | {
       readonly type: 'process.failed';

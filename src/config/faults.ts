@@ -29,6 +29,8 @@ export interface ConfigFault {
  */
 export class ConfigError extends Error {
   readonly faults: readonly ConfigFault[];
+  /** The faults, each under the name by which it was given, and then what may be the cause. */
+  readonly lines: readonly string[];
 
   /** @param warnings what may be the cause of a fault, such as a variable that is not known */
   constructor(
@@ -36,15 +38,17 @@ export class ConfigError extends Error {
     nameOf: (path: string) => string = (path) => path,
     warnings: readonly string[] = [],
   ) {
+    const named = faults.map((fault) => `${nameOf(fault.path)}: ${fault.reason}`);
     super(
       [
         `The configuration has ${faults.length === 1 ? 'a fault' : `${faults.length} faults`}:`,
-        ...faults.map((fault) => `  - ${nameOf(fault.path)}: ${fault.reason}`),
+        ...named.map((line) => `  - ${line}`),
         ...(warnings.length === 0 ? [] : ['This may be why:', ...warnings.map((warning) => `  - ${warning}`)]),
       ].join('\n'),
     );
     this.name = 'ConfigError';
     this.faults = faults;
+    this.lines = [...named, ...warnings];
   }
 }
 

@@ -46,6 +46,15 @@ export const schema = z.strictObject({
       '`http:` only on loopback.',
   }),
   listen,
+  workers: z
+    .union([z.literal('auto'), z.int().min(1).max(512)], 'must be a whole number from 1 to 512, or "auto"')
+    .default(1)
+    .meta({
+      description:
+        'Worker processes, each of which uses one core. `auto`: one for each core that this process may use, within the ' +
+        'CPU limit of its container. 1: this process alone, without a first process that restarts it and takes a new ' +
+        'configuration over at SIGHUP.',
+    }),
   issuer: httpUrl('the issuer of your identity provider, e.g. "https://login.example.com"').meta({
     description:
       'The issuer, exactly as the provider writes it. `http:` only on loopback, because everyone on the way could ' +

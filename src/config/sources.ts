@@ -17,6 +17,8 @@ const defaultFiles = ['sallyport.config.ts', 'sallyport.config.js', 'sallyport.c
 
 export interface LoadedConfig {
   readonly config: Config;
+  /** What `config` was resolved from, for a process that is to run with the same. */
+  readonly input: ConfigInput;
   /** Settings that are valid but probably not meant, or risky. For the log. */
   readonly warnings: readonly string[];
 }
@@ -59,7 +61,7 @@ export function withVariables(file: ConfigFile, env: Environment): LoadedConfig 
   const isTold = (path: string) => faults.some((fault) => path === fault.path || path.startsWith(`${fault.path}.`));
   const all = [...faults, ...others.filter(({ path }) => !isTold(path))];
   if (config === undefined || all.length > 0) throw new ConfigError(all, nameOf, unknown);
-  return { config, warnings: [...unknown, ...risksOf(config)] };
+  return { config, input, warnings: [...unknown, ...risksOf(config)] };
 }
 
 function tryToResolve(input: ConfigInput): { readonly config?: Config; readonly faults: readonly ConfigFault[] } {

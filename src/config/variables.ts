@@ -77,6 +77,7 @@ export const variables: readonly Variable[] = [
   variable('PORT', 'listen.port', number),
   variable('OPS_PORT', 'listen.opsPort', number),
   variable('OPS_TOKEN', 'listen.opsToken', text, true),
+  variable('WORKERS', 'workers', number),
   variable('ISSUER', 'issuer'),
   variable('DISCOVERY_URL', 'discoveryUrl'),
   variable('PROVIDER_TIMEOUT', 'provider.timeoutSeconds', number),

@@ -21,17 +21,33 @@ export interface ReplayableFetch {
   forget(): void;
 }
 
-/** @param recorded the response of an earlier attempt, answered at once */
-export function replayableTokenFetch(fetch: OidcFetch, recorded?: Response): ReplayableFetch {
+/** @param earlier the response of an earlier attempt, answered at once */
+export function replayableTokenFetch(fetch: OidcFetch, earlier?: Response): ReplayableFetch {
+  let recorded = earlier;
+  /** Each reader gets a response of its own, because one can be read once, and clones of a stream are expensive. */
+  let copy = earlier === undefined ? undefined : () => earlier.clone();
   return {
     response: () => recorded,
-    forget: () => (recorded = undefined),
+    forget() {
+      recorded = undefined;
+      copy = undefined;
+    },
     fetch: async (url, options) => {
       if (options.method !== 'POST') return fetch(url, options);
-      recorded ??= await withoutOddMembers(await fetch(url, options));
-      return recorded.clone();
+      copy ??= await copierOf(await fetch(url, options));
+      recorded ??= copy();
+      return copy();
     },
   };
+}
+
+/** Reads a response, and makes copies of it without its odd members. */
+async function copierOf(response: Response): Promise<() => Response> {
+  const { ok, status, statusText, headers } = response;
+  const text = await response.text();
+  const body = ok ? withoutOddMembers(text) : text;
+  const isEmpty = text === '' || status === 204 || status === 304;
+  return () => new Response(isEmpty ? null : body, { status, statusText, headers });
 }
 
 /** Optional members, and what each must be to count (RFC 6749 5.1; OpenID Connect Core 3.1.3.3). */
@@ -48,27 +64,27 @@ function isText(value: unknown): value is string {
 }
 
 /** An optional member that is null, empty or of an odd type is an absent one; openid-client would reject the response. */
-async function withoutOddMembers(response: Response): Promise<Response> {
-  if (!response.ok) return response;
-  const body = await bodyOf(response);
+function withoutOddMembers(text: string): string {
+  const body = membersOf(text);
   const odd = Object.entries(body).filter(([name, value]) => optionalMembers[name]?.(value) === false);
-  if (odd.length === 0) return response;
-  const { status, statusText, headers } = response;
-  const kept = Object.entries(body).filter(([name]) => !odd.some(([other]) => other === name));
-  return new Response(JSON.stringify(Object.fromEntries(kept)), {
-    status,
-    statusText,
-    headers: { 'content-type': headers.get('content-type') ?? 'application/json' },
-  });
+  if (odd.length === 0) return text;
+  return JSON.stringify(
+    Object.fromEntries(Object.entries(body).filter(([name]) => !odd.some(([other]) => other === name))),
+  );
 }
 
-/** The members of a JSON object; none for whatever else the body is. The response can still be read. */
+/** The members of a response's JSON object; none for whatever else the body is. The response can still be read. */
 async function bodyOf(response: Response): Promise<Record<string, unknown>> {
-  const body: unknown = await response
-    .clone()
-    .json()
-    .catch(() => undefined);
-  return body instanceof Object && !Array.isArray(body) ? Object.fromEntries(Object.entries(body)) : {};
+  return membersOf(await response.clone().text());
+}
+
+function membersOf(text: string): Record<string, unknown> {
+  try {
+    const body: unknown = JSON.parse(text);
+    return body instanceof Object && !Array.isArray(body) ? Object.fromEntries(Object.entries(body)) : {};
+  } catch {
+    return {};
+  }
 }
 
 /** The header of the response's ID token (RFC 7515 4), unverified; empty if there is none that can be read. */

@@ -1,6 +1,6 @@
 /** A server of our own: the public listener with its limits, the listener for operations, the log, and the end of all. */
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import type { DestinationStream } from 'pino';
 import { assembleBff, type Bff, type BffOptions } from '../bff.ts';
 import type { Config } from '../config/config.ts';
@@ -79,9 +79,25 @@ export interface RunningServer {
  * }
  * ```
  */
-export async function startServer(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
+export function startServer(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
+  return startPlaced(config, options);
+}
+
+/** Where a server listens that is one of several workers. */
+export interface WorkerPlace {
+  readonly worker: number;
+  /** The descriptor of the socket that the workers share. */
+  readonly fd: number;
+  /** Called before it listens. */
+  readonly onServer: (server: Server) => void;
+}
+
+/** {@link startServer}, as one of several workers if `place` says so. */
+export async function startPlaced(config: Config, options: ServerOptions, place?: WorkerPlace): Promise<RunningServer> {
   const { log, end: endLog } = createLog({
     level: config.logLevel,
+    worker: place?.worker,
+    sharesOutput: place !== undefined,
     ...(options.logTo === undefined ? {} : { to: options.logTo }),
   });
   const bff = assembleBff(config, options, (error, requestId, request) => logProblem(log, error, requestId, request));
@@ -96,9 +112,14 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
   const running = { bff, server, connections: trackConnections(server), ops, log, endLog };
   const { drainSeconds, drain } = config;
   const close = createShutdown(running, { drainSeconds, waitSeconds: drain.waitSeconds });
+  place?.onServer(server);
   try {
-    await listen(server, config.listen.port, config.listen.host);
-    if (config.listen.opsPort !== undefined) await listen(ops, config.listen.opsPort, config.listen.host);
+    await listen(
+      server,
+      place === undefined ? { port: config.listen.port, host: config.listen.host } : { fd: place.fd },
+    );
+    // That of workers is the first process's.
+    if (place === undefined) await listenForOps(ops, config);
   } catch (error) {
     server.close();
     await bff.close();
@@ -109,7 +130,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     listener.on('error', (cause) => bff.events.emit({ type: 'listener.failed', cause }));
   }
   const { port } = server.address() as AddressInfo;
-  log.info({ origin: config.origin, path: config.home, host: config.listen.host, port }, 'listening');
+  if (place === undefined) logStart(log, config, { port });
   if (bff.forgetsAtRestart) log.warn(memoryWarnings(config));
 
   return {
@@ -142,10 +163,19 @@ function trackConnections(server: Server): ReadonlySet<Socket> {
   return open;
 }
 
-function listen(server: Server, port: number, host: string): Promise<void> {
+/** @param place the port that it got, and how many workers listen on it */
+export function logStart(log: Log, config: Config, place: { readonly port: number; readonly workers?: number }): void {
+  log.info({ origin: config.origin, path: config.home, host: config.listen.host, ...place }, 'listening');
+}
+
+export async function listenForOps(ops: Server, { listen: { host, opsPort } }: Pick<Config, 'listen'>): Promise<void> {
+  if (opsPort !== undefined) await listen(ops, { port: opsPort, host });
+}
+
+function listen(server: Server, address: ListenOptions | { readonly fd: number }): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, host, () => {
+    server.listen(address, () => {
       server.off('error', reject);
       resolve();
     });

@@ -37,9 +37,11 @@ export function createGenerations(config: Config, { shared, live, cache, envelop
   /**
    * Whether what this process knows suffices to answer a request that shows this form of the session, without asking the
    * store. An older form, and an idle timeout that seems to be over, want a recent answer, because no message tells of
-   * confirmations and of calls. Only right after a refresh of this process is the form before it sure to be served.
+   * confirmations and of calls. Only right after a refresh of this process is the form before it sure to be served. An end
+   * is for good.
    */
   function knowsEnough(entry: SessionEntry, shown: SessionForm): boolean {
+    if (entry.ended !== undefined) return true;
     if (!shared.isCurrent(entry.knownAsOf)) return false;
     const age = entry.newestGeneration - shown.generation;
     if (age <= 0 && !isIdle(entry, config.session)) return true;
@@ -114,15 +116,21 @@ export function createGenerations(config: Config, { shared, live, cache, envelop
    * refresh token.
    */
   async function publishAgain(entry: SessionEntry): Promise<void> {
-    if (!shared.shared || entry.isStored) return;
+    if (!shared.shared) return;
     const { generation } = entry.session;
-    await shared.advance(entry, generation, envelopes.wrap(entry.cookieText, entry.key));
-    if (entry.confirmedAt !== undefined) shared.confirm(entry, generation);
+    const content = entry.isStored
+      ? await entry.sealer.seal(entry.session)
+      : envelopes.wrap(entry.cookieText, entry.key);
+    await shared.advance(entry, generation, content);
+    if (entry.confirmedAt !== undefined && !entry.isStored) shared.confirm(entry, generation);
   }
 
-  /** Looks for a newer generation than `generation`, in the store too. @throws {BffError} `store_unavailable` */
+  /**
+   * Looks for a newer generation than `generation`, in the store too. Joins no look that is under way, because its answer
+   * may be older than what the caller has learned since. @throws {BffError} `store_unavailable`
+   */
   async function hasNewerGeneration(entry: SessionEntry, generation: number): Promise<boolean> {
-    if (entry.session.generation <= generation) await lookUp(entry);
+    if (entry.session.generation <= generation) await lookUpAlone(entry);
     return entry.session.generation > generation;
   }
 

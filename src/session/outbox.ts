@@ -8,7 +8,8 @@ import { detach } from '../detached.ts';
 import { withTimeout } from '../timeout.ts';
 
 const firstPauseMs = 50;
-const maximumPauseMs = 1000;
+/** Other processes that take a refresh over after an outage give its owner a little longer (`redemption.ts`). */
+const maximumPauseMs = 500;
 
 interface PendingWrite {
   readonly write: () => Promise<unknown>;
@@ -26,7 +27,8 @@ export function createOutbox(nowSeconds: () => number) {
 
   function add(about: string, entry: PendingWrite): void {
     pending.set(about, entry);
-    running ??= deliver().finally(() => (running = undefined));
+    if (closing.signal.aborted) return;
+    running ??= deliver();
     detach(running, () => undefined);
   }
 
@@ -35,27 +37,50 @@ export function createOutbox(nowSeconds: () => number) {
       await sleep(pauseMs, undefined, { ref: false, signal: closing.signal }).catch(() => undefined);
       pauseMs = (await deliverOnce()) ? firstPauseMs : Math.min(maximumPauseMs, pauseMs * 2);
     }
+    // At once, so that nothing is added to a delivery that is over.
+    running = undefined;
   }
 
   /** @returns whether the store took everything that it was given */
   async function deliverOnce(): Promise<boolean> {
     for (const [about, entry] of pending) {
-      if (entry.expiresAt > nowSeconds() && !(await succeeds(entry.write))) return false;
-      // A later write about the same may have come in the meantime.
-      if (pending.get(about) === entry) pending.delete(about);
+      if (entry.expiresAt > nowSeconds() && !(await succeeds(entry.write))) {
+        postpone(about, entry);
+        return false;
+      }
+      remove(about, entry);
     }
     return true;
   }
 
+  /** Behind all others: the store may refuse this one write alone, for ever. */
+  function postpone(about: string, entry: PendingWrite): void {
+    if (remove(about, entry)) pending.set(about, entry);
+  }
+
+  /** @returns false if a later write about the same has come in the meantime, or it was cancelled */
+  function remove(about: string, entry: PendingWrite): boolean {
+    return pending.get(about) === entry && pending.delete(about);
+  }
+
+  /** Writes what is left about something now. @throws as the write does */
+  async function deliverNow(about: string): Promise<void> {
+    const entry = pending.get(about);
+    if (entry === undefined) return;
+    await entry.write();
+    remove(about, entry);
+  }
+
   return {
     add,
+    deliverNow,
     /** Forgets a write that a later one has made needless. */
     cancel: (about: string) => void pending.delete(about),
-    /** Tries once more, for `ms` at most. @returns how many writes are left, and lost */
+    /** Tries each once more, for `ms` at most. @returns how many writes are left, and lost */
     async close(ms: number): Promise<number> {
       closing.abort();
       await running;
-      if (pending.size > 0) await withTimeout(deliverOnce(), ms, () => false);
+      await withTimeout(Promise.allSettled([...pending.keys()].map(deliverNow)), ms, () => []);
       return pending.size;
     },
   };

@@ -33,23 +33,48 @@ export function looksSealed(text: string): boolean {
 
 /** @param secrets the first seals, all unseal */
 export function createSealer(secrets: readonly string[], purpose: SealPurpose): Sealer {
-  const [first] = secrets;
+  return createSealerWith(
+    secrets.map((secret) => {
+      const keys = deriveKeys(secret, purpose);
+      return { id: keys.id, derive: () => keys };
+    }),
+  );
+}
+
+/** The keys of one secret, which are derived when a seal needs them. */
+export interface KeySource {
+  /** Eight hexadecimal digits, which stand in the seals. */
+  readonly id: string;
+  readonly derive: () => SealKeys;
+}
+
+export interface SealKeys {
+  /** 32 bytes, for AES-256. */
+  readonly encryption: Uint8Array;
+  /** 32 bytes, for HMAC-SHA256. */
+  readonly integrity: Uint8Array;
+}
+
+/** @param sources the first seals, all unseal */
+export function createSealerWith(sources: readonly KeySource[]): Sealer {
+  const [first] = sources;
   if (first === undefined) throw new TypeError('A sealer needs a secret.');
-  const sealing = deriveKeys(first, purpose);
-  const opening = new Map(secrets.map((secret) => openingKeys(deriveKeys(secret, purpose))));
+  const opening = new Map(sources.map(({ id, derive }) => [id, once(() => openingKeys(derive()))]));
   const options = { ...defaults, encode: (text: unknown) => String(text) };
 
   return {
     mayOpen: (sealed) => opening.has(shape.exec(sealed)?.[1] ?? ''),
 
     async seal(text) {
-      const [, id, , iv, data, , , mac] = (await ironSeal(text, sealing, options)).split('*');
+      const [, id, , iv, data, , , mac] = (await ironSeal(text, { id: first.id, ...first.derive() }, options)).split(
+        '*',
+      );
       return `1.${id}.${iv}.${data}.${mac}`;
     },
 
     unseal(sealed) {
       const [, id = '', iv = '', data = '', mac = ''] = shape.exec(sealed) ?? [];
-      const keys = opening.get(id);
+      const keys = opening.get(id)?.();
       // The MAC is of the text in iron's format.
       if (keys === undefined || !isMacOf(`Fe26.2*${id}**${iv}*${data}*`, mac, keys.integrity)) return undefined;
       return decrypt(data, iv, keys.encryption);
@@ -73,8 +98,13 @@ interface OpeningKeys {
 }
 
 /** As key objects, because from bytes node makes one for each use: 15 us each. */
-function openingKeys({ id, encryption, integrity }: ReturnType<typeof deriveKeys>): [string, OpeningKeys] {
-  return [id, { encryption: createSecretKey(encryption), integrity: createSecretKey(integrity) }];
+function openingKeys({ encryption, integrity }: SealKeys): OpeningKeys {
+  return { encryption: createSecretKey(encryption), integrity: createSecretKey(integrity) };
+}
+
+function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => (made ??= make());
 }
 
 /** @param mac in base64url, of the length of a SHA-256 */

@@ -19,12 +19,13 @@ export function providerSessionName(issuer: string, sid: string): string {
   return `sid:${hashOf(issuer, sid)}`;
 }
 
-/** The names of a session: the person's, and the provider's session's, where its ID tokens name one. */
+/** The names of a session: the person's, and the provider's session's, by its last ID token and by the login's. */
 export function namesOf({ tokens, providerSid }: Session, issuer: string): readonly string[] {
-  const { sub, sid = providerSid } = idTokenClaims(tokens.idToken) ?? {};
+  const { sub, sid } = idTokenClaims(tokens.idToken) ?? {};
+  const sids = new Set([sid, providerSid].filter((each) => typeof each === 'string'));
   return [
     ...(typeof sub === 'string' ? [personName(issuer, sub)] : []),
-    ...(typeof sid === 'string' ? [providerSessionName(issuer, sid)] : []),
+    ...Array.from(sids, (each) => providerSessionName(issuer, each)),
   ];
 }
 

@@ -71,13 +71,20 @@ export function createSessionOpener(config: Config, deps: OpenerDeps) {
 
   /**
    * A cookie that an earlier session left behind, whole or in chunks, or that somebody planted, must not hide the session
-   * that goes on. What has not the form of a seal under one of our keys doesn't count.
+   * that goes on, also while the store does not say what it is. What has not the form of a seal under one of our keys doesn't count.
    */
   async function openBest(texts: readonly string[]): Promise<OpenedSession> {
     const sealed = new Set(texts.filter((text) => sealer.mayOpen(text) || looksLikeTicket(text)));
-    const opened = await Promise.all([...sealed].slice(0, maximumCandidates).map(async (text) => openText(text)));
+    const results = await Promise.allSettled(
+      [...sealed].slice(0, maximumCandidates).map(async (text) => openText(text)),
+    );
     const absent: OpenedSession = { state: 'absent' };
-    return opened.reduce((best, other) => (isBetter(other, best) ? other : best), absent);
+    const opened = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    const best = opened.reduce((one, other) => (isBetter(other, one) ? other : one), absent);
+    const failed = results.find((result) => result.status === 'rejected');
+    // What the store does not tell now may be the session that goes on.
+    if (best.state !== 'active' && failed !== undefined) throw failed.reason;
+    return best;
   }
 
   function openText(text: string, connection?: ClientConnection): OpenedSession | Promise<OpenedSession> {
@@ -111,7 +118,8 @@ export function createSessionOpener(config: Config, deps: OpenerDeps) {
     const ticket = tickets.read(text);
     if (ticket === undefined) return undefined;
     const entry = live.find(sessionKey(ticket.id));
-    if (entry !== undefined) return cache.add(text, entry, formOfTickets);
+    // Whoever has a secret can sign a ticket for an id, but doesn't have the session's key.
+    if (entry !== undefined) return entry.cookieText === text ? cache.add(text, entry, formOfTickets) : undefined;
     const running = lookups.get(text);
     if (running !== undefined) return running;
     const started = fetchSession(text, ticket).finally(() => lookups.delete(text));

@@ -9,8 +9,12 @@ export interface SessionSealer extends Pick<Sealer, 'mayOpen'> {
   unseal(sealed: string): Session | undefined;
 }
 
+/** For sessions in cookies. @param secrets the first seals, all unseal */
 export function createSessionSealer(secrets: readonly string[]): SessionSealer {
-  const sealer = createSealer(secrets, 'session');
+  return sealSessionsWith(createSealer(secrets, 'session'));
+}
+
+export function sealSessionsWith(sealer: Sealer): SessionSealer {
   return {
     mayOpen: (sealed) => sealer.mayOpen(sealed),
 

@@ -11,8 +11,11 @@
  * | another login in the same browser      | ended  | the new session's cookie             | new_login                |
  * | the provider rejects the refresh token | ended  | signed out                           | refresh_rejected         |
  * | a refresh brings an invalid ID token   | ended  | signed out                           | refresh_id_token_invalid |
+ * | rejected after an owner that was lost  | ended  | signed out                           | refresh_interrupted      |
+ * | the provider reports a sign-out        | ended  | signed out                           | back- or frontchannel    |
  * | an operator ends it                    | ended  | signed out                           | operator                 |
  * | ended from another of one's sessions   | ended  | signed out                           | other_session            |
+ * | the store has lost it (mode `store`)   | ended  | signed out                           | store_lost               |
  * | lifetime (`session.lifetimeSeconds`)   | ended  | signed out; `Max-Age` is over, too   | none                     |
  * | idle time (`session.idleSeconds`)      | ended  | signed out                           | none                     |
  * | access token expired, no refresh token | ended  | signed out; `Max-Age` is over, too   | none                     |

@@ -203,7 +203,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
 
   /** Whether other processes may have ended the session, or counted calls of it, unheard. */
   function mayHaveChanged(entry: SessionEntry): boolean {
-    return entry.ended === undefined && !generations.knowsEnough(entry, entry.session);
+    return !generations.knowsEnough(entry, entry.session);
   }
 
   return {
@@ -226,6 +226,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     expectMessage: live.expectMessage,
     /** Whether messages of other processes can come. */
     hears: shared.hears,
+    storeWasAway: shared.wasAway,
     isOver,
     mayHaveChanged,
     /** Learns what other processes have done to the session. */

@@ -22,6 +22,10 @@ import type { SessionEntry } from './session-entry.ts';
 
 /** How long a process that stops tries to tell the store what it has not been told. */
 const lastAttemptMs = 2000;
+/** An end is kept for longer than the session by this clock: by that of another process the session may last longer. */
+const clockMarginSeconds = 300;
+/** For so long after an outage other processes may still have to write what it kept from the store. */
+const outageMarginMs = 5000;
 
 export type SharedSessions = ReturnType<typeof createSharedSessions>;
 
@@ -33,6 +37,7 @@ export function createSharedSessions(
   const recheckMs = config.store.recheckSeconds * 1000;
   const outbox = createOutbox(nowSeconds);
   let isDown = false;
+  let failedAt = -Infinity;
 
   /**
    * Whether what this process learned of a session at a time is still true: messages have told of every change since, or,
@@ -67,7 +72,10 @@ export function createSharedSessions(
   }
 
   /** @throws {BffError} `store_unavailable`; the claim may be granted all the same, because the answer alone can be lost */
-  function claim(entry: SessionEntry, wanted: Claim, leaseMs: number): Promise<ClaimResult> {
+  async function claim(entry: SessionEntry, wanted: Claim, leaseMs: number): Promise<ClaimResult> {
+    // A claim of a generation that the store was not told yet would make it the newest without its content, which others
+    // need meanwhile.
+    await outbox.deliverNow(generationOf(entry));
     return callStore(() => store.claim(entry.key, wanted, leaseMs, ttlOf(entry)));
   }
 
@@ -82,7 +90,7 @@ export function createSharedSessions(
    */
   async function advance(entry: SessionEntry, generation: number, content: string): Promise<AdvanceResult | undefined> {
     const write = () => store.advance(entry.key, { generation, content }, ttlOf(entry));
-    return tell(`generation of ${entry.key}`, endsAtOf(entry), write);
+    return tell(generationOf(entry), endsAtOf(entry), write);
   }
 
   /** Notes that a browser has shown the newest generation. No caller waits for it. */
@@ -102,12 +110,23 @@ export function createSharedSessions(
    * @returns whether it had not ended before; undefined if the store cannot be reached
    */
   async function end(key: string, reason: SessionEnd, expiresAt: number): Promise<boolean | undefined> {
-    return tell(`end of ${key}`, expiresAt, () => store.end(key, reason, secondsUntil(expiresAt)));
+    const ttlSeconds = secondsUntil(expiresAt) + clockMarginSeconds;
+    return tell(`end of ${key}`, expiresAt, () => store.end(key, reason, ttlSeconds));
   }
 
-  /** @throws {BffError} `store_unavailable` */
-  function revoke(name: string, revocation: Revocation): Promise<void> {
-    return callStore(() => store.revoke(name, revocation, Math.ceil(config.session.lifetimeSeconds)));
+  /**
+   * Ends the sessions of a name everywhere.
+   * @throws {BffError} `store_unavailable`: it is told later, because the provider's repetition may come to an instance
+   *   that knows the token as a used one
+   */
+  async function revoke(name: string, revocation: Revocation): Promise<void> {
+    const ttlSeconds = Math.ceil(config.session.lifetimeSeconds) + clockMarginSeconds;
+    const write = async () => {
+      await store.revoke(name, revocation, ttlSeconds);
+      return true;
+    };
+    const about = `revocation of ${name} before ${revocation.before}`;
+    if ((await tell(about, nowSeconds() + ttlSeconds, write)) === undefined) throw storeUnavailable();
   }
 
   /**
@@ -142,6 +161,12 @@ export function createSharedSessions(
   function reportFailure(cause: unknown): void {
     if (!isDown) events.emit({ type: 'store.failed', cause });
     isDown = true;
+    failedAt = monotonicMs();
+  }
+
+  /** Whether the store, or its messages, did not come through a moment ago: other processes may have been cut off, too. */
+  function wasAway(): boolean {
+    return Math.max(failedAt, store.heardSince() ?? Infinity) > monotonicMs() - outageMarginMs;
   }
 
   function ttlOf(entry: SessionEntry): number {
@@ -171,6 +196,7 @@ export function createSharedSessions(
     revoke,
     /** Whether messages of other processes can come. */
     hears: () => store.heardSince() !== undefined,
+    wasAway,
     /** Tells the store what it has not been told yet. */
     async close() {
       const lost = await outbox.close(lastAttemptMs);
@@ -187,6 +213,11 @@ export async function ifAvailable<T>(work: Promise<T>): Promise<T | undefined> {
     if (error instanceof BffError && error.code === 'store_unavailable') return undefined;
     throw error;
   }
+}
+
+/** What a write of a session's generation is about, in the outbox. */
+function generationOf({ key }: SessionEntry): string {
+  return `generation of ${key}`;
 }
 
 export function storeUnavailable(cause?: unknown): BffError {

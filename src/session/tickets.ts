@@ -7,9 +7,10 @@
  * A ticket is `t1.<key id>.<id>.<key>.<name>.<name>.<mac>`, of 176 characters at most. The MAC keeps invented tickets
  * from the store.
  */
-import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, hkdfSync, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto';
 import type { SessionForm } from './session.ts';
-import { createSessionSealer, type SessionSealer } from './session-sealer.ts';
+import { createSealerWith, type SealKeys } from './seal.ts';
+import { sealSessionsWith, type SessionSealer } from './session-sealer.ts';
 
 export interface Ticket {
   /** The session's id. */
@@ -44,8 +45,12 @@ export function looksLikeTicket(text: string): boolean {
 /** @param secrets the first signs, all verify */
 export function createTickets(secrets: readonly string[]): Tickets {
   const signers = secrets.map((secret) => ({
-    id: Buffer.from(derive(secret, 'ticket key id', 4)).toString('hex'),
+    id: derive(secret, 'ticket key id', 4).toString('hex'),
     key: derive(secret, 'ticket integrity', 32),
+  }));
+  const sealing = secrets.map((secret) => ({
+    id: derive(secret, 'stored session key id', 4).toString('hex'),
+    key: createSecretKey(derive(secret, 'stored session', 64)),
   }));
   const [signing] = signers;
   if (signing === undefined) throw new TypeError('Tickets need a secret.');
@@ -63,15 +68,24 @@ export function createTickets(secrets: readonly string[]): Tickets {
       const [, keyId = '', id = '', key = '', names = '', mac = ''] = shape.exec(text) ?? [];
       const integrity = verifying.get(keyId);
       if (integrity === undefined) return undefined;
-      const expected = macOf(text.slice(0, -mac.length - 1), integrity);
-      if (!timingSafeEqual(expected, Buffer.from(mac, 'base64url'))) return undefined;
+      // Compared as text, so that a ticket has one spelling: the last character has bits that no byte needs.
+      const expected = macOf(text.slice(0, -mac.length - 1), integrity).toString('base64url');
+      if (!timingSafeEqual(Buffer.from(expected), Buffer.from(mac))) return undefined;
       return { id, key, names: names.split('.').slice(1) };
     },
 
-    sealerOf({ key }) {
-      return createSessionSealer(secrets.map((secret) => `${secret}.${key}`));
+    sealerOf(ticket) {
+      return sealSessionsWith(
+        createSealerWith(sealing.map(({ id, key }) => ({ id, derive: () => keysOf(ticket.key, key) }))),
+      );
     },
   };
+}
+
+/** Both keys of a session by one HMAC of the ticket's key under the server's, because each opening needs them. */
+function keysOf(ticketKey: string, serverKey: KeyObject): SealKeys {
+  const bytes = createHmac('sha512', serverKey).update(ticketKey).digest();
+  return { encryption: bytes.subarray(0, 32), integrity: bytes.subarray(32) };
 }
 
 function derive(secret: string, what: string, length: number): Buffer {

@@ -75,27 +75,24 @@ export function createSentinelNodes(options: RedisNodesOptions): RedisNodes {
   };
 }
 
-/** Asks all Sentinels at once, until more than half agree. */
+/** What most of the Sentinels say that answer. One that does not answer is waited for once, by its link. */
 async function findMaster(sentinels: readonly RedisLink[], masterName: string): Promise<RedisNode> {
   const votes = new Map<string, { readonly node: RedisNode; count: number }>();
-  const agreed = Promise.withResolvers<void>();
-  const asked = sentinels.map(async (sentinel) => {
+  let failure = new Error(`The Sentinels know no master by the name "${masterName}".`);
+  const ask = async (sentinel: RedisLink): Promise<void> => {
     const reply = await sentinel.send(['SENTINEL', 'GET-MASTER-ADDR-BY-NAME', masterName]);
-    if (reply === null) throw new Error(`The Sentinels know no master by the name "${masterName}".`);
+    if (reply === null) return;
     const [host = '', port] = reply as string[];
     const node = { host, port: Number(port) };
-    const vote = votes.get(nameOf(node)) ?? { node, count: 0 };
-    votes.set(nameOf(node), vote);
-    vote.count += 1;
-    if (vote.count > sentinels.length / 2) agreed.resolve();
-  });
-  const answers = Promise.allSettled(asked);
-  await Promise.race([agreed.promise, answers]);
+    votes.set(nameOf(node), { node, count: (votes.get(nameOf(node))?.count ?? 0) + 1 });
+  };
+  for (const answer of await Promise.allSettled(sentinels.map(ask))) {
+    const reason = answer.status === 'rejected' ? (answer.reason as Error) : undefined;
+    failure = (reason?.cause as Error | undefined) ?? reason ?? failure;
+  }
   const [chosen] = [...votes.values()].toSorted((one, other) => other.count - one.count);
-  if (chosen !== undefined) return chosen.node;
-  const failed = (await answers).find((answer) => answer.status === 'rejected');
-  const reason = failed?.reason as Error;
-  throw new Error(`No Sentinel names a master: ${((reason.cause ?? reason) as Error).message}`);
+  if (chosen === undefined) throw new Error(`No Sentinel names a master: ${failure.message}`);
+  return chosen.node;
 }
 
 function nameOf(node: RedisNode): string {

@@ -190,8 +190,8 @@ export interface Store {
   subscribe(listener: (message: StoreMessage) => void): () => void;
 
   /**
-   * Since when no message can have been missed, in milliseconds by `monotonicMs` (`clock.ts`); undefined while messages
-   * cannot come. What was looked up before that time may have changed unheard.
+   * Since when no message can have been missed, in milliseconds of `process.hrtime()`; undefined while messages cannot
+   * come. What was looked up before that time may have changed unheard.
    */
   heardSince(): number | undefined;
 

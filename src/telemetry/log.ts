@@ -14,6 +14,10 @@ export interface LogOptions {
   readonly level: string;
   /** Where the lines go; default: standard output. */
   readonly to?: DestinationStream;
+  /** The number of the worker whose lines these are. */
+  readonly worker?: number | undefined;
+  /** Whether other processes write to the same standard output. */
+  readonly sharesOutput?: boolean;
 }
 
 /**
@@ -21,6 +25,8 @@ export interface LogOptions {
  * the lines of the last {@link flushMs}.
  */
 const blockBytes = 32 * 1024;
+/** Where several processes write to one pipe: a larger block may be mixed with another's lines (pipe(7), PIPE_BUF). */
+const sharedBlockBytes = 4096;
 const flushMs = 500;
 
 /** @returns the log, and a function that writes the lines that are still held back and ends it */
@@ -32,7 +38,7 @@ export function createLog(options: LogOptions): { log: Log; end: () => Promise<v
     const terminal = { write: (line: string) => process.stdout.write(terminalLine(line)) };
     return { log: pino(settings(options), terminal), end: async () => undefined };
   }
-  const blocks = createBlocks();
+  const blocks = createBlocks(options.sharesOutput === true ? sharedBlockBytes : blockBytes);
   const timer = setInterval(blocks.flush, flushMs).unref();
   return {
     log: pino(settings(options), blocks),
@@ -58,13 +64,13 @@ const maximumHeldBytes = 16 * 1024 * 1024;
  * Standard output, through blocks of bytes. This costs 1 us a line under load; lines that are held as strings survive
  * several garbage collections and cost 10 us.
  */
-function createBlocks() {
+function createBlocks(size: number) {
   // With `contentMode: 'buffer'` it takes bytes; its types don't know that.
-  const settings = { fd: 1, sync: false, contentMode: 'buffer', maxLength: maximumHeldBytes } as const;
+  const settings = { fd: 1, sync: false, contentMode: 'buffer', maxLength: maximumHeldBytes, maxWrite: size } as const;
   const destination = pino.destination(settings) as unknown as ByteDestination;
   // A log that can't be written must not end the process, and there is no other place to report it.
   destination.on('error', () => undefined);
-  let block = Buffer.allocUnsafe(blockBytes);
+  let block = Buffer.allocUnsafe(size);
   let used = 0;
   let isWritten = true;
   let hasEnded = false;
@@ -79,15 +85,15 @@ function createBlocks() {
   function flush(): void {
     if (used === 0) return;
     send(block.subarray(0, used));
-    block = Buffer.allocUnsafe(blockBytes);
+    block = Buffer.allocUnsafe(size);
     used = 0;
   }
 
   return {
     write(line: string): void {
       // A character takes three bytes of UTF-8 at most.
-      if (used + line.length * 3 > blockBytes) flush();
-      if (line.length * 3 > blockBytes) send(Buffer.from(line));
+      if (used + line.length * 3 > size) flush();
+      if (line.length * 3 > size) send(Buffer.from(line));
       else used += block.write(line, used);
     },
     flush,
@@ -104,8 +110,8 @@ function createBlocks() {
   };
 }
 
-function settings({ level }: LogOptions) {
-  return { level, base: null, serializers: { cause: describeCause } };
+function settings({ level, worker }: LogOptions) {
+  return { level, base: worker === undefined ? null : { worker }, serializers: { cause: describeCause } };
 }
 
 const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fatal'>> = {
@@ -129,6 +135,11 @@ const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fat
   'store.failed': 'warn',
   'store.writes_lost': 'error',
   'listener.failed': 'error',
+  'worker.started': 'info',
+  'worker.stopped': 'info',
+  'worker.failed': 'error',
+  'config.replaced': 'info',
+  'config.refused': 'error',
   'process.failed': 'fatal',
 };
 

@@ -21,6 +21,9 @@ export function logProblem(log: Log, error: BffError, requestId: string, request
 
 /** Observes a server's requests and upgrades, and writes a line when each has ended. */
 export function createRequestLog(log: Log, requestIdOf: (request: IncomingMessage) => string) {
+  const { worker } = log.bindings();
+  const ofWorker = typeof worker === 'number' ? `,"worker":${worker}` : '';
+
   /** One function for all responses: a closure for each costs the garbage collector more than the look-ups. */
   function logResponse(this: TimedResponse): void {
     logLine(this.req, this.statusCode, this[startedAt] ?? 0, !this.writableFinished);
@@ -37,7 +40,7 @@ export function createRequestLog(log: Log, requestIdOf: (request: IncomingMessag
     const code = request[problemCode];
     writeLine(
       log,
-      `{"level":30,"time":${Date.now()},"requestId":"${requestIdOf(request)}","method":${JSON.stringify(method)}` +
+      `{"level":30,"time":${Date.now()}${ofWorker},"requestId":"${requestIdOf(request)}","method":${JSON.stringify(method)}` +
         `,"path":${JSON.stringify(path)}${status === undefined ? '' : `,"status":${status}`}` +
         `,"ms":${Math.round((performance.now() - sinceMs) * 10) / 10}${code === undefined ? '' : `,"code":"${code}"`}` +
         `${aborted ? ',"aborted":true' : ''},"msg":"request"}\n`,

@@ -11,7 +11,7 @@
  * | is killed while it waits           | is warned, asks; a refusal then ends the session with `refresh_interrupted` |
  * | is killed after it has written     | finds the new generation                                                    |
  * | hangs until the lease is over      | as above; whoever writes a generation first wins, the other throws it away  |
- * | cannot reach the store any more    | waits for the store as well; the owner writes as soon as it answers         |
+ * | cannot reach the store any more    | waits for the store as well, and then for the owner's late write            |
  *
  * Only a definitive rejection ends a session, and only after a second look for somebody else's result.
  */
@@ -32,6 +32,11 @@ const leaseMs = 4000;
 const renewalMs = 1000;
 /** After the lease has run out, so that the store agrees that it has. */
 const leaseMarginMs = 20;
+/**
+ * How long after an outage of the store the earlier owner's late write is waited for: more than the outbox pauses, and with
+ * the lease less than five seconds.
+ */
+const lateWriteMs = 900;
 /** How often others look while no message can come. */
 const lookMs = 250;
 
@@ -124,7 +129,12 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
   }
 
   async function redeemAs(claim: GrantedClaim, entry: SessionEntry, key: string): Promise<void> {
+    if (claim.interrupted && sessions.storeWasAway()) await waitForEarlierOwner(entry, claim);
     const { session } = entry;
+    // A message, a browser or the earlier owner has brought what the claim was for, or the end.
+    if (session.generation !== claim.generation || entry.ended !== undefined) {
+      return sessions.releaseRefresh(entry, claim, claim.interrupted);
+    }
     const result = await provider.refresh(session.tokens, session.userInfo, key);
     if (!result.granted) return endRejected(entry, claim, result);
     const { tokens, userInfo } = result.grant;
@@ -137,6 +147,20 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
     if (entry.ended === undefined) return;
     // The session was ended during the refresh: a token that came too late must not stay valid at the provider.
     await revokeRefreshToken(tokens.refreshToken, entry.sessionHash, { provider, events });
+  }
+
+  /**
+   * After an outage of the store, an owner that lives may have tokens that it could not write. To show the provider the
+   * used one would end the session of both.
+   */
+  async function waitForEarlierOwner(entry: SessionEntry, { generation }: Claim): Promise<void> {
+    const message = sessions.expectMessage(entry);
+    try {
+      await message.within(lateWriteMs);
+    } finally {
+      message.cancel();
+    }
+    await sessions.hasNewerGeneration(entry, generation);
   }
 
   async function endRejected(entry: SessionEntry, claim: GrantedClaim, rejection: Rejection): Promise<void> {

@@ -30,7 +30,7 @@ export function createRefreshFailures() {
 
   /** @throws {BffError} `provider_unavailable` during the pause, so that not each call tries the provider again */
   function requirePauseOver(entry: SessionEntry): void {
-    const { retryAt = 0, cause } = failuresOf.get(entry) ?? {};
+    const { retryAt = -Infinity, cause } = failuresOf.get(entry) ?? {};
     const waitMs = retryAt - monotonicMs();
     if (waitMs <= 0) return;
     throw new BffError('provider_unavailable', 'The identity provider could not refresh the session just now.', {

@@ -20,7 +20,7 @@ import { createRejections } from './rejections.ts';
 /** How long a call waits for a refresh where the access token at hand is still valid. */
 const shortWaitTimeoutMs = 1000;
 /** After a failure, an access token that is still valid is used for so long without another try. */
-const retryAfterFailureSeconds = 5;
+const retryAfterFailureMs = 5000;
 /** A refresh on request is answered with the last result for so long. */
 const requestCooldownSeconds = 5;
 /** By how much of the time ahead of expiry sessions differ, so that those begun together don't refresh together. */
@@ -28,6 +28,7 @@ const refreshJitter = 0.1;
 
 interface RunningRefresh {
   readonly refreshPromise: Promise<void>;
+  /** By `performance.now()`, the clock of timers. */
   readonly startedAtMs: number;
 }
 
@@ -62,11 +63,11 @@ export function createRefresher(config: Config, { provider, sessions, events }: 
 
   async function refreshDue(entry: SessionEntry, now: number): Promise<void> {
     const stillValid = now < (entry.session.tokens.accessTokenExpiresAt ?? Infinity);
-    if (stillValid && now < (failedAt.get(entry) ?? 0) + retryAfterFailureSeconds) return;
+    if (stillValid && monotonicMs() < (failedAt.get(entry) ?? -Infinity) + retryAfterFailureMs) return;
     try {
       await refresh(entry, stillValid ? shortWaitTimeoutMs : waitTimeoutMs);
     } catch (error) {
-      failedAt.set(entry, now);
+      failedAt.set(entry, monotonicMs());
       if (!stillValid || !isTransient(error)) throw error;
     }
   }
@@ -89,7 +90,7 @@ export function createRefresher(config: Config, { provider, sessions, events }: 
     if (joined !== undefined) return joined;
     failures.requirePauseOver(entry);
     const refreshPromise = runRefresh(entry, key).finally(() => inFlight.delete(key));
-    const started = { refreshPromise, startedAtMs: monotonicMs() };
+    const started = { refreshPromise, startedAtMs: performance.now() };
     inFlight.set(key, started);
     return started;
   }
@@ -150,7 +151,7 @@ function refreshKey({ session }: SessionEntry): string {
 
 /** Waits for a refresh, but not without end; the later a call joins it, the shorter. */
 function waitFor({ refreshPromise, startedAtMs }: RunningRefresh, timeoutMs: number): Promise<void> {
-  const elapsedMs = monotonicMs() - startedAtMs;
+  const elapsedMs = performance.now() - startedAtMs;
   const ms = Math.max(timeoutMs - elapsedMs, Math.min(timeoutMs, shortWaitTimeoutMs));
   return withTimeout(refreshPromise, ms, () => {
     throw new BffError('provider_unavailable', 'The identity provider takes too long. Try again in a moment.', {

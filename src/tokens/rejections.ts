@@ -2,10 +2,10 @@
  * Routes whose API has answered 401 to a token that was new. For a while their 401s pass to the app at once, because
  * each would cost a refresh that changes nothing.
  */
-import { nowSeconds } from '../clock.ts';
+import { monotonicMs } from '../clock.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 
-const rejectionSeconds = 60;
+const rejectionMs = 60_000;
 
 export function createRejections() {
   /** By session and the path of the route: until when. */
@@ -13,11 +13,11 @@ export function createRejections() {
 
   function record(entry: SessionEntry, route: string): void {
     const routes = rejectedUntil.get(entry) ?? new Map<string, number>();
-    rejectedUntil.set(entry, routes.set(route, nowSeconds() + rejectionSeconds));
+    rejectedUntil.set(entry, routes.set(route, monotonicMs() + rejectionMs));
   }
 
   function isRecent(entry: SessionEntry, route: string): boolean {
-    return nowSeconds() < (rejectedUntil.get(entry)?.get(route) ?? 0);
+    return monotonicMs() < (rejectedUntil.get(entry)?.get(route) ?? -Infinity);
   }
 
   return { record, isRecent };

@@ -25,7 +25,7 @@ export function createProviderFetch({ caFile }: { readonly caFile?: string | und
   const agent = createAgent(caFile === undefined ? {} : { ca: readFileSync(caFile) });
   async function call(address: string, options: { readonly method?: string }): Promise<Response> {
     try {
-      return bounded(await undiciFetch(address, { ...options, dispatcher: agent }));
+      return await whole(await undiciFetch(address, { ...options, dispatcher: agent }));
     } catch (cause) {
       throw new UnreachableProvider({ method: options.method ?? 'GET', address }, cause);
     }
@@ -56,16 +56,18 @@ function createAgent(tls: { readonly ca?: Buffer }): EnvHttpProxyAgent {
   }
 }
 
-/** The agent counts the bytes on the wire only, where they may be compressed, and none that come through an http proxy. */
-function bounded(response: Response): Response {
+/**
+ * The response with its whole body, because a body that is passed on as a stream costs more than all else of a call. The
+ * agent counts the bytes on the wire only, where they may be compressed, and none that come through an http proxy.
+ */
+async function whole(response: Response): Promise<Response> {
   if (response.body === null) return response;
+  const chunks: Uint8Array[] = [];
   let size = 0;
-  const limit = new TransformStream<Uint8Array, Uint8Array>({
-    transform(chunk, controller) {
-      size += chunk.length;
-      if (size > maximumResponseBytes) controller.error(new TypeError('The answer is too large.'));
-      else controller.enqueue(chunk);
-    },
-  });
-  return new Response(response.body.pipeThrough(limit), response);
+  for await (const chunk of response.body) {
+    size += chunk.length;
+    if (size > maximumResponseBytes) throw new TypeError('The answer is too large.');
+    chunks.push(chunk);
+  }
+  return new Response(Buffer.concat(chunks), response);
 }

@@ -49,7 +49,14 @@ function open(url: string, options: Partial<RedisStoreOptions> = {}): Opened {
 async function startOwn(options: TestRedisOptions = {}): Promise<Opened & { readonly server: TestRedis }> {
   const server = await startRedis(options);
   onTestFinished(() => server.close());
-  return { server, ...open(server.url) };
+  return { server, ...(await connect(server.url)) };
+}
+
+/** A store that has connected: on a busy machine, its first operation could wait too long otherwise. */
+async function connect(url: string, options: Partial<RedisStoreOptions> = {}): Promise<Opened> {
+  const opened = open(url, options);
+  await vi.waitFor(() => expect(opened.store.reachable()).toBe(true), waiting);
+  return opened;
 }
 
 /** A server, and stores that reach it by a link. */
@@ -95,7 +102,7 @@ describe('what is written', () => {
   test('is below the prefix, and has a time to live', async () => {
     const server = await startRedis();
     onTestFinished(() => server.close());
-    const { store } = open(server.url, { prefix: 'shop:' });
+    const { store } = await connect(server.url, { prefix: 'shop:' });
     await store.begin('a', { names: ['n'], details: 'sealed', content: 'sealed' }, minute);
     await store.claim('a', { generation: 0, owner: 'o' }, minuteMs, minute);
     await store.advance('a', { generation: 1, content: 'sealed' }, minute);
@@ -202,7 +209,7 @@ describe('what is written', () => {
 describe('an address', () => {
   test('names the database', async () => {
     const { server } = await startOwn();
-    const { store } = open(`${server.url}/3`);
+    const { store } = await connect(`${server.url}/3`);
     await store.touch('a', minute);
     expect(await server.ask('DBSIZE')).toBe('0');
     expect(await server.ask('INFO', 'keyspace')).toContain('db3:keys=1');
@@ -254,7 +261,7 @@ describe('an address', () => {
     const { server } = await startOwn();
     const rights = ['on', '>secret', '~*', '&*', '+@all', ...without];
     expect(await server.ask('ACL', 'SETUSER', 'bff', ...rights)).toBe('OK');
-    const { store, errors } = open(`redis://bff:secret@127.0.0.1:${server.port}`);
+    const { store, errors } = await connect(`redis://bff:secret@127.0.0.1:${server.port}`);
     await store.touch('a', minute);
     await vi.waitFor(() => expect(errors.map(({ message }) => message).join()).toContain(word), waiting);
     await sleep(1500);
@@ -311,7 +318,7 @@ async function startTls(): Promise<{ url: string; file: string }> {
 describe('TLS', () => {
   test('is spoken for rediss:, with a server whose certificate the own authority vouches for', async () => {
     const { url, file } = await startTls();
-    const { store, errors } = open(url, { caFile: file });
+    const { store, errors } = await connect(url, { caFile: file });
     await store.touch('a', minute);
     await untilHeard(store);
     expect(errors).toEqual([]);
@@ -415,6 +422,11 @@ describe('a server', () => {
     const tries = Array.from({ length: 200 }, () => store.look('a', []));
     expect(await timed(Promise.allSettled(tries))).toBeLessThan(500);
     for (const outcome of await Promise.allSettled(tries)) expect(outcome.status).toBe('rejected');
+    // Nor do they wait for an attempt to connect, which come at longer and longer intervals.
+    for (let round = 0; round < 4; round += 1) {
+      await sleep(900);
+      expect(await timed(store.look('a', []))).toBeLessThan(250);
+    }
   });
 
   test('that closes a connection costs no call an error', async () => {
@@ -477,6 +489,17 @@ describe('a server', () => {
     await expect(store.look('a', [])).rejects.toThrow(/READONLY|no connection/);
     await server.ask('REPLICAOF', 'NO', 'ONE');
     await untilUsable(store);
+  });
+
+  test('that has become a replica is left for the one that its name leads to now', async () => {
+    const [{ server, link, opened }, other] = [await startLinked(), await startOwn()];
+    const [{ store }] = opened as [Opened];
+    await untilUsable(store);
+    await server.ask('REPLICAOF', '127.0.0.1', String(other.server.port));
+    link.target = other.server.port;
+    await untilUsable(store);
+    await store.touch('a', minute);
+    expect(await other.server.ask('EXISTS', 'sallyport:session:{a}')).toBe('1');
   });
 
   test.each(['running', 'down', 'frozen'])('that is %s lets its store close', async (state) => {

@@ -53,6 +53,8 @@ export interface RunOptions {
 
 export interface Command {
   readonly process: ChildProcess;
+  /** Writes its configuration file anew, for a SIGHUP. */
+  readonly configure: (config: ConfigInput) => Promise<void>;
   /** Every whole line of its log, parsed, where standard output is a pipe. */
   readonly lines: () => readonly Readonly<Record<string, unknown>>[];
   /** What stands on standard error. */
@@ -81,7 +83,8 @@ export async function startCommand(config: ConfigInput, options: CommandOptions 
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-command-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   const file = join(folder, 'sallyport.config.ts');
-  await writeFile(file, `${code}\nexport default ${JSON.stringify(config)};\n`);
+  const configure = (next: ConfigInput) => writeFile(file, `${code}\nexport default ${JSON.stringify(next)};\n`);
+  await configure(config);
 
   const stdio: StdioOptions = ['ignore', ...output, 'ipc'];
   const words = [process.execPath, cliEntry, 'start', '--config', file];
@@ -105,10 +108,11 @@ export async function startCommand(config: ConfigInput, options: CommandOptions 
       if (child.exitCode !== null) throw new Error(`ended with ${child.exitCode}: ${errors}`);
       if ((await statusOf('/readyz')) !== 200) throw new Error(`not ready: ${log}`);
     },
-    { timeout: 15_000, interval: 100 },
+    { timeout: 60_000, interval: 100 },
   );
   return {
     process: child,
+    configure,
     lines: () =>
       log
         .split('\n')

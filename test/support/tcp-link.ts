@@ -4,6 +4,8 @@ import { closeNow, listen, trackSockets } from './listener.ts';
 
 export interface TcpLink {
   readonly port: number;
+  /** The port to which new connections lead. */
+  target: number;
   /** Milliseconds that every byte takes, each way. */
   delayMs: number;
   /**
@@ -19,7 +21,7 @@ export interface TcpLink {
 export async function startTcpLink(target: number): Promise<TcpLink> {
   const pairs = new Set<{ silent: boolean; sent: string; readonly sockets: readonly Socket[] }>();
   const server = createServer((near) => {
-    const far = connect(target, '127.0.0.1');
+    const far = connect(link.target, '127.0.0.1');
     const pair = { silent: false, sent: '', sockets: [near, far] };
     pairs.add(pair);
     near.on('data', (chunk) => (pair.sent += chunk.toString('latin1')));
@@ -38,6 +40,7 @@ export async function startTcpLink(target: number): Promise<TcpLink> {
   const sockets = trackSockets(server);
   const link: TcpLink = {
     port: await listen(server, 0),
+    target,
     delayMs: 0,
     silence(on = '') {
       for (const pair of pairs) if (pair.sent.includes(on)) pair.silent = true;

@@ -125,6 +125,7 @@ test('the members of the exported types', () => {
     | 'store'
     | 'trustedProxies'
     | 'upstream'
+    | 'workers'
   >();
   expectTypeOf<keyof ConfigFile>().toEqualTypeOf<keyof ConfigInput>();
   expectTypeOf<Pick<ConfigInput, 'origin' | 'issuer' | 'client' | 'secrets'>>().toExtend<ConfigInput>();
@@ -165,6 +166,8 @@ test('the members of the exported unions', () => {
     | 'store_lost'
   >();
   expectTypeOf<BffEvent['type']>().toEqualTypeOf<
+    | 'config.refused'
+    | 'config.replaced'
     | 'listener.failed'
     | 'login.failed'
     | 'login.started'
@@ -186,6 +189,9 @@ test('the members of the exported unions', () => {
     | 'token.refresh_failed'
     | 'token.refreshed'
     | 'userinfo.failed'
+    | 'worker.failed'
+    | 'worker.started'
+    | 'worker.stopped'
   >();
   expectTypeOf<Extract<SessionView, { authenticated: true }>>().toEqualTypeOf<{
     readonly authenticated: true;

@@ -1,107 +1,10 @@
 /** Two instances whose links to their store are slow, deaf or cut: moments that no journey can time. */
-import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { monotonicMs, nowSeconds } from '../../src/clock.ts';
-import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
-import { createEvents, type BffEvent } from '../../src/events.ts';
-import type { Provider } from '../../src/oidc/provider.ts';
-import { createSessions, type OpenSession, type SessionEntry } from '../../src/session/sessions.ts';
-import { createMemoryStore } from '../../src/store/memory.ts';
-import type { Store } from '../../src/store/store.ts';
-import type { TokenSet } from '../../src/token-set.ts';
-import { createRefresher } from '../../src/tokens/refresh.ts';
 import { fakeDateAndIntervals } from '../support/clock.ts';
-import { linkStore, type Link } from '../support/linked-store.ts';
+import { cookieIn, cookieOf, fail, loginAt, signIn, startInstance, startTwo } from '../support/two-instances.ts';
 
 beforeEach(() => fakeDateAndIntervals());
-
-const input: ConfigInput = {
-  origin: 'http://localhost:3000',
-  issuer: 'http://localhost:4000',
-  client: { id: 'app', secret: 'not much of one' },
-  secrets: ['a sealing secret of more than 32 characters'],
-};
-
-const loginAt = 1_700_000_000;
-
-function tokensOf(number: number): TokenSet {
-  const claims = { sub: 'alice', sid: 'at the provider', iat: loginAt };
-  const idToken = `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.c2lnbmF0dXJl`;
-  const accessTokenExpiresAt = nowSeconds() + 300;
-  return { accessToken: `access-${number}`, accessTokenExpiresAt, refreshToken: `refresh-${number}`, idToken };
-}
-
-/** Grants at once, or when the test says so; a refresh token counts once. */
-function createProvider() {
-  let valid = 0;
-  let gate: Promise<void> = Promise.resolve();
-  const redeemed: string[] = [];
-  const provider = {
-    async refresh({ refreshToken = '' }: TokenSet) {
-      redeemed.push(refreshToken);
-      await gate;
-      if (refreshToken !== `refresh-${valid}`) {
-        return { granted: false, reason: 'refresh_rejected', cause: undefined } as const;
-      }
-      valid += 1;
-      return { granted: true, grant: { tokens: tokensOf(valid), userInfo: undefined, subject: 'alice' } } as const;
-    },
-    revoke: async () => undefined,
-  };
-  return {
-    provider: provider as unknown as Provider,
-    redeemed,
-    hold(): () => void {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      gate = promise;
-      return resolve;
-    },
-    /** As if another redemption, of which nobody here knows, had used the token. */
-    useUp: () => (valid += 1),
-  };
-}
-
-function startInstance(store: Store, provider: Provider, changes: Partial<ConfigInput> = {}) {
-  const config = resolveConfig({ ...input, ...changes });
-  const link: Link = {};
-  const events = createEvents();
-  const seen: BffEvent[] = [];
-  events.subscribe((event) => void seen.push(event));
-  const sessions = createSessions(config, { store: linkStore(store, link), events });
-  const refresher = createRefresher(config, { provider, sessions, events });
-  const open = async (cookie: string) => sessions.open(cookie);
-  const openActive = async (cookie: string): Promise<OpenSession> => {
-    const opened = await open(cookie);
-    if (opened.state !== 'active') throw new Error(`the session is ${opened.state}`);
-    return opened;
-  };
-  return { sessions, refresher, link, seen, open, openActive };
-}
-
-function startTwo(changes?: Partial<ConfigInput>) {
-  const store = createMemoryStore();
-  onTestFinished(() => store.close());
-  const provider = createProvider();
-  const here = startInstance(store, provider.provider, changes);
-  const there = startInstance(store, provider.provider, changes);
-  return { store, provider, here, there };
-}
-
-function cookieOf(entry: SessionEntry): string {
-  return `session-3000=${entry.cookieText}`;
-}
-
-/** The cookie that an answer gives to the browser; undefined if it gives none. */
-function cookieIn(lines: readonly string[]): string | undefined {
-  return lines[0]?.split(';')[0];
-}
-
-async function signIn({ sessions }: ReturnType<typeof startInstance>): Promise<string> {
-  return cookieOf(await sessions.begin(tokensOf(0), undefined));
-}
-
-function fail(): Promise<void> {
-  return Promise.reject(new Error('the link is cut'));
-}
 
 describe('a cookie', () => {
   test('is not written by a slow answer over the newer one that another instance has given', async () => {
@@ -388,14 +291,17 @@ describe('an end', () => {
     expect(await third.open(cookies[1] ?? '')).toMatchObject({ state: 'ended' });
   });
 
-  test('by the provider is not made while the store is away', async () => {
-    const { here } = startTwo();
+  test('by the provider that could not be written is refused, and made as soon as the store answers', async () => {
+    const { here, there } = startTwo();
     const cookie = await signIn(here);
+    await there.openActive(cookie);
     here.link.before = fail;
     await expect(
       here.sessions.revoke({ sub: 'alice', issuedBefore: loginAt, reason: 'backchannel' }),
     ).rejects.toMatchObject({ code: 'store_unavailable' });
-    expect((await here.open(cookie)).state).toBe('active');
+    expect((await there.open(cookie)).state).toBe('active');
+    delete here.link.before;
+    await vi.waitFor(async () => expect((await there.open(cookie)).state).toBe('ended'));
   });
 });
 
