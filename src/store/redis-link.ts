@@ -10,7 +10,7 @@ import { type RedisConnection, RedisErrorReply, RedisTimeout, storeTimeoutMs } f
 import type { RedisOutages } from './redis-outages.ts';
 
 const firstPauseMs = 50;
-const longestPauseMs = 2000;
+const longestPauseMs = 500;
 
 export interface RedisLink {
   send(command: readonly string[]): Promise<unknown>;

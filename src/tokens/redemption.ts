@@ -33,10 +33,10 @@ const renewalMs = 1000;
 /** After the lease has run out, so that the store agrees that it has. */
 const leaseMarginMs = 20;
 /**
- * How long after an outage of the store the earlier owner's late write is waited for: more than the outbox pauses, and with
- * the lease less than five seconds.
+ * How long after an outage of the store the earlier owner's late write is waited for: more than it may take to reach the
+ * store again (0.5 s at most) and to write (0.5 s at most).
  */
-const lateWriteMs = 900;
+const lateWriteMs = 2000;
 /** How often others look while no message can come. */
 const lookMs = 250;
 

@@ -43,7 +43,7 @@ describe('a refresh', () => {
     await vi.waitFor(() => expect(looks).toHaveLength(1));
     const release = provider.hold();
     const second = there.refresher.refreshIfDue(elsewhere);
-    await vi.waitFor(() => expect(provider.redeemed).toHaveLength(2));
+    await vi.waitFor(() => expect(provider.redeemed).toHaveLength(2), { timeout: 5000 });
     // The first owner writes, the provider refuses the second.
     written.resolve();
     await refreshing;
