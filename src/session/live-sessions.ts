@@ -33,6 +33,8 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
   const keysByName = new Map<string, string | Set<string>>();
   const collected = new FinalizationRegistry<Pick<SessionEntry, 'key' | 'names'>>(forget);
   const waiting = new Map<string, Set<() => void>>();
+  /** Names whose sessions this process is ending: the store's message of it is no news. */
+  const ownRevocations = new Set<string>();
   const unsubscribe = store.subscribe(receive);
 
   function find(key: string): SessionEntry | undefined {
@@ -80,10 +82,10 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
   }
 
   /** What this process ended itself has ended already. */
-  function endElsewhere(entry: SessionEntry | undefined, reason: SessionEnd): void {
+  function endElsewhere(entry: SessionEntry | undefined, reason: SessionEnd, remote = true): void {
     if (entry === undefined || entry.ended !== undefined) return;
     entry.ended = reason;
-    events.emit({ type: 'session.ended', session: entry.sessionHash, reason, remote: true });
+    events.emit({ type: 'session.ended', session: entry.sessionHash, reason, remote });
     wake(entry.key);
   }
 
@@ -93,7 +95,18 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
     const known = keysByName.get(name) ?? [];
     for (const key of typeof known === 'string' ? [known] : known) {
       const entry = find(key);
-      if (entry !== undefined && loginIssuedAt(entry.session) <= before) endElsewhere(entry, reason);
+      if (entry === undefined || loginIssuedAt(entry.session) > before) continue;
+      endElsewhere(entry, reason, !ownRevocations.has(name));
+    }
+  }
+
+  /** Runs what ends the sessions of a name because this process was told to. */
+  async function revokeHere(name: string, work: () => Promise<void>): Promise<void> {
+    ownRevocations.add(name);
+    try {
+      await work();
+    } finally {
+      ownRevocations.delete(name);
     }
   }
 
@@ -118,7 +131,7 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
     };
   }
 
-  return { find, add, endElsewhere, endRevoked, expectMessage, close: unsubscribe };
+  return { find, add, endElsewhere, endRevoked, revokeHere, expectMessage, close: unsubscribe };
 }
 
 /** The next call of the session gets the generation from the store. */

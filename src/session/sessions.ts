@@ -161,9 +161,11 @@ export function createSessions(config: Config, { store, events }: { readonly sto
    */
   async function revoke({ sid, sub, issuedBefore, reason }: ProviderSignOut): Promise<void> {
     const name = sid === undefined ? personName(config.issuer, sub ?? '') : providerSessionName(config.issuer, sid);
-    await shared.revoke(name, { before: issuedBefore, reason });
-    // The store's message may come later, or not at all.
-    live.endRevoked(name, { before: issuedBefore, reason });
+    await live.revokeHere(name, async () => {
+      await shared.revoke(name, { before: issuedBefore, reason });
+      // The store's message may come later, or not at all.
+      live.endRevoked(name, { before: issuedBefore, reason });
+    });
   }
 
   /**

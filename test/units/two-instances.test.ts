@@ -291,6 +291,17 @@ describe('an end', () => {
     expect(await third.open(cookies[1] ?? '')).toMatchObject({ state: 'ended' });
   });
 
+  test('by the provider is reported by the instance that was told, and by the others as remote', async () => {
+    const { here, there } = startTwo();
+    const cookie = await signIn(here);
+    await there.openActive(cookie);
+    await there.sessions.revoke({ sub: 'alice', issuedBefore: loginAt, reason: 'backchannel' });
+    const remotes = [here, there].map(({ seen }) =>
+      seen.flatMap((event) => (event.type === 'session.ended' ? [event.remote] : [])),
+    );
+    expect(remotes).toEqual([[true], [false]]);
+  });
+
   test('by the provider that could not be written is refused, and made as soon as the store answers', async () => {
     const { here, there } = startTwo();
     const cookie = await signIn(here);
