@@ -23,9 +23,7 @@ test('nothing else opens: another record, any changed character, any cut', () =>
   for (let at = 0; at < envelope.length; at += 1) {
     const other = envelope[at] === 'A' ? 'B' : 'A';
     const changed = envelope.slice(0, at) + other + envelope.slice(at + 1);
-    // The last character of base64url may have bits that count for nothing.
-    const isSame = Buffer.from(changed, 'base64url').equals(Buffer.from(envelope, 'base64url'));
-    expect(envelopes.unwrap(changed, 'record')).toBe(isSame ? 'sealed' : undefined);
+    expect(envelopes.unwrap(changed, 'record')).toBeUndefined();
     expect(envelopes.unwrap(envelope.slice(0, at), 'record')).toBeUndefined();
   }
   for (const text of ['', 'e1.', 'e1.00000000.AAAA', sealed]) expect(envelopes.unwrap(text, 'record')).toBeUndefined();
