@@ -11,6 +11,7 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { folderWith } from '../support/configuration-folder.ts';
 import { accepts, freePort } from '../support/listener.ts';
 import { signIn, startWorld, within, type World } from '../support/world.ts';
+import { holdCall } from '../support/held-call.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -72,16 +73,7 @@ async function serveByNpm(): Promise<Served> {
   const beginCall = async () => {
     const browser = world.client();
     await signIn(browser);
-    const arrived = Promise.withResolvers<void>();
-    const go = Promise.withResolvers<void>();
-    world.api.answer(async () => {
-      arrived.resolve();
-      await go.promise;
-      return { body: 'finished' };
-    });
-    const answer = browser.fetch('/api/slow');
-    await within(5, arrived.promise, 'the call did not arrive');
-    return { answer, finish: () => go.resolve() };
+    return holdCall(world.api, browser);
   };
   return { ...run, world, beginCall, isServing: () => accepts(opsPort), untilUnready: () => untilReadinessIs(503) };
 }

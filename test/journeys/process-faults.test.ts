@@ -6,6 +6,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { startCommand, type Command } from '../support/command-line.ts';
 import { freePort } from '../support/listener.ts';
 import { outcomeOf, signIn, startWorld, within, type World } from '../support/world.ts';
+import { holdCall } from '../support/held-call.ts';
 
 /** Does what it is told by the test, amid the running server. */
 const mischief = `
@@ -42,16 +43,7 @@ async function startRunning(drainSeconds = 10): Promise<Running> {
 async function beginCall({ world }: Running) {
   const browser = world.client();
   await signIn(browser);
-  const arrived = Promise.withResolvers<void>();
-  const go = Promise.withResolvers<void>();
-  world.api.answer(async () => {
-    arrived.resolve();
-    await go.promise;
-    return { body: 'finished' };
-  });
-  const answer = browser.fetch('/api/slow');
-  await within(5, arrived.promise, 'the call did not arrive');
-  return { answer, finish: () => go.resolve(), browser };
+  return { ...(await holdCall(world.api, browser)), browser };
 }
 
 describe('an error that nothing caught', () => {

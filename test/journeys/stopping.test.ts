@@ -5,6 +5,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { accepts, freePort } from '../support/listener.ts';
 import { callHead, finalOf, valuesOf, Wire } from '../support/wire.ts';
 import { startSignedIn, within, type SignedInWorld } from '../support/world.ts';
+import { holdCall } from '../support/held-call.ts';
 
 /** A call that has reached the API. */
 interface HeldCall {
@@ -137,21 +138,13 @@ describe('while load balancers may still send calls, a server that stops', () =>
 
 test('a server stopped twice has stopped, for both callers, when the running call is answered', async () => {
   const { browser, server, api } = await startSignedIn({ config: { drainSeconds: 10 } });
-  const arrived = Promise.withResolvers<void>();
-  const go = Promise.withResolvers<void>();
-  api.answer(async () => {
-    arrived.resolve();
-    await go.promise;
-    return { body: 'finished' };
-  });
-  const call = browser.fetch('/api/slow');
-  await arrived.promise;
+  const held = await holdCall(api, browser);
 
   const stopped = [server.close(), server.close()].map((closing) => closing.then(() => 'stopped'));
   const states = () => Promise.all(stopped.map((closing) => Promise.race([closing, nextTurn('running')])));
   expect(await states()).toEqual(['running', 'running']);
-  go.resolve();
-  expect((await call).text).toBe('finished');
+  held.finish();
+  expect((await held.answer).text).toBe('finished');
   await within(5, Promise.all(stopped), 'the server did not stop');
   await within(1, server.close(), 'a stopped server did not say so');
 });

@@ -24,6 +24,7 @@ import {
   type WorkersWorld,
 } from '../support/workers.ts';
 import { inParallel, signIn, startWorld, statusesOf, within } from '../support/world.ts';
+import { holdCall } from '../support/held-call.ts';
 
 /** A busy machine takes a while to start several processes. */
 const patienceMs = 60_000;
@@ -246,23 +247,14 @@ describe('a worker that dies', () => {
     const mischief = `data:text/javascript,process.on('SIGUSR2',()=>{throw(new(Error)('planted'))})`;
     const world = await startWorkersWorld({ before: `export NODE_OPTIONS="--import ${mischief}"; ` });
     const browser = await signInOne(world);
-    const arrived = Promise.withResolvers<void>();
-    const go = Promise.withResolvers<void>();
-    world.api.answer(async ({ url }) => {
-      if (url !== '/slow') return { body: 'quick' };
-      arrived.resolve();
-      await go.promise;
-      return { body: 'finished' };
-    });
-    const slow = browser.fetch('/api/slow');
-    await arrived.promise;
+    const held = await holdCall(world.api, browser);
     const before = world.pids();
     for (const pid of before.values()) process.kill(pid, 'SIGUSR2');
     await world.whenListening(2, before.values());
     const answers = await inParallel(8, () => browser.clone().fetch('/api/quick'));
     expect(statusesOf(answers)).toEqual([200]);
-    go.resolve();
-    expect((await slow).text).toBe('finished');
+    held.finish();
+    expect((await held.answer).text).toBe('finished');
     await vi.waitFor(() => expect([...before.values()].filter(isAlive)).toEqual([]), { timeout: patienceMs });
     expect(world.linesOf('process.failed')).toHaveLength(2);
   });
@@ -464,20 +456,12 @@ describe('the end', () => {
   test('by SIGINT of a terminal, which every process gets, finishes the calls that run', async () => {
     const world = await startWorkersWorld();
     const browser = await signInOne(world);
-    const arrived = Promise.withResolvers<void>();
-    const go = Promise.withResolvers<void>();
-    world.api.answer(async () => {
-      arrived.resolve();
-      await go.promise;
-      return { body: 'finished' };
-    });
-    const slow = browser.fetch('/api/slow');
-    await arrived.promise;
+    const held = await holdCall(world.api, browser);
     const pids = [...world.pids().values()];
     for (const pid of [...pids, Number(world.command.process.pid)]) process.kill(pid, 'SIGINT');
     await sleep(300);
-    go.resolve();
-    expect((await slow).text).toBe('finished');
+    held.finish();
+    expect((await held.answer).text).toBe('finished');
     expect(await within(patienceMs / 1000, world.command.ended, 'the first process goes on')).toBe(0);
     expect(world.linesOf('worker.failed')).toEqual([]);
   });
@@ -494,20 +478,12 @@ describe('the end', () => {
   test('of the first process by SIGKILL lets the workers finish their calls, and frees the port', async () => {
     const world = await startWorkersWorld();
     const browser = await signInOne(world);
-    const arrived = Promise.withResolvers<void>();
-    const go = Promise.withResolvers<void>();
-    world.api.answer(async () => {
-      arrived.resolve();
-      await go.promise;
-      return { body: 'finished' };
-    });
-    const slow = browser.fetch('/api/slow');
-    await arrived.promise;
+    const held = await holdCall(world.api, browser);
     const pids = [...world.pids().values()];
     world.command.process.kill('SIGKILL');
     await sleep(300);
-    go.resolve();
-    expect((await slow).text).toBe('finished');
+    held.finish();
+    expect((await held.answer).text).toBe('finished');
     await vi.waitFor(() => expect(pids.filter(isAlive)).toEqual([]), { timeout: patienceMs });
     expect(await isTaken(world)).toBe(false);
   });
