@@ -3,7 +3,8 @@
  * a working cookie, so that whoever can read the store must not be able to use it: it is encrypted once more, under a key
  * of the server's that opens no cookie, and bound to its record (AES-256-GCM, NIST SP 800-38D).
  */
-import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createSecretKey, randomBytes } from 'node:crypto';
+import { deriveKey, deriveKeyId } from './derived-keys.ts';
 
 const ivBytes = 12;
 const tagBytes = 16;
@@ -17,7 +18,10 @@ export interface Envelopes {
 
 /** @param secrets the first wraps, all unwrap */
 export function createEnvelopes(secrets: readonly string[]): Envelopes {
-  const keys = secrets.map(deriveKey);
+  const keys = secrets.map((secret) => ({
+    id: deriveKeyId(secret, 'envelope'),
+    key: createSecretKey(deriveKey(secret, 'envelope encryption', 32)),
+  }));
   const [wrapping] = keys;
   if (wrapping === undefined) throw new TypeError('Envelopes need a secret.');
   const unwrapping = new Map(keys.map(({ id, key }) => [id, key]));
@@ -48,10 +52,4 @@ export function createEnvelopes(secrets: readonly string[]): Envelopes {
       }
     },
   };
-}
-
-function deriveKey(secret: string) {
-  const derive = (what: string, length: number) =>
-    Buffer.from(hkdfSync('sha256', secret, 'sallyport', `envelope ${what}, version 1`, length));
-  return { id: derive('key id', 4).toString('hex'), key: createSecretKey(derive('encryption', 32)) };
 }

@@ -7,8 +7,9 @@
  * A ticket is `t1.<key id>.<id>.<key>.<name>.<name>.<mac>`, of 176 characters at most. The MAC keeps invented tickets
  * from the store.
  */
-import { createHmac, createSecretKey, hkdfSync, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto';
+import { createHmac, createSecretKey, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto';
 import type { SessionForm } from './session.ts';
+import { deriveKey, deriveKeyId } from './derived-keys.ts';
 import { createSealerWith, type SealKeys } from './seal.ts';
 import { sealSessionsWith, type SessionSealer } from './session-sealer.ts';
 
@@ -45,12 +46,12 @@ export function looksLikeTicket(text: string): boolean {
 /** @param secrets the first signs, all verify */
 export function createTickets(secrets: readonly string[]): Tickets {
   const signers = secrets.map((secret) => ({
-    id: derive(secret, 'ticket key id', 4).toString('hex'),
-    key: derive(secret, 'ticket integrity', 32),
+    id: deriveKeyId(secret, 'ticket'),
+    key: deriveKey(secret, 'ticket integrity', 32),
   }));
   const sealing = secrets.map((secret) => ({
-    id: derive(secret, 'stored session key id', 4).toString('hex'),
-    key: createSecretKey(derive(secret, 'stored session', 64)),
+    id: deriveKeyId(secret, 'stored session'),
+    key: createSecretKey(deriveKey(secret, 'stored session', 64)),
   }));
   const [signing] = signers;
   if (signing === undefined) throw new TypeError('Tickets need a secret.');
@@ -86,10 +87,6 @@ export function createTickets(secrets: readonly string[]): Tickets {
 function keysOf(ticketKey: string, serverKey: KeyObject): SealKeys {
   const bytes = createHmac('sha512', serverKey).update(ticketKey).digest();
   return { encryption: bytes.subarray(0, 32), integrity: bytes.subarray(32) };
-}
-
-function derive(secret: string, what: string, length: number): Buffer {
-  return Buffer.from(hkdfSync('sha256', secret, 'sallyport', `${what}, version 1`, length));
 }
 
 function macOf(text: string, key: Buffer): Buffer {
