@@ -32,13 +32,7 @@ export function createFirstOperator(
 ): FirstOperator | undefined {
   if (config.listen.opsToken === undefined) return undefined;
   const store = held ?? createConfiguredStore(config, events);
-  const subscriptions: Array<() => void> = [];
-  const subscribe: Store['subscribe'] = (listener) => {
-    const unsubscribe = store.subscribe(listener);
-    subscriptions.push(unsubscribe);
-    return unsubscribe;
-  };
-  const sessions = createSessions(config, { store: { ...store, subscribe }, events });
+  const sessions = createSessions(config, { store, events });
   const requestIdOf = createRequestIds();
   const api = createOperatorApi(config, {
     sessions,
@@ -48,7 +42,8 @@ export function createFirstOperator(
   return {
     api,
     async end() {
-      for (const unsubscribe of subscriptions) unsubscribe();
+      // Tells the store what it has not been told yet, such as the ends of an operator while it was down.
+      await sessions.close();
       if (held === undefined) await store.close();
     },
   };
