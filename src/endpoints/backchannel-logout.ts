@@ -3,8 +3,9 @@
  * (OpenID Connect Back-Channel Logout 1.0 incorporating errata set 1). It comes from the provider's server, without
  * cookies or an origin; the logout token's signature is its proof. An answer never tells whether there was a session.
  */
-import { BffError, retryAfter } from '../http/errors.ts';
+import { BffError } from '../http/errors.ts';
 import { InvalidLogoutToken, type LogoutToken } from '../oidc/logout-token.ts';
+import { storeUnavailable } from '../session/shared-sessions.ts';
 import { isForm, readForm, type BffContext, type EndpointDeps } from './endpoint.ts';
 
 /** The clocks of instances differ: where one has just refused a token as too old, another may still take it. */
@@ -49,10 +50,7 @@ export function createBackchannelLogout({ events, provider, sessions, store }: E
       isFirst = await store.useOnce(`logout-token:${name}`, validForSeconds + clockMarginSeconds);
     } catch (cause) {
       events.emit({ type: 'store.failed', cause });
-      throw new BffError('store_unavailable', 'The session store does not answer. Try again in a moment.', {
-        cause,
-        headers: retryAfter(),
-      });
+      throw storeUnavailable(cause);
     }
     if (!isFirst) throw new InvalidLogoutToken('repeated', 'The logout token was received before.');
   }

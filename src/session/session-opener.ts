@@ -71,7 +71,8 @@ export function createSessionOpener(config: Config, deps: OpenerDeps) {
 
   /**
    * A cookie that an earlier session left behind, whole or in chunks, or that somebody planted, must not hide the session
-   * that goes on, also while the store does not say what it is. What has not the form of a seal under one of our keys doesn't count.
+   * that goes on, also while the store does not say what it is. What has not the form of a seal under one of our keys, or
+   * of a ticket, doesn't count.
    */
   async function openBest(texts: readonly string[]): Promise<OpenedSession> {
     const sealed = new Set(texts.filter((text) => sealer.mayOpen(text) || looksLikeTicket(text)));

@@ -6,7 +6,7 @@ import { monotonicMs, nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { detach } from '../detached.ts';
 import type { Events, SessionEnd } from '../events.ts';
-import { BffError } from '../http/errors.ts';
+import { BffError, retryAfter } from '../http/errors.ts';
 import type {
   AdvanceResult,
   Claim,
@@ -223,7 +223,7 @@ function generationOf({ key }: SessionEntry): string {
 export function storeUnavailable(cause?: unknown): BffError {
   return new BffError('store_unavailable', 'The session store does not answer. Try again in a moment.', {
     cause,
-    headers: { 'retry-after': '2' },
+    headers: retryAfter(),
   });
 }
 

@@ -20,7 +20,7 @@ import { monotonicMs, nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { detach } from '../detached.ts';
 import type { Events } from '../events.ts';
-import { BffError } from '../http/errors.ts';
+import { BffError, retryAfter } from '../http/errors.ts';
 import { PausedError } from '../oidc/circuit-breaker.ts';
 import type { Provider, RefreshResult } from '../oidc/provider.ts';
 import { revokeRefreshToken } from '../oidc/revocation.ts';
@@ -102,7 +102,7 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
       }
     }
     throw new BffError('provider_unavailable', 'Another instance is still refreshing this session.', {
-      headers: { 'retry-after': '2' },
+      headers: retryAfter(),
     });
   }
 

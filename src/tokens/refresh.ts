@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { monotonicMs, nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
-import { BffError } from '../http/errors.ts';
+import { BffError, retryAfter } from '../http/errors.ts';
 import { PausedError } from '../oidc/circuit-breaker.ts';
 import type { Provider } from '../oidc/provider.ts';
 import { refreshDueAt, sessionExpired } from '../session/session.ts';
@@ -155,7 +155,7 @@ function waitFor({ refreshPromise, startedAtMs }: RunningRefresh, timeoutMs: num
   const ms = Math.max(timeoutMs - elapsedMs, Math.min(timeoutMs, shortWaitTimeoutMs));
   return withTimeout(refreshPromise, ms, () => {
     throw new BffError('provider_unavailable', 'The identity provider takes too long. Try again in a moment.', {
-      headers: { 'retry-after': '2' },
+      headers: retryAfter(),
     });
   });
 }
