@@ -134,7 +134,7 @@ const table = {
   too_many_requests: {
     status: 429,
     title: 'Too many requests',
-    when: 'The route has `maxConcurrent` calls in flight.',
+    when: 'The route has `maxConcurrent` calls in flight, or a hundred front-channel sign-outs wait for the store.',
     remedy: 'Repeat the call later, or raise `maxConcurrent` of the route.',
   },
   internal_error: {
