@@ -32,6 +32,15 @@ async function startCompressed(coding: string, body: Buffer): Promise<string> {
   return `http://127.0.0.1:${server.port}/`;
 }
 
+/** A server that takes connections and says nothing. @returns its port, and the connections that it has now */
+async function startSilent(): Promise<{ readonly port: number; readonly sockets: ReadonlySet<unknown> }> {
+  const server = createTcpServer((socket) => socket.on('error', () => socket.destroy()).resume());
+  const sockets = trackSockets(server);
+  const port = await listen(server, 0);
+  onTestFinished(() => closeNow(server, sockets));
+  return { port, sockets };
+}
+
 test('sends the form as it is, and asks for no compression', async () => {
   let seen: unknown;
   const server = await startListener((request, response) => {
@@ -124,15 +133,6 @@ describe('an answer that is too large', () => {
 });
 
 describe('a provider that is silent', () => {
-  /** @returns its port, and how many connections it has now */
-  async function startSilent(): Promise<{ readonly port: number; readonly sockets: ReadonlySet<unknown> }> {
-    const server = createTcpServer((socket) => socket.on('error', () => socket.destroy()).resume());
-    const sockets = trackSockets(server);
-    const port = await listen(server, 0);
-    onTestFinished(() => closeNow(server, sockets));
-    return { port, sockets };
-  }
-
   test.each(['http', 'https'])('over %s is given up in time', async (scheme) => {
     const { port } = await startSilent();
     const call = startFetch()(`${scheme}://127.0.0.1:${port}/`, { signal: AbortSignal.timeout(100) });
