@@ -17,6 +17,7 @@ const floors: ReadonlyArray<Readonly<Record<string, readonly string[]>>> = [
     detached: ['detached.ts'],
     errors: ['http/errors.ts'],
     events: ['events.ts'],
+    'session-view': ['session-view.ts'],
     'identity-headers': ['http/identity-headers.ts'],
     'token-set': ['token-set.ts'],
     paths: ['http/paths.ts'],
@@ -42,6 +43,7 @@ const rootFiles: Readonly<Record<string, 'door' | 'wire' | 'floor 0'>> = {
   'clock.ts': 'floor 0',
   'detached.ts': 'floor 0',
   'events.ts': 'floor 0',
+  'session-view.ts': 'floor 0',
   'timeout.ts': 'floor 0',
   'token-set.ts': 'floor 0',
 };
