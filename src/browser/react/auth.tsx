@@ -215,17 +215,17 @@ function personOf(view: SessionView): UserWithoutTokens | null {
 
 /** Not enumerable, so that whoever copies, compares or logs a user reads no token by the way. */
 const absentTokens = Object.fromEntries(
-  ['access_token', 'id_token', 'refresh_token'].map((name) => [name, { get: () => explainAbsence(name) }]),
+  ['access', 'id', 'refresh'].map((kind) => [`${kind}_token`, { get: () => explainAbsence(kind) }]),
 );
 
 function withoutTokens(profile: User): UserWithoutTokens {
   return Object.defineProperties({ profile }, absentTokens);
 }
 
-function explainAbsence(name: string): never {
+function explainAbsence(kind: string): never {
   throw new Error(
-    `There is no ${name} in the browser: Sallyport keeps the tokens, and adds the access token to the calls of its routes. ` +
-      'Delete the code that reads it, and call the API without an Authorization header.',
+    `There is no ${kind} token in the browser: Sallyport keeps the tokens, and adds the access token to the calls of its ` +
+      'routes. Delete the code that reads it, and call the API without an Authorization header.',
   );
 }
 

@@ -79,8 +79,8 @@ export interface SessionProviderProps {
 }
 
 /**
- * Gives the hooks below it an instance of the browser module. Without one they use the instance of `sallyport/browser`,
- * so an app whose base path is `/bff` needs no provider.
+ * Gives the hooks below it an instance of the browser module, and keeps its connection for events while components come and
+ * go. Without a provider they use the instance of `sallyport/browser`, so an app whose base path is `/bff` needs none.
  *
  * @example
  * ```tsx
@@ -105,7 +105,9 @@ export interface SessionProviderProps {
  */
 export function SessionProvider({ client, children }: SessionProviderProps): ReactElement {
   const outer = useClient();
-  return <ClientContext.Provider value={client ?? outer}>{children}</ClientContext.Provider>;
+  const given = client ?? outer;
+  useEffect(() => given.subscribe(() => undefined), [given]);
+  return <ClientContext.Provider value={given}>{children}</ClientContext.Provider>;
 }
 
 /**

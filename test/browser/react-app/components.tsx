@@ -16,7 +16,12 @@ export const renders: string[] = [];
 
 export function Status(): ReactElement {
   const session = useSession();
-  const text = [session.status, session.user?.name, session.reason, session.error && String(session.error)]
+  const text = [
+    session.status,
+    session.user?.name,
+    session.reason,
+    session.error instanceof Error && session.error.message,
+  ]
     .filter(Boolean)
     .join(' ');
   renders.push(text);
