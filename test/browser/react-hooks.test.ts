@@ -65,6 +65,12 @@ function settled(page: Page): Promise<unknown> {
   );
 }
 
+/** As after a sleep: the clock has gone on, and the timers have not. */
+async function sleep(page: Page, seconds: number): Promise<void> {
+  const now = (await page.evaluate('Date.now()')) as number;
+  await page.clock.setSystemTime(now + seconds * 1000);
+}
+
 describe.each(majors)('React %s', (major) => {
   test('shows what is known, as it changes', async () => {
     const page = await openPage(major);
@@ -164,12 +170,6 @@ describe.each(majors)('React %s, the countdown', (major) => {
     await page.clock.runFor(100);
     await page.evaluate('kit.renders.length = 0');
     return page;
-  }
-
-  /** As after a sleep: the clock has gone on, and the timers have not. */
-  async function sleep(page: Page, seconds: number): Promise<void> {
-    const now = (await page.evaluate('Date.now()')) as number;
-    await page.clock.setSystemTime(now + seconds * 1000);
   }
 
   test('renders nothing before the warning, and then once a second to the end', async () => {
