@@ -7,7 +7,7 @@ import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { resolveConfig } from '../../src/config/config.ts';
 import { createEvents } from '../../src/events.ts';
 import { createOpenSockets } from '../../src/proxy/websocket/open-sockets.ts';
-import { createSessionBoundList } from '../../src/proxy/session-bound.ts';
+import { createSessionBoundList } from '../../src/session/session-bound.ts';
 import { Tunnel } from '../../src/proxy/websocket/tunnel.ts';
 import { createSessions } from '../../src/session/sessions.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
@@ -67,7 +67,7 @@ test('calls keep a socket open also when the cache has forgotten its session in 
   await nextTurn();
   expect(client.readableEnded).toBe(false);
   const ended = once(client, 'end');
-  vi.advanceTimersByTime(101_000);
+  await vi.advanceTimersByTimeAsync(101_000);
   await ended;
 });
 
