@@ -5,7 +5,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Hono } from 'hono';
-import { createApp, createSpa } from './app.ts';
+import { createApp, createSpa, withRawResponse } from './app.ts';
 import { resolveConfig, type Config, type ConfigInput } from './config/config.ts';
 import type { BffEnv } from './endpoints/endpoint.ts';
 import { createClaimsSelection } from './endpoints/claims-view.ts';
@@ -165,7 +165,8 @@ export function assembleBff(
   // Endpoints
   const sessionView = options.sessionView ?? createClaimsSelection(config.session.claims);
   const signIns = { provider, sessions, transactions, logoutReturns, refresher };
-  const endpointDeps = { config, events, store, ...signIns, resolveClientAddress, sessionView };
+  const raw = { bound, writeRaw: withRawResponse };
+  const endpointDeps = { config, events, store, ...signIns, resolveClientAddress, sessionView, ...raw };
   const endpoints = createEndpointTable(endpointDeps);
   const spa = createSpa(config, endpointDeps, { pools, bound });
 
@@ -206,6 +207,7 @@ export function assembleBff(
     ready: () => provider.ready() && (config.session.mode !== 'store' || store.reachable()),
     drain: bound.drain,
     async close() {
+      bound.drain();
       provider.close();
       await refresher.whenIdle();
       await sessions.close();

@@ -10,7 +10,7 @@ import { sessionExpired } from './session.ts';
 import type { SessionEntry, Sessions } from './sessions.ts';
 
 /** How soon a new second is noticed. Sessions time out at whole seconds, so there is one search for them a second. */
-const tickMs = 200;
+const tickMs = 100;
 /** At most so many sessions are asked about at a time: those of 5,000 streams, when the store was away. */
 const lookedUpAtOnce = 100;
 

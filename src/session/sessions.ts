@@ -226,6 +226,8 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     claimRefresh: shared.claim,
     releaseRefresh: shared.release,
     expectMessage: live.expectMessage,
+    /** Calls a listener for each session of this process that another process may have refreshed. */
+    onAdvance: live.onAdvance,
     /** Whether messages of other processes can come. */
     hears: shared.hears,
     storeWasAway: shared.wasAway,
