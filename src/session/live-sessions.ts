@@ -93,12 +93,24 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
   /** Ends the sessions of a name, as far as they are here. */
   function endRevoked(name: string, { before, reason }: Revocation): void {
     endings.addName(name, { before, reason });
-    const known = keysByName.get(name) ?? [];
-    for (const key of typeof known === 'string' ? [known] : known) {
+    for (const key of keysOf(name)) {
       const entry = find(key);
       if (entry === undefined || loginIssuedAt(entry.session) > before) continue;
       endElsewhere(entry, reason, !ownRevocations.has(name));
     }
+  }
+
+  function keysOf(name: string): Iterable<string> {
+    const known = keysByName.get(name) ?? [];
+    return typeof known === 'string' ? [known] : known;
+  }
+
+  /** The sessions of a name that are here and have not ended. */
+  function activeKeysOf(name: string): readonly string[] {
+    return [...keysOf(name)].filter((key) => {
+      const entry = find(key);
+      return entry !== undefined && entry.ended === undefined;
+    });
   }
 
   /** Runs what ends the sessions of a name because this process was told to. */
@@ -142,5 +154,6 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
 
   const onAdvance = (listener: (entry: SessionEntry) => void) => void advanceListeners.push(listener);
 
-  return { find, add, endElsewhere, endRevoked, revokeHere, expectMessage, onAdvance, close: unsubscribe };
+  const changes = { endElsewhere, endRevoked, revokeHere, onAdvance };
+  return { find, add, activeKeysOf, expectMessage, ...changes, close: unsubscribe };
 }
