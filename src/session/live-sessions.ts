@@ -92,12 +92,24 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
   /** Ends the sessions of a name, as far as they are here. */
   function endRevoked(name: string, { before, reason }: Revocation): void {
     endings.addName(name, { before, reason });
-    const known = keysByName.get(name) ?? [];
-    for (const key of typeof known === 'string' ? [known] : known) {
+    for (const key of keysOf(name)) {
       const entry = find(key);
       if (entry === undefined || loginIssuedAt(entry.session) > before) continue;
       endElsewhere(entry, reason, !ownRevocations.has(name));
     }
+  }
+
+  function keysOf(name: string): Iterable<string> {
+    const known = keysByName.get(name) ?? [];
+    return typeof known === 'string' ? [known] : known;
+  }
+
+  /** The sessions of a name that are here and have not ended. */
+  function activeKeysOf(name: string): readonly string[] {
+    return [...keysOf(name)].filter((key) => {
+      const entry = find(key);
+      return entry !== undefined && entry.ended === undefined;
+    });
   }
 
   /** Runs what ends the sessions of a name because this process was told to. */
@@ -131,7 +143,7 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
     };
   }
 
-  return { find, add, endElsewhere, endRevoked, revokeHere, expectMessage, close: unsubscribe };
+  return { find, add, endElsewhere, endRevoked, activeKeysOf, revokeHere, expectMessage, close: unsubscribe };
 }
 
 /** The next call of the session gets the generation from the store. */

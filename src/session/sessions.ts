@@ -57,7 +57,7 @@ export interface ProviderSignOut {
   readonly sub?: string | undefined;
   /** Sessions whose login's ID token was issued later go on. Seconds since 1970, by the provider's clock. */
   readonly issuedBefore: number;
-  readonly reason: 'backchannel' | 'frontchannel' | 'operator';
+  readonly reason: 'backchannel' | 'operator';
 }
 
 export function createSessions(config: Config, { store, events }: { readonly store: Store; readonly events: Events }) {
