@@ -71,7 +71,7 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
     switch (message.type) {
       case 'ended':
         endings.addSession(message.session, message.reason);
-        return endElsewhere(find(message.session), message.reason);
+        return endHere(find(message.session), message.reason);
       case 'revoked':
         return endRevoked(message.name, message);
       case 'advanced':
@@ -79,11 +79,20 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
         return wake(message.session);
       case 'released':
         return wake(message.session);
+      case 'lost':
+        // `lost-ends.ts` mends what can be mended.
+        return undefined;
     }
   }
 
+  /** Ends what the store says has ended. It may lose that, and this process its entry; a loss of the store is no such end. */
+  function endElsewhere(entry: SessionEntry, reason: SessionEnd): void {
+    if (reason !== 'store_lost') endings.addSession(entry.key, reason);
+    endHere(entry, reason);
+  }
+
   /** What this process ended itself has ended already. */
-  function endElsewhere(entry: SessionEntry | undefined, reason: SessionEnd, remote = true): void {
+  function endHere(entry: SessionEntry | undefined, reason: SessionEnd, remote = true): void {
     if (entry === undefined || entry.ended !== undefined) return;
     entry.ended = reason;
     events.emit({ type: 'session.ended', session: entry.sessionHash, reason, remote });
@@ -96,7 +105,7 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
     for (const key of keysOf(name)) {
       const entry = find(key);
       if (entry === undefined || loginIssuedAt(entry.session) > before) continue;
-      endElsewhere(entry, reason, !ownRevocations.has(name));
+      endHere(entry, reason, !ownRevocations.has(name));
     }
   }
 

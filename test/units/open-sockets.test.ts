@@ -13,6 +13,7 @@ import { createSessions } from '../../src/session/sessions.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import { nowSeconds } from '../../src/clock.ts';
 import { fakeDateAndIntervals } from '../support/clock.ts';
+import { cookieOf } from '../support/two-instances.ts';
 
 beforeEach(() => fakeDateAndIntervals());
 
@@ -51,7 +52,7 @@ function ends(): { client: Duplex; upstream: Duplex; nearClient: Duplex; nearUps
 test('calls keep a socket open also when the cache has forgotten its session in between', async () => {
   const { sessions, openSockets } = setUp();
   const entry = await begin(sessions, 'small');
-  const cookie = `session-3000=${entry.cookieText}`;
+  const cookie = cookieOf(entry);
   const { client, nearClient, nearUpstream } = ends();
   openSockets.add(nearClient, nearUpstream, entry);
   // Sessions that fill the cache.
