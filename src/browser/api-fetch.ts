@@ -37,7 +37,7 @@ export function createApiFetch(
     if (code === 'step_up_required') return askForStepUp(problem);
     if (code === 'login_required' || code === 'session_expired') {
       learnForAll({ authenticated: false, loginUrl });
-      return (await askForLogin(problem)) && (await session(1)).authenticated;
+      return (await askForLogin(problem)) && (await session(0)).authenticated;
     }
     // Nothing has reached the API, or it has refused the call: any method may be repeated. `type`, which leads to the
     // code's documentation, tells it from a problem of the API's own.

@@ -49,9 +49,8 @@ export function createKnownSession(basePath: string) {
 
   /** For what only this tab may have been told. */
   function learnForAll(next: SessionView): SessionView {
-    const session = learn(next);
-    tell(basePath, { type: 'session', session });
-    return session;
+    tell(basePath, { type: 'session', session: next });
+    return learn(next);
   }
 
   async function ask(path: string, init?: { readonly method: 'POST' }): Promise<SessionView> {
