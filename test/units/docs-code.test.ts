@@ -23,10 +23,8 @@ const blocks = [
 ];
 const inLanguage = (...languages: readonly string[]) => blocks.filter(({ language }) => languages.includes(language));
 const secret = randomBytes(32).toString('base64url');
-const known = new Set([
-  ...['ts', 'tsx', 'js', 'vue', 'svelte'],
-  ...['json', 'sh', 'ini', 'dockerfile', 'mermaid', 'nginx', 'yaml'],
-]);
+const languages = 'ts tsx js vue svelte json sh ini dockerfile mermaid nginx yaml';
+const known = new Set(languages.split(' '));
 
 test('every block names its language, and one that this test knows', () => {
   expect(blocks.filter(({ language }) => !known.has(language)).map(({ place }) => place)).toEqual([]);
