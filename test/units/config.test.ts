@@ -781,10 +781,12 @@ describe('variables', () => {
     expect(variables.filter(({ path }) => !known.has(path)).map(({ name }) => name)).toEqual([]);
     expect(new Set(variables.map(({ name }) => name)).size).toBe(variables.length);
     const given = new Set(variables.map(({ path }) => path));
-    // In the file only: what is about one route, and the finer points of hosting the SPA (whose source is one variable).
+    // In the file only: what is about one route, the texts of pages, and the finer points of hosting the SPA (whose source
+    // is one variable).
     const withoutVariable = keys.map(({ path }) => path).filter((path) => !given.has(path) && !path.includes('[]'));
     expect(withoutVariable).toEqual(expect.arrayContaining(['spa.folder', 'spa.devServer', 'spa.headers']));
-    expect(withoutVariable.filter((path) => !path.startsWith('spa.') && !path.startsWith('upstream.'))).toEqual([]);
+    const others = withoutVariable.filter((path) => !path.startsWith('spa.') && !path.startsWith('upstream.'));
+    expect(others).toEqual(['pages.texts']);
   });
 
   test('name themselves in a fault', async () => {
