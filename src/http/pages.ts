@@ -44,7 +44,7 @@ export function createPages({ pages, basePath }: Pick<Config, 'pages' | 'basePat
 
 /** The texts of a language: the configured ones, over Sallyport's own, over those of the default language, over English. */
 function textsIn(lang: string, { texts, language }: Config['pages']): PageTexts {
-  return [ownTexts(language), texts[language], ownTexts(lang), texts[lang]].reduce<PageTexts>(
+  return [texts[defaultLanguage], ownTexts(language), texts[language], ownTexts(lang), texts[lang]].reduce<PageTexts>(
     (below, above) => (above === undefined ? below : overlaid(below, above)),
     pageTexts[defaultLanguage],
   );
@@ -85,7 +85,7 @@ function createPagesIn(texts: PageTexts, page: (content: PageContent) => Page, b
       body:
         `<p>${escape(text)}</p>${navigation(actions)}<div class="facts">` +
         `<p>${escape(texts.details)}: <span lang="en" dir="ltr">${escape(message)}</span></p>` +
-        `<p>${escape(texts.code)}: <code>${escape(code)}</code> · ${escape(texts.request)}: <code>${escape(requestId)}</code></p></div>`,
+        `<p>${escape(texts.code)}: <code>${escape(code)}</code></p><p>${escape(texts.request)}: <code>${escape(requestId)}</code></p></div>`,
       ...(inPopup ? { script: announce({ basePath, type: 'sign-in-failed', code }) + closeButtonScript } : {}),
     });
   }
