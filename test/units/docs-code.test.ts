@@ -15,7 +15,7 @@ import { nginxFaults } from '../support/nginx.ts';
 import { codeBlocks, commentExamples, documentationPages, root, type CodeBlock } from '../support/markdown.ts';
 
 const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((path) =>
-  path.endsWith('.ts'),
+  /\.tsx?$/.test(path),
 );
 const blocks = [
   ...documentationPages().flatMap((page) => codeBlocks(page)),
@@ -23,7 +23,8 @@ const blocks = [
 ];
 const inLanguage = (...languages: readonly string[]) => blocks.filter(({ language }) => languages.includes(language));
 const secret = randomBytes(32).toString('base64url');
-const known = new Set(['ts', 'tsx', 'js', 'json', 'sh', 'ini', 'dockerfile', 'mermaid', 'nginx', 'yaml']);
+const languages = 'ts tsx js vue svelte json sh ini dockerfile mermaid nginx yaml';
+const known = new Set(languages.split(' '));
 
 test('every block names its language, and one that this test knows', () => {
   expect(blocks.filter(({ language }) => !known.has(language)).map(({ place }) => place)).toEqual([]);
@@ -31,15 +32,18 @@ test('every block names its language, and one that this test knows', () => {
 
 test('TypeScript and JavaScript compile against the sources', { timeout: 120_000 }, () => {
   const typed = inLanguage('json').filter(({ type }) => type !== '');
-  const all = [...inLanguage('ts', 'tsx', 'js'), ...typed];
+  // docs/frameworks.md has a test of its own: its blocks are files that import each other.
+  const code = inLanguage('ts', 'tsx', 'js').filter(({ place }) => !place.startsWith('docs/frameworks.md'));
+  const all = [...code, ...typed];
   expect(compile(all.filter((block) => !isForBrowsers(block)))).toEqual([]);
   expect(compile(all.filter(isForBrowsers), browser)).toEqual([]);
 });
 
 const browser = { lib: ['es2024', 'dom', 'dom.iterable'], jsx: 'react-jsx', types: [] };
 
-function isForBrowsers({ place, language }: CodeBlock): boolean {
-  return place.startsWith('spa-example/') || language === 'js' || language === 'tsx';
+function isForBrowsers({ place, language, context, code }: CodeBlock): boolean {
+  if (/^(?:spa-example|src\/browser)\//.test(place) || place.startsWith('docs/browser.md')) return language !== 'json';
+  return language === 'js' || language === 'tsx' || /'sallyport\/(?:browser|react)'/.test(`${context}${code}`);
 }
 
 /** What the compiler is to see of a block, a module in any case. */
@@ -60,7 +64,11 @@ function compile(examples: readonly CodeBlock[], options: object = {}): string[]
     return name;
   });
   const compilerOptions = {
-    paths: { sallyport: ['../../src/index.ts'] },
+    paths: {
+      sallyport: ['../../src/index.ts'],
+      'sallyport/browser': ['../../src/browser/index.ts'],
+      'sallyport/react': ['../../src/browser/react.tsx'],
+    },
     noUnusedLocals: false,
     noUnusedParameters: false,
     ...options,
