@@ -23,6 +23,15 @@ function textOf({ text }: Navigation): string {
   return words.replaceAll(/&#(\d+);/g, (_all, code) => String.fromCodePoint(Number(code)));
 }
 
+/** All texts of a language. */
+function wordsOf({ errors, ...plain }: PageTexts): string[] {
+  return [...Object.values<string>(plain), ...Object.values(errors).flatMap(({ title, text }) => [title, text])];
+}
+
+function startThemed(pages: ConfigInput['pages']): Promise<World> {
+  return startWorld({ config: (base) => ({ ...base, pages }) });
+}
+
 describe('the language', () => {
   let world: World;
   beforeAll(async () => void (world = await startWorld({}, { scope: 'manual' })));
@@ -82,14 +91,9 @@ describe('the language', () => {
 });
 
 describe('the texts of each language', () => {
-  const plainOf = ({ errors, ...plain }: PageTexts) => [
-    ...Object.values(plain),
-    ...Object.values(errors).flatMap(({ title, text }) => [title, text]),
-  ];
-
   test.each(languages)('in "%s" are whole: none is empty, has loose ends or HTML, or was left in English', (lang) => {
-    const english = new Set(plainOf(pageTexts.en));
-    const texts = plainOf(pageTexts[lang]);
+    const english = new Set(wordsOf(pageTexts.en));
+    const texts = wordsOf(pageTexts[lang]);
     expect(texts.filter((text) => text !== text.trim() || text.length < 2 || /[<>&"']|\.\.\.|  /.test(text))).toEqual(
       [],
     );
@@ -111,10 +115,6 @@ describe('the look', () => {
     'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
     'base64',
   );
-
-  async function startThemed(pages: ConfigInput['pages']): Promise<World> {
-    return startWorld({ config: (base) => ({ ...base, pages }) });
-  }
 
   test('is the app’s: its name, its colour and its logo, which is written into the page', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'sallyport-logo-'));

@@ -600,7 +600,7 @@ describe('is accepted:', () => {
     ['logo', Buffer.from([0xff, 0xd8, 0xff, 0xe0]), 'image/jpeg'],
     ['logo.png', 'RIFF\x00\x00\x00\x00WEBPVP8 ', 'image/webp'],
   ])('a logo beside the file, %s (%#)', async (name, content, mediaType) => {
-    await mkdir(join(folder, 'config'));
+    await mkdir(join(folder, 'config'), { recursive: true });
     await writeFile(join(folder, 'config', name), content);
     const file = await fileOf('config/app.json', JSON.stringify({ ...minimal, pages: { logoFile: name } }));
     const { logoUrl } = (await loaded({}, file)).pages;
