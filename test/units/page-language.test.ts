@@ -55,7 +55,11 @@ test('whatever comes, the choice is one of them', () => {
       })
       .map((parts) => parts.map((part) => part.join('')).join(',')),
   );
-  fc.assert(fc.property(header, (text) => expect(own).toContain(chooseLanguage(text, own, otherwise))));
+  fc.assert(
+    fc.property(header, (text) => {
+      expect(own).toContain(chooseLanguage(text, own, otherwise));
+    }),
+  );
 });
 
 test('a header as long as Node takes costs little', () => {
