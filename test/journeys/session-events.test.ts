@@ -9,6 +9,7 @@ import { logoutToken, sendLogoutToken, watchIdTokens } from '../support/logout-t
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { createSharedMemory } from '../support/shared-memory.ts';
 import { follow, type SessionEvents } from '../support/session-events.ts';
+import { callHead, Wire } from '../support/wire.ts';
 import { startWorkersWorld } from '../support/workers.ts';
 import {
   signIn,
@@ -385,4 +386,66 @@ test('at another worker, a tab hears of a sign-out and of a refresh', { timeout:
     expect(at - endedAt).toBeLessThan(soonMs);
   }
   for (const tab of tabs) tab.leave();
+});
+
+describe('when the server stops, streams', () => {
+  test('end at once without a sign-out, are to be opened again at different times, and can be', async () => {
+    const world = await startSignedIn({ config: (base) => ({ ...base, drainSeconds: 20 }) });
+    const { browser } = world;
+    const tabs = await Promise.all(Array.from({ length: 12 }, () => follow(browser, { port: world.server.port })));
+    for (const tab of tabs) await tab.event(0);
+    const firstRetries = tabs.map(({ retryMs }) => retryMs);
+    const startedAt = performance.now();
+    await world.restart();
+    expect(performance.now() - startedAt).toBeLessThan(3000);
+    for (const tab of tabs) {
+      await tab.until(({ end }) => end === 'complete');
+      expect(tab.events.map(({ name }) => name)).toEqual(['session']);
+      expect(tab.retryMs).toBeGreaterThanOrEqual(1000);
+      expect(tab.retryMs).toBeLessThanOrEqual(8000);
+    }
+    expect(new Set(tabs.map(({ retryMs }) => retryMs)).size).toBeGreaterThan(3);
+    expect(tabs.map(({ retryMs }) => retryMs)).not.toEqual(firstRetries);
+    const again = await follow(browser, { port: world.server.port });
+    expect((await again.event(0)).content).toMatchObject({ authenticated: true });
+  });
+
+  test('that nobody reads hold it up for a second, and no longer', async () => {
+    const { browser, server } = await startSignedIn({
+      config: (base) => ({ ...base, drainSeconds: 20 }),
+      sessionView: () => ({ groups: [' '.repeat(8_000_000)] }),
+    });
+    const wire = new Wire(server.port);
+    onTestFinished(() => void wire.socket.destroy());
+    wire.socket.pause();
+    wire.write(`${callHead(browser, 'GET', '/bff/events')}\r\n`);
+    await browser.fetch('/bff/session');
+    const startedAt = performance.now();
+    await server.close();
+    expect(performance.now() - startedAt).toBeLessThan(4000);
+  });
+
+  test('that are opened while it waits for load balancers are served, and end with the others', async () => {
+    const { browser, server } = await startSignedIn({
+      config: (base) => ({ ...base, drainSeconds: 20, drain: { waitSeconds: 1 } }),
+    });
+    const stopped = server.close();
+    const tab = await follow(browser, { port: server.port });
+    await tab.event(0);
+    expect(tab.end).toBeUndefined();
+    await tab.until(({ end }) => end === 'complete');
+    await stopped;
+  });
+
+  test('end with the library that a program closes', async () => {
+    const { browser, server } = await startSignedIn();
+    const tab = await follow(browser, { port: server.port });
+    await tab.event(0);
+    await server.bff.close();
+    await tab.until(({ end }) => end === 'complete');
+    // One that comes later gets the session, and is to come again.
+    const late = await follow(browser, { port: server.port });
+    await late.until(({ end }) => end === 'complete');
+    expect(late.events.map(({ name }) => name)).toEqual(['session']);
+  });
 });
