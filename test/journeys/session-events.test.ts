@@ -348,6 +348,25 @@ describe.each(['cookie', 'store'] as const)('at another instance, in mode %s, a 
   });
 });
 
+test('a tab hears of calls at another instance while half of the idle time is left, though no message tells', async () => {
+  fakeDateAndIntervals();
+  const { store } = createSharedMemory();
+  const { browser, addInstance, server, origin } = await startSignedIn({
+    store,
+    config: { session: { idleSeconds: 100 } },
+  });
+  const there = browser.clone();
+  there.routeTo((await addInstance()).port, origin);
+  const tab = await follow(browser, { port: server.port });
+  await tab.event(0);
+  await vi.advanceTimersByTimeAsync(40_000);
+  expect((await there.fetch('/api/busy')).status).toBe(200);
+  expect(tab.events).toHaveLength(1);
+  await vi.advanceTimersByTimeAsync(15_000);
+  const left: unknown = expect.toSatisfy((seconds: number) => seconds > 80);
+  expect((await tab.event(1)).content).toMatchObject({ session: { idleExpiresInSeconds: left } });
+});
+
 test('for a refresh at another instance, one look at the store serves all tabs', async () => {
   const { store, calls } = createSharedMemory();
   const { browser, addInstance, server } = await startSignedIn({ store });
