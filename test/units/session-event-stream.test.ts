@@ -38,7 +38,7 @@ function responseTo(socket: Socket): ServerResponse {
 describe('a client that takes nothing', () => {
   test('is sent what fits, and is cut off by a heartbeat while the least of it waits', async () => {
     const socket = new StuckSocket(0);
-    const onClose = vi.fn();
+    const onClose = vi.fn<() => void>();
     const stream = new EventStream(responseTo(socket), onClose);
     stream.send(eventText('session', {}));
     stream.send(eventText('session', {}));
@@ -55,7 +55,7 @@ describe('a client that takes nothing', () => {
 
   test('is cut off by an event when 64 KiB wait', async () => {
     const socket = new StuckSocket(0);
-    const onClose = vi.fn();
+    const onClose = vi.fn<() => void>();
     const stream = new EventStream(responseTo(socket), onClose);
     stream.send('x'.repeat(60 * 1024));
     stream.send('x'.repeat(10 * 1024));
@@ -67,7 +67,7 @@ describe('a client that takes nothing', () => {
 
   test('has a second for the last words', async () => {
     const socket = new StuckSocket(0);
-    const onClose = vi.fn();
+    const onClose = vi.fn<() => void>();
     const stream = new EventStream(responseTo(socket), onClose);
     stream.send('x');
     const startedAt = performance.now();
@@ -79,7 +79,7 @@ describe('a client that takes nothing', () => {
 
 test('a client that takes all is kept by heartbeats', async () => {
   const socket = new StuckSocket(Infinity);
-  const onClose = vi.fn();
+  const onClose = vi.fn<() => void>();
   const stream = new EventStream(responseTo(socket), onClose);
   for (let beat = 0; beat < 3; beat += 1) {
     stream.sendLater(':\n\n');
@@ -93,7 +93,7 @@ test('of a client that had left before, the end is told all the same', async () 
   const response = responseTo(new StuckSocket(Infinity));
   response.destroy();
   await vi.waitFor(() => expect(response.destroyed).toBe(true));
-  const onClose = vi.fn();
+  const onClose = vi.fn<() => void>();
   const stream = new EventStream(response, onClose);
   stream.send('late');
   await nextTurn();
