@@ -12,7 +12,7 @@ export interface ViteApp {
   readonly write: (file: string, content: string) => Promise<void>;
   /** What Vite wrote to its terminal. */
   readonly lines: string[];
-  /** What `npm run dev` starts; undefined once it has begun to listen nowhere. */
+  /** As `npm run dev` does; in middleware mode it listens nowhere. */
   readonly start: (options?: SallyportPluginOptions, more?: InlineConfig) => Promise<ViteDevServer>;
   readonly preview: (options?: SallyportPluginOptions, more?: InlineConfig) => Promise<PreviewServer>;
 }
@@ -58,7 +58,7 @@ export async function viteApp(files: Readonly<Record<string, string>> = page): P
     async start(options = {}, more = {}) {
       const vite = await createServer(configOf(options, more));
       onTestFinished(() => vite.close());
-      return vite.listen();
+      return vite.config.server.middlewareMode ? vite : vite.listen();
     },
     async preview(options = {}, more = {}) {
       const vite = await preview({ preview: { host: '127.0.0.1' }, ...configOf(options, more) });
