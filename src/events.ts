@@ -1,6 +1,6 @@
 /**
  * What happens, as typed domain events. Two kinds of listeners exist. The log (`telemetry/log.ts`) writes them, and an
- * app may do as much with `bff.events`. And the core depends on them: at `session.ended`, `proxy/session-bound.ts` ends
+ * app may do as much with `bff.events`. And the core depends on them: at `session.ended`, `session/session-bound.ts` ends
  * the calls and WebSockets of that session, so the event is emitted for every session that ends before its time.
  *
  * Listeners run at once and in order. An event never holds a token, a code, a cookie or a session id: `session` is a
@@ -60,6 +60,8 @@ export type BffEvent =
   | { readonly type: 'provider.unsuitable'; readonly problem: string }
   | { readonly type: 'userinfo.failed'; readonly cause: unknown }
   | { readonly type: 'store.failed'; readonly cause: unknown }
+  /** The store has lost what it held. This process writes back as many ends as it remembers. */
+  | { readonly type: 'store.emptied'; readonly ends: number }
   /** A process stopped before it could tell the store of that many ends, generations and confirmations. */
   | { readonly type: 'store.writes_lost'; readonly count: number }
   /** A listening socket failed after it had been opened: the server goes on. */

@@ -33,6 +33,7 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
   const keysByName = new Map<string, string | Set<string>>();
   const collected = new FinalizationRegistry<Pick<SessionEntry, 'key' | 'names'>>(forget);
   const waiting = new Map<string, Set<() => void>>();
+  const advanceListeners: Array<(entry: SessionEntry) => void> = [];
   /** Names whose sessions this process is ending: the store's message of it is no news. */
   const ownRevocations = new Set<string>();
   const unsubscribe = store.subscribe(receive);
@@ -70,7 +71,7 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
     switch (message.type) {
       case 'ended':
         endings.addSession(message.session, message.reason);
-        return endElsewhere(find(message.session), message.reason);
+        return endHere(find(message.session), message.reason);
       case 'revoked':
         return endRevoked(message.name, message);
       case 'advanced':
@@ -78,11 +79,20 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
         return wake(message.session);
       case 'released':
         return wake(message.session);
+      case 'lost':
+        // `lost-ends.ts` mends what can be mended.
+        return undefined;
     }
   }
 
+  /** Ends what the store says has ended. It may lose that, and this process its entry; a loss of the store is no such end. */
+  function endElsewhere(entry: SessionEntry, reason: SessionEnd): void {
+    if (reason !== 'store_lost') endings.addSession(entry.key, reason);
+    endHere(entry, reason);
+  }
+
   /** What this process ended itself has ended already. */
-  function endElsewhere(entry: SessionEntry | undefined, reason: SessionEnd, remote = true): void {
+  function endHere(entry: SessionEntry | undefined, reason: SessionEnd, remote = true): void {
     if (entry === undefined || entry.ended !== undefined) return;
     entry.ended = reason;
     events.emit({ type: 'session.ended', session: entry.sessionHash, reason, remote });
@@ -95,7 +105,7 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
     for (const key of keysOf(name)) {
       const entry = find(key);
       if (entry === undefined || loginIssuedAt(entry.session) > before) continue;
-      endElsewhere(entry, reason, !ownRevocations.has(name));
+      endHere(entry, reason, !ownRevocations.has(name));
     }
   }
 
@@ -122,6 +132,14 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
     }
   }
 
+  /** The next call of the session gets the generation from the store. */
+  function noteAdvance(entry: SessionEntry | undefined, generation: number): void {
+    if (entry === undefined || generation <= entry.newestGeneration) return;
+    noteGeneration(entry, generation);
+    entry.knownAsOf = -Infinity;
+    for (const listener of advanceListeners) listener(entry);
+  }
+
   function wake(key: string): void {
     for (const resolve of waiting.get(key) ?? []) resolve();
   }
@@ -143,12 +161,8 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
     };
   }
 
-  return { find, add, endElsewhere, endRevoked, activeKeysOf, revokeHere, expectMessage, close: unsubscribe };
-}
+  const onAdvance = (listener: (entry: SessionEntry) => void) => void advanceListeners.push(listener);
 
-/** The next call of the session gets the generation from the store. */
-function noteAdvance(entry: SessionEntry | undefined, generation: number): void {
-  if (entry === undefined || generation <= entry.newestGeneration) return;
-  noteGeneration(entry, generation);
-  entry.knownAsOf = -Infinity;
+  const changes = { endElsewhere, endRevoked, revokeHere, onAdvance };
+  return { find, add, activeKeysOf, expectMessage, ...changes, close: unsubscribe };
 }

@@ -63,6 +63,7 @@ const doors: Readonly<Record<string, { readonly in: readonly string[]; readonly 
   'lru-cache': { in: ['session/', 'oidc/', 'spa/'] },
   hono: { in: unitsOn(floorsOfHono) },
   '@hono/node-server': { in: ['app.ts'] },
+  react: { in: ['browser/react/'] },
 };
 
 function unitsOn(numbers: readonly number[]): string[] {
@@ -175,7 +176,11 @@ test('each file of the floors exists', () => {
 
 test('every dependency has a door, and every door is used by a dependency', () => {
   const manifest = JSON.parse(readFileSync(join(sources, '../package.json'), 'utf8')) as Record<string, object>;
-  const dependencies = Object.keys({ ...manifest['dependencies'], ...manifest['optionalDependencies'] });
+  const dependencies = Object.keys({
+    ...manifest['dependencies'],
+    ...manifest['optionalDependencies'],
+    ...manifest['peerDependencies'],
+  });
   expect(dependencies.filter((name) => doors[name] === undefined)).toEqual([]);
   const used = new Set(files.flatMap(([, source]) => importsOf(source).map(({ from }) => from)));
   const doorsUsed = Object.keys(doors).filter((name) => [...used].some((from) => `${from}/`.startsWith(`${name}/`)));

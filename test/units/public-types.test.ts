@@ -186,6 +186,7 @@ test('the members of the exported unions', () => {
     | 'session.ended'
     | 'session.large'
     | 'session.oversized'
+    | 'store.emptied'
     | 'store.failed'
     | 'store.writes_lost'
     | 'token.refresh_failed'
