@@ -54,6 +54,8 @@ export function useBothBrowsers(): BothBrowsers {
       });
       sites.route(new URL(app).host, world.server.port);
       sites.route(new URL(provider).host, world.provider.port);
+      // One browser's requests prove nothing of the other one.
+      sites.forget();
       const person = await newPerson(browser);
       onTestFinished(() => person.leave());
       return { world, person };
