@@ -17,7 +17,7 @@ const fleets: Readonly<Record<string, Setting>> = {
   'a server': { store: 'server', workers: [1, 1, 2], faults: ['kill', 'pause', 'kill worker', 'cut'] },
   Sentinels: { store: 'sentinels', workers: [1, 1, 2], faults: ['failover', 'kill', 'cut', 'kill worker', 'pause'] },
   'a Cluster': { store: 'cluster', workers: [1, 1, 2], faults: ['failover', 'kill', 'cut', 'kill worker', 'pause'] },
-  'their first process': { store: 'none', workers: [2], faults: ['kill worker', 'reload'] },
+  'their first process': { store: 'none', workers: [2], faults: ['kill worker', 'reload', 'hang worker'] },
 };
 const modes = ['cookie', 'store'] as const;
 

@@ -207,6 +207,8 @@ function isExplained({ what, from, until }: Outcome, faults: readonly DoneFault[
   const near = faults.filter((fault) => fault.from <= until && from <= fault.until + recoveryMs);
   const kinds = new Set(near.map(({ kind }) => kind));
   if (what === '503 store_unavailable') return [...kinds].some((kind) => storeFaults.has(kind));
+  // A refresh that an instance was killed in, or cut off from the store, is taken over late where the machine is busy.
+  if (what === '503 provider_unavailable') return [...kinds].some((kind) => kind !== 'reload');
   // While no instance is ready, as where all wait for the store, the balancer has nobody to give a connection to.
   return what.startsWith('cut ') && [...kinds].some((kind) => kind !== 'reload');
 }
