@@ -28,6 +28,14 @@ const systemNeeds = [
     remedy: 'install Chromium or Chrome, or set CHROMIUM_PATH to its executable',
   },
   {
+    name: 'Firefox',
+    variable: 'FIREFOX_PATH',
+    anyOf: ['firefox-esr', 'firefox'],
+    paths: ['/Applications/Firefox.app/Contents/MacOS/firefox', 'C:\\Program Files\\Mozilla Firefox\\firefox.exe'],
+    packages: ['firefox-esr', 'firefox'],
+    remedy: 'install Firefox, or set FIREFOX_PATH to its executable',
+  },
+  {
     name: 'Redis or Valkey',
     variable: 'REDIS_SERVER_PATH',
     anyOf: ['redis-server', 'valkey-server'],

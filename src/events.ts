@@ -60,6 +60,8 @@ export type BffEvent =
   | { readonly type: 'provider.unsuitable'; readonly problem: string }
   | { readonly type: 'userinfo.failed'; readonly cause: unknown }
   | { readonly type: 'store.failed'; readonly cause: unknown }
+  /** The store has lost what it held. This process writes back as many ends as it remembers. */
+  | { readonly type: 'store.emptied'; readonly ends: number }
   /** A process stopped before it could tell the store of that many ends, generations and confirmations. */
   | { readonly type: 'store.writes_lost'; readonly count: number }
   /** A listening socket failed after it had been opened: the server goes on. */

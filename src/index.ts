@@ -11,7 +11,7 @@ export {
 export { BffError, errorCodes, type ErrorCode } from './http/errors.ts';
 export type { BffEvent, Events, SessionEnd } from './events.ts';
 export type { SessionsView } from './endpoints/session-list.ts';
-export type { SessionView } from './endpoints/session-view.ts';
+export type { SessionView, SignedOutReason } from './session-view.ts';
 export { startServer, type CloseLimits, type RunningServer, type ServerOptions } from './server/server.ts';
 export { createMemoryStore } from './store/memory.ts';
 export type { Store } from './store/store.ts';

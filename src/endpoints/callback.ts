@@ -6,11 +6,11 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
-import { asBffError, BffError } from '../http/errors.ts';
+import { amendError, asBffError, BffError } from '../http/errors.ts';
 import { loginUrl } from '../http/login-url.ts';
 import { isAppPath, parseReturnTo } from '../http/return-to.ts';
 import { isPrefetchOrSubresource } from '../http/navigation.ts';
-import { repostPage, sameSiteRedirectPage } from '../http/pages.ts';
+import { popupPage, repostPage, sameSiteRedirectPage } from '../http/pages.ts';
 import type { Grant } from '../oidc/provider.ts';
 import { authorizationRefusal } from '../oidc/refusal.ts';
 import { revokeRefreshToken } from '../oidc/revocation.ts';
@@ -30,6 +30,7 @@ import {
   isForm,
   readForm,
   sendPage,
+  severOpener,
   single,
   traitsOf,
   type BffContext,
@@ -66,6 +67,7 @@ export function createCallback(deps: EndpointDeps) {
 
   async function completeLogin(c: BffContext, parameters: URLSearchParams): Promise<Response> {
     const headers = headersOf(c);
+    severOpener(c);
     // A prefetch or a frame must not use up the transaction.
     if (isPrefetchOrSubresource(headers)) {
       throw new BffError('request_invalid', 'The end of a sign-in is a navigation of the browser.');
@@ -81,7 +83,7 @@ export function createCallback(deps: EndpointDeps) {
       }
       return await redeemAndStartSession(c, parameters, await useTransaction(c, state, found));
     } catch (error) {
-      throw intent === undefined ? error : withLoginUrl(asBffError(error), loginUrlFor(intent, config));
+      throw intent === undefined ? error : withWayBack(asBffError(error), intent, config);
     }
   }
 
@@ -137,7 +139,7 @@ export function createCallback(deps: EndpointDeps) {
       const endsInSeconds = sessions.endsAt(entry) - nowSeconds();
       events.emit({ type: 'login.refresh_token_missing', session: entry.sessionHash, endsInSeconds, advice });
     }
-    return redirectToApp(c, transaction.returnTo);
+    return leadToApp(c, transaction.returnTo, transaction.popup);
   }
 
   /** Refuses what no provider would answer, or another one. The answer's own error tells the operator why it came so. */
@@ -180,9 +182,10 @@ export function createCallback(deps: EndpointDeps) {
     }
   }
 
-  function redirectToApp(c: BffContext, requested: string): Response {
+  function leadToApp(c: BffContext, requested: string, popup: boolean): Response {
     // Checked again, because a deployment may have made the path an API route since the sign-in began.
     const returnTo = isAppPath(requested, config) ? requested : config.home;
+    if (popup) return sendPage(c, popupPage(config.basePath, returnTo));
     // The navigation that follows a redirect is still cross-site and comes without the Strict cookie. The SPA's
     // document doesn't need it; a page that requires a login does, and is reached by a navigation from here.
     return config.spa?.requireLogin === true
@@ -194,12 +197,13 @@ export function createCallback(deps: EndpointDeps) {
   function answerAuthorizationError(
     c: BffContext,
     parameters: URLSearchParams,
-    { silent, returnTo }: LoginTransaction,
+    { silent, returnTo, popup }: LoginTransaction,
   ): Response {
     if (silent && needsInteraction(parameters)) {
+      if (popup) throw new BffError('login_required', 'The identity provider has to ask you first.');
       const url = new URL(returnTo, config.origin);
       url.searchParams.set('login', 'required');
-      return redirectToApp(c, `${url.pathname}${url.search}${url.hash}`);
+      return leadToApp(c, `${url.pathname}${url.search}${url.hash}`, popup);
     }
     const { reason, error } = authorizationError(parameters);
     events.emit({ type: 'login.failed', reason, cause: error.cause });
@@ -215,17 +219,18 @@ function beginsAnew(parameters: URLSearchParams, { parameters: asked, restarted 
 }
 
 /** The way to sign in again, after an error: to the page that the person wanted, and as the app asked. */
-function loginUrlFor({ returnTo, parameters = {} }: LoginIntent, config: Config): string {
+function loginUrlFor({ returnTo, parameters = {}, popup }: LoginIntent, config: Config): string {
   const query = new URLSearchParams(parameters);
   // A person who clicks wants to be asked.
   if (query.get('prompt') === 'none') query.delete('prompt');
   // A deployment may have made the path an API route since the sign-in began.
   if (returnTo !== config.home && parseReturnTo(returnTo, config) !== undefined) query.set('returnTo', returnTo);
+  if (popup) query.set('display', 'popup');
   return loginUrl(config, query.toString());
 }
 
-function withLoginUrl({ code, message, cause, headers, extensions, pageTitle }: BffError, url: string): BffError {
-  return new BffError(code, message, { cause, headers, pageTitle, extensions: { ...extensions, loginUrl: url } });
+function withWayBack(error: BffError, intent: LoginIntent, config: Config): BffError {
+  return amendError(error, { extensions: { loginUrl: loginUrlFor(intent, config) }, inPopup: intent.popup });
 }
 
 /**

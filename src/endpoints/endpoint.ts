@@ -70,6 +70,14 @@ export function sendPage(c: BffContext, page: Page): Response {
   return c.body(page.html);
 }
 
+/**
+ * Cuts the page that opened this window off (HTML 7.1.3). Another site could else see by its handle (`closed`, `length`)
+ * how the login goes, and so whether the person has a session at the provider.
+ */
+export function severOpener(c: BffContext): void {
+  c.header('cross-origin-opener-policy', 'same-origin');
+}
+
 /** A query parameter that may appear once. @returns undefined if absent, null if repeated */
 export function single(parameters: URLSearchParams, name: string): string | undefined | null {
   const values = parameters.getAll(name);

@@ -2,14 +2,23 @@
  * `GET /bff/frontchannel-logout`: the provider's sign-out page loads it in a frame (OpenID Connect Front-Channel Logout
  * 1.0). Browsers send no `Strict` cookie there, so that `iss` and `sid` alone say which session it is. They prove nothing:
  * whoever knows a `sid` can end that session. So it is off by default, and no token is revoked at the provider.
+ *
+ * It ends sessions that are known to exist, each by its own key. For a `sid` that no session has, nothing is written,
+ * because whoever invents them could fill the store.
  */
-import { nowSeconds } from '../clock.ts';
 import { BffError } from '../http/errors.ts';
 import { framedSignOutPage } from '../http/pages.ts';
+import { providerSessionName } from '../session/session-names.ts';
 import { sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
+
+/** Characters. Providers' are of 20 to 60. */
+const maximumSid = 1024;
+/** Frames that wait for the store: strangers must not queue up before it when it is slow. */
+const maximumWaiting = 100;
 
 export function createFrontchannelLogout({ config, sessions }: EndpointDeps) {
   const page = framedSignOutPage(new URL(config.issuer).origin);
+  let waiting = 0;
 
   /** Answers the same whether or not there is such a session. @throws {BffError} `store_unavailable` */
   return async function frontchannelLogout(c: BffContext): Promise<Response> {
@@ -18,9 +27,21 @@ export function createFrontchannelLogout({ config, sessions }: EndpointDeps) {
     if (single(parameters, 'iss') !== config.issuer || typeof sid !== 'string' || sid === '') {
       throw new BffError('request_invalid', "A sign-out by the provider has its iss and the session's sid, once each.");
     }
-    // No time comes along, so that this machine's must do. A later one could end what the person begins next, where the
-    // provider goes on with its session.
-    await sessions.revoke({ sid, issuedBefore: nowSeconds(), reason: 'frontchannel' });
+    if (sid.length > maximumSid) throw new BffError('request_invalid', `A sid has ${maximumSid} characters at most.`);
+    await endSessions(providerSessionName(config.issuer, sid));
     return sendPage(c, page);
   };
+
+  async function endSessions(name: string): Promise<void> {
+    if (waiting >= maximumWaiting) {
+      const detail = `Sign-outs by frames wait for the store, ${maximumWaiting} at a time. Repeat it in a moment.`;
+      throw new BffError('too_many_requests', detail, { headers: { 'retry-after': '1' } });
+    }
+    waiting += 1;
+    try {
+      await sessions.registry.endKnown(name, 'frontchannel');
+    } finally {
+      waiting -= 1;
+    }
+  }
 }

@@ -1,6 +1,6 @@
 /** `GET /bff/login`: begins a login transaction and sends the browser to the provider (OpenID Connect Core 3.1.2.1). */
 import type { IncomingHttpHeaders } from 'node:http';
-import { BffError } from '../http/errors.ts';
+import { amendError, asBffError, BffError } from '../http/errors.ts';
 import { loginUrl } from '../http/login-url.ts';
 import { isNavigation } from '../http/navigation.ts';
 import { sameSiteRedirectPage } from '../http/pages.ts';
@@ -9,6 +9,7 @@ import {
   headersOf,
   readReturnTo,
   sendPage,
+  severOpener,
   single,
   type BffContext,
   type EndpointDeps,
@@ -24,18 +25,33 @@ export function createLogin(deps: EndpointDeps) {
   const allowed = [...forwardedParameters, ...config.login.allowParams];
 
   return async function login(c: BffContext): Promise<Response> {
-    const headers = headersOf(c);
     const parameters = new URL(c.req.url).searchParams;
+    severOpener(c);
+    try {
+      return await begin(c, parameters);
+    } catch (error) {
+      throw asksForPopup(parameters) ? amendError(asBffError(error), { inPopup: true }) : error;
+    }
+  };
+
+  async function begin(c: BffContext, parameters: URLSearchParams): Promise<Response> {
+    const headers = headersOf(c);
     if (!isNavigation(headers)) throw navigationRequired(parameters);
     const returnTo = readReturnTo(parameters, config) ?? config.home;
-    const intent = { returnTo, parameters: readForwardedParameters(parameters), restarted: false };
+    if (single(parameters, 'display') === null) throw repeated('display');
+    const intent = {
+      returnTo,
+      parameters: readForwardedParameters(parameters),
+      restarted: false,
+      popup: asksForPopup(parameters),
+    };
     if (!parameters.has(continuedParameter) && (await mayHideSession(headers))) {
       return continueFromOwnPage(c, parameters);
     }
     const url = await startLogin(c, intent);
     events.emit({ type: 'login.started' });
     return c.redirect(url, 302);
-  };
+  }
 
   /** A link on another site brings no Strict cookie, and the login must end the session that this browser may have. */
   async function mayHideSession(headers: IncomingHttpHeaders): Promise<boolean> {
@@ -59,7 +75,7 @@ export function createLogin(deps: EndpointDeps) {
     const forwarded: Record<string, string> = {};
     for (const name of allowed) {
       const value = single(parameters, name);
-      if (value === null) throw new BffError('request_invalid', `The parameter "${name}" stands more than once.`);
+      if (value === null) throw repeated(name);
       if (value !== undefined && value !== '') forwarded[name] = value;
     }
     if (forwarded['max_age'] !== undefined && !/^\d{1,9}$/.test(forwarded['max_age'])) {
@@ -67,4 +83,16 @@ export function createLogin(deps: EndpointDeps) {
     }
     return forwarded;
   }
+}
+
+/**
+ * OpenID Connect has a `display` of the same meaning (Core 3.1.2.1), which is the provider's. This one is Sallyport's, and
+ * the provider gets it only where `login.allowParams` has it.
+ */
+function asksForPopup(parameters: URLSearchParams): boolean {
+  return single(parameters, 'display') === 'popup';
+}
+
+function repeated(name: string): BffError {
+  return new BffError('request_invalid', `The parameter "${name}" stands more than once.`);
 }

@@ -2,44 +2,12 @@
 import { BffError } from '../http/errors.ts';
 import { loginUrl } from '../http/login-url.ts';
 import { requireSameOrigin } from '../http/same-origin.ts';
+import type { SessionView } from '../session-view.ts';
 import { isReplaced, type OpenedSession, type SessionEntry } from '../session/sessions.ts';
-import { idTokenClaims, type Claims } from '../token-set.ts';
+import { idTokenClaims } from '../token-set.ts';
 import { isoTime, nowSeconds } from '../clock.ts';
 import { withoutTokens } from './claims-view.ts';
 import { appendCookies, headersOf, type BffContext, type EndpointDeps } from './endpoint.ts';
-
-/**
- * The response of `/bff/session`. Times are ISO 8601 beside relative seconds; null means 'no such limit'.
- *
- * @example
- * ```ts
- * import type { SessionView } from 'sallyport';
- *
- * export async function readSession(): Promise<SessionView> {
- *   const response = await fetch('/bff/session');
- *   return (await response.json()) as SessionView;
- * }
- * ```
- */
-export type SessionView =
-  | { readonly authenticated: false; readonly loginUrl: string }
-  | {
-      readonly authenticated: true;
-      readonly user: Claims;
-      readonly session: {
-        readonly createdAt: string;
-        readonly expiresAt: string;
-        readonly expiresInSeconds: number;
-        readonly idleExpiresAt: string | null;
-        readonly idleExpiresInSeconds: number | null;
-      };
-      readonly accessToken: {
-        readonly expiresAt: string | null;
-        readonly expiresInSeconds: number | null;
-        readonly refreshable: boolean;
-      };
-      readonly logoutUrl: string;
-    };
 
 export function createSessionEndpoints({ config, sessions, transactions, refresher, sessionView }: EndpointDeps) {
   /** Reading it never prolongs the session. */

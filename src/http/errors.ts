@@ -134,7 +134,7 @@ const table = {
   too_many_requests: {
     status: 429,
     title: 'Too many requests',
-    when: 'The route has `maxConcurrent` calls in flight.',
+    when: 'The route has `maxConcurrent` calls in flight, or a hundred front-channel sign-outs wait for the store.',
     remedy: 'Repeat the call later, or raise `maxConcurrent` of the route.',
   },
   internal_error: {
@@ -192,6 +192,8 @@ export interface BffErrorOptions {
    * (RFC 9457 3.1.3).
    */
   readonly pageTitle?: string | undefined;
+  /** Whether it ends a login in a popup, whose page tells the app's tabs. Default: no. */
+  readonly inPopup?: boolean;
 }
 
 /**
@@ -212,6 +214,7 @@ export class BffError extends Error {
   readonly headers: Readonly<Record<string, string>>;
   readonly extensions: Readonly<Record<string, string | number>>;
   readonly pageTitle: string | undefined;
+  readonly inPopup: boolean;
 
   constructor(code: ErrorCode, detail: string, options: BffErrorOptions = {}) {
     super(detail, options.cause === undefined ? undefined : { cause: options.cause });
@@ -221,6 +224,7 @@ export class BffError extends Error {
     this.headers = options.headers ?? {};
     this.extensions = options.extensions ?? {};
     this.pageTitle = options.pageTitle;
+    this.inPopup = options.inPopup ?? false;
   }
 
   get title(): string {
@@ -235,6 +239,19 @@ export function asBffError(error: unknown): BffError {
     : new BffError('internal_error', 'Something went wrong here. The request id helps to find it in the log.', {
         cause: error,
       });
+}
+
+/** The same error with more to it. */
+export function amendError(error: BffError, more: Pick<BffErrorOptions, 'extensions' | 'inPopup'>): BffError {
+  const { code, message, cause, headers, pageTitle } = error;
+  const extensions = { ...error.extensions, ...more.extensions };
+  return new BffError(code, message, {
+    cause,
+    headers,
+    pageTitle,
+    extensions,
+    inPopup: more.inPopup ?? error.inPopup,
+  });
 }
 
 /** The `code` of an error of Node or a library; '' if it has none. */

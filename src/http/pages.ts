@@ -11,6 +11,7 @@ a.plain{background:none;color:inherit;text-decoration:underline;padding-inline:0
 h2{font-size:1.1rem;margin:2rem 0 0}:target{outline:2px solid #1f5eff;outline-offset:.75rem}
 small{display:block;margin-top:2rem;opacity:.7}code{font-family:ui-monospace,monospace}`;
 const submitScript = 'document.forms[0].submit()';
+const closeButtonScript = "const b=document.querySelector('button');b.hidden=false;b.onclick=()=>close()";
 /** Appends to the query as it stands: the app may read it letter by letter. */
 const reloadScript = (mark: string) =>
   `const u=new URL(location.href);u.search+=(u.search?'&':'?')+'${mark}';location.replace(u)`;
@@ -40,17 +41,53 @@ export function errorPage(content: {
   readonly code: string;
   readonly requestId: string;
   readonly links: readonly PageLink[];
+  /** In a popup: the base path, by which the app's tabs know whose message it is. */
+  readonly popupOf?: string | undefined;
 }): Page {
   const links = content.links
     .map(
       ({ href, text }, index) => `<a${index === 0 ? '' : ' class="plain"'} href="${escape(href)}">${escape(text)}</a>`,
     )
     .join('');
+  const { popupOf, code } = content;
+  const script =
+    popupOf === undefined ? '' : announce({ basePath: popupOf, type: 'sign-in-failed', code }) + closeButtonScript;
+  const scripted = script === '' ? '' : `<button type="button" hidden>Close this window</button>${scriptOf(script)}`;
   return page(
     content.title,
-    `<p>${escape(content.detail)}</p>${links}<small>Code <code>${escape(content.code)}</code> · Request <code>${escape(content.requestId)}</code></small>`,
-    policy("form-action 'none'"),
+    `<p>${escape(content.detail)}</p>${links}${scripted}<small>Code <code>${escape(code)}</code> · Request <code>${escape(content.requestId)}</code></small>`,
+    policy(...(script === '' ? [] : [`script-src '${hashSource(script)}'`]), "form-action 'none'"),
   );
+}
+
+/**
+ * The end of a login in a popup: tells the app's tabs, and closes the window.
+ * @param returnTo where the person goes on if no script runs, or if the window is none that a script may close
+ */
+export function popupPage(basePath: string, returnTo: string): Page {
+  const script = `${announce({ basePath, type: 'signed-in' })}setTimeout(()=>close())`;
+  return page(
+    'You are signed in',
+    `<p>You can close this window.</p><a href="${escape(returnTo)}">Go to the app</a>${scriptOf(script)}`,
+    policy(`script-src '${hashSource(script)}'`, "form-action 'none'"),
+  );
+}
+
+/** What the tabs of the app hear of a popup. Nothing in it is secret: every script of the origin hears it. */
+interface PopupMessage {
+  readonly basePath: string;
+  readonly type: 'signed-in' | 'sign-in-failed';
+  readonly code?: string;
+}
+
+/** By a channel, because the app's and the provider's COOP take the opener away. Older browsers have none. */
+function announce(message: PopupMessage): string {
+  const literal = JSON.stringify(message).replaceAll('<', '\\u003c');
+  return `if(self.BroadcastChannel)new BroadcastChannel('sallyport').postMessage(${literal});`;
+}
+
+function scriptOf(script: string): string {
+  return `<script>${script}</script>`;
 }
 
 /** The reference of the codes: one paragraph each, to which a problem's `type` leads. Texts may hold code in Markdown. */
@@ -110,7 +147,7 @@ export function framedSignOutPage(ancestor: string): Page {
     `${unframedPolicy(["form-action 'none'"])}; frame-ancestors ${ancestor}`,
   );
   // It knows no origin but its own, and browsers that know the policy ignore it beside that (CSP 3 6.4.2.2).
-  const { 'x-frame-options': _, ...framed } = headers;
+  const { 'x-frame-options': _, 'cross-origin-resource-policy': __, ...framed } = headers;
   return { html, headers: framed };
 }
 
@@ -135,6 +172,8 @@ function page(title: string, body: string, contentSecurityPolicy: string, head =
       'content-type': 'text/html; charset=utf-8',
       'content-security-policy': contentSecurityPolicy,
       'cache-control': 'no-store',
+      'cross-origin-opener-policy': 'same-origin',
+      'cross-origin-resource-policy': 'same-origin',
       'referrer-policy': 'no-referrer',
       'x-content-type-options': 'nosniff',
       'x-frame-options': 'DENY',

@@ -80,12 +80,15 @@ const signInHelps: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 
 function problemPage(error: BffError, requestId: string, signInUrl: string, config: Config): ProblemContent {
   const { title, pageTitle = title, message, code, extensions } = error;
-  const links: PageLink[] = [{ href: config.home, text: 'Go to the app' }];
+  const { inPopup } = error;
+  // In a popup the app would open a second time.
+  const links: PageLink[] = inPopup ? [] : [{ href: config.home, text: 'Go to the app' }];
   if (signInHelps.has(code) || 'loginUrl' in extensions) links.unshift({ href: signInUrl, text: 'Sign in' });
   // The explanation is for those who set the app up.
   if (isLoopback(new URL(config.origin).hostname)) {
     links.push({ href: typeOf(error, config), text: 'What does this mean?' });
   }
-  const page = errorPage({ title: pageTitle, detail: message, code, requestId, links });
+  const popupOf = inPopup ? config.basePath : undefined;
+  const page = errorPage({ title: pageTitle, detail: message, code, requestId, links, popupOf });
   return { headers: page.headers, body: page.html };
 }

@@ -1,10 +1,9 @@
 /**
- * openid-client, configured for one operation: its fetch, its timeout, the metadata and signing keys of the moment. Also
+ * openid-client, configured for one call: its fetch, its timeout, the metadata and signing keys of the moment. Also
  * hides how Sallyport authenticates itself (OpenID Connect Core 9), and the further validations of a response whose key
  * was unknown.
  */
 import * as client from 'openid-client';
-import { nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import type { ProviderAddresses } from './addresses.ts';
@@ -22,14 +21,22 @@ interface ClientDeps {
   readonly events: Events;
 }
 
-/** How one operation differs from the others. */
-interface Operation {
+/** How one call differs from the others. */
+interface CallOptions {
   readonly fetch?: OidcFetch;
   readonly timeoutSeconds?: number;
   readonly keys?: Keys | undefined;
 }
 
-type Grant<T> = (configuration: client.Configuration) => Promise<T>;
+type Call<T> = (configuration: client.Configuration) => Promise<T>;
+
+/** Configurations that no call uses now, all of the same metadata and keys. */
+interface IdleConfigurations {
+  readonly metadata: client.ServerMetadata;
+  readonly list: client.Configuration[];
+}
+
+const maximumIdle = 64;
 
 /** openid-client makes milliseconds of it, and they must be whole: not every fraction times 1000 is. */
 function inEighths(timeoutSeconds: number): number {
@@ -41,24 +48,49 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
   const signingKeys = createSigningKeys({ fetch, discovery, timeoutSeconds: callTimeoutSeconds, events });
   const authentication = clientAuthentication(config.client);
 
+  const idleByKeys = new WeakMap<Keys, IdleConfigurations>();
+
   const fetchOnce: OidcFetch = withoutQuotedSecrets((url, options) => fetch(url, options as RequestInit));
 
-  /** A configuration for one operation, because fetch and keys are fixed in it. */
-  async function configure(operation: Operation = {}): Promise<client.Configuration> {
-    const { keys = signingKeys.current() } = operation;
+  /**
+   * Makes a call with a configuration of its own, because fetch and timeout are fixed in it. When the call is over, the next
+   * one gets it: openid-client copies the metadata into each, and imports the keys for each.
+   */
+  async function configured<T>(options: CallOptions, call: Call<T>): Promise<T> {
+    const { keys = signingKeys.current() } = options;
     const metadata = await discovery.fetchMetadata();
+    const idle = keys === undefined ? [] : idleOf(metadata, keys);
+    const configuration = idle.pop() ?? createConfiguration(metadata, keys);
+    configuration[client.customFetch] = options.fetch ?? fetchOnce;
+    configuration.timeout = inEighths(options.timeoutSeconds ?? callTimeoutSeconds);
+    try {
+      return await call(configuration);
+    } finally {
+      // The fetch of a grant remembers tokens.
+      configuration[client.customFetch] = fetchOnce;
+      if (idle.length < maximumIdle) idle.push(configuration);
+    }
+  }
+
+  function idleOf(metadata: client.ServerMetadata, keys: Keys): client.Configuration[] {
+    const known = idleByKeys.get(keys);
+    if (known?.metadata === metadata) return known.list;
+    const list: client.Configuration[] = [];
+    idleByKeys.set(keys, { metadata, list });
+    return list;
+  }
+
+  function createConfiguration(metadata: client.ServerMetadata, keys: Keys | undefined): client.Configuration {
     const configuration = new client.Configuration(
       metadata,
       config.client.id,
       { [client.clockTolerance]: clockToleranceSeconds },
       authentication,
     );
-    configuration[client.customFetch] = operation.fetch ?? fetchOnce;
-    configuration.timeout = inEighths(operation.timeoutSeconds ?? callTimeoutSeconds);
     if (addresses.plainHttp) client.allowInsecureRequests(configuration);
     client.enableNonRepudiationChecks(configuration);
-    // As of now, because openid-client would fetch older keys itself.
-    if (keys !== undefined) client.setJwksCache(configuration, { jwks: keys, uat: nowSeconds() });
+    // Without an age, because openid-client would fetch older keys itself.
+    if (keys !== undefined) client.setJwksCache(configuration, { jwks: keys, uat: Infinity });
     return configuration;
   }
 
@@ -67,12 +99,8 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
    * the code or refresh token cannot be used twice.
    * @param recorder a replayable fetch: it answers the further attempts with the first response
    */
-  async function verifyWithFreshKeys<T>(
-    recorder: ReplayableFetch,
-    timeoutSeconds: number,
-    grant: Grant<T>,
-  ): Promise<T> {
-    const attempt = async (keys: Keys) => grant(await configure({ fetch: recorder.fetch, timeoutSeconds, keys }));
+  async function verifyWithFreshKeys<T>(recorder: ReplayableFetch, timeoutSeconds: number, grant: Call<T>): Promise<T> {
+    const attempt = (keys: Keys) => configured({ fetch: recorder.fetch, timeoutSeconds, keys }, grant);
     const tried = await signingKeys.requireUsable();
     try {
       return await attemptWithEachKey(tried, recorder, attempt);
@@ -82,7 +110,7 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
     }
   }
 
-  return { fetchOnce, configure, verifyWithFreshKeys, signingKeys };
+  return { fetchOnce, configured, verifyWithFreshKeys, signingKeys };
 }
 
 /**

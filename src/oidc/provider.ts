@@ -78,24 +78,24 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     timeoutSeconds,
   });
   const oidc = createClient(config, { fetch: providerFetch, addresses, discovery, events });
-  const { fetchOnce, configure, verifyWithFreshKeys } = oidc;
+  const { fetchOnce, configured, verifyWithFreshKeys } = oidc;
   const unverifiedResponses = new LRUCache<string, Response>({ max: 1000, ttl: unverifiedResponseMs });
   const breaker = createCircuitBreaker(retryAfterMs);
 
   /** The URL that starts the code flow with PKCE (RFC 7636). @param extra further authorization parameters */
   async function authorizationUrl(extra: Readonly<Record<string, string>>, checks: LoginChecks): Promise<URL> {
-    const configuration = await configure();
-    return client.buildAuthorizationUrl(configuration, {
+    const parameters = {
       ...extra,
       response_type: 'code',
       redirect_uri: redirectUri,
-      scope: scopeFor(config.scope, configuration.serverMetadata()),
+      scope: scopeFor(config.scope, await discovery.fetchMetadata()),
       state: checks.state,
       nonce: checks.nonce,
       code_challenge: await client.calculatePKCECodeChallenge(checks.verifier),
       code_challenge_method: 'S256',
       ...(config.client.responseMode === 'form_post' ? { response_mode: 'form_post' } : {}),
-    });
+    };
+    return configured({}, async (configuration) => client.buildAuthorizationUrl(configuration, parameters));
   }
 
   /** Whether an authorization response names this provider: the defence against mix-up attacks (RFC 9207 2.4). */
@@ -192,7 +192,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   async function revoke(token: string, hint: 'refresh_token' | 'access_token'): Promise<void> {
     const metadata = await discovery.fetchMetadata();
     if (metadata.revocation_endpoint === undefined) return;
-    await client.tokenRevocation(await configure(), token, { token_type_hint: hint });
+    await configured({}, (configuration) => client.tokenRevocation(configuration, token, { token_type_hint: hint }));
   }
 
   /**
@@ -201,7 +201,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
    */
   async function endSessionUrl(idToken: string | undefined, state: string | undefined): Promise<string | undefined> {
     if (discovery.cachedMetadata()?.end_session_endpoint === undefined) return undefined;
-    return endSessionAddress(await configure(), config, { idToken, state });
+    return configured({}, async (configuration) => endSessionAddress(configuration, config, { idToken, state }));
   }
 
   /** @param previous what a refresh started from; undefined at login */
@@ -218,7 +218,8 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   /** UserInfo claims are an addition: if they are unavailable or about another person, the ID token's must do. */
   async function fetchUserInfo(accessToken: string, subject: string): Promise<Claims | undefined> {
     try {
-      return { ...(await client.fetchUserInfo(await configure(), accessToken, subject)) };
+      const claims = await configured({}, (configuration) => client.fetchUserInfo(configuration, accessToken, subject));
+      return { ...claims };
     } catch (error) {
       events.emit({ type: 'userinfo.failed', cause: await withProvidersWords(error) });
       return undefined;

@@ -65,10 +65,7 @@ export function responseOf(error: unknown): Response | undefined {
   if (error instanceof ProviderRefusal) return responseOf(error.cause);
   if (!(error instanceof Error)) return undefined;
   const response = 'response' in error ? error.response : error.cause;
-  // Not `instanceof Response`: undici's responses are of a class of its own.
-  return response instanceof Object && 'headers' in response && 'status' in response
-    ? (response as Response)
-    : undefined;
+  return response instanceof Response ? response : undefined;
 }
 
 /** The parameters of a call that no log may hold (RFC 6749, RFC 7009, RFC 7523, RFC 7636). */
@@ -108,8 +105,7 @@ async function cutSecrets(response: Response, secrets: readonly string[]): Promi
   headers.delete('content-encoding');
   headers.delete('content-length');
   const body = await response.text();
-  const { status, statusText } = response;
-  return new Response(body === '' ? null : cutInJson(body, secrets, distinct), { status, statusText, headers });
+  return new Response(body === '' ? null : cutInJson(body, secrets, distinct), { status: response.status, headers });
 }
 
 /** A text that is no JSON stays as it is: nobody logs it. */

@@ -27,7 +27,7 @@ export function replayableTokenFetch(fetch: OidcFetch, earlier?: Response): Repl
   /** Each reader gets a response of its own, because one can be read once, and clones of a stream are expensive. */
   let copy = earlier === undefined ? undefined : () => earlier.clone();
   return {
-    response: () => recorded,
+    response: () => (recorded ??= copy?.()),
     forget() {
       recorded = undefined;
       copy = undefined;
@@ -35,7 +35,6 @@ export function replayableTokenFetch(fetch: OidcFetch, earlier?: Response): Repl
     fetch: async (url, options) => {
       if (options.method !== 'POST') return fetch(url, options);
       copy ??= await copierOf(await fetch(url, options));
-      recorded ??= copy();
       return copy();
     },
   };
@@ -43,11 +42,11 @@ export function replayableTokenFetch(fetch: OidcFetch, earlier?: Response): Repl
 
 /** Reads a response, and makes copies of it without its odd members. */
 async function copierOf(response: Response): Promise<() => Response> {
-  const { ok, status, statusText, headers } = response;
+  const { ok, status, headers } = response;
   const text = await response.text();
   const body = ok ? withoutOddMembers(text) : text;
   const isEmpty = text === '' || status === 204 || status === 304;
-  return () => new Response(isEmpty ? null : body, { status, statusText, headers });
+  return () => new Response(isEmpty ? null : body, { status, headers });
 }
 
 /** Optional members, and what each must be to count (RFC 6749 5.1; OpenID Connect Core 3.1.3.3). */

@@ -23,5 +23,7 @@ export function stepUpParameters(challenge: string): URLSearchParams {
     const value = new RegExp(`\\b${name}="?([^",]+)`).exec(challenge)?.[1];
     if (value !== undefined) parameters.set(name, value);
   }
+  // Without either, a provider would answer from its own session, with what the API has just refused.
+  if (parameters.size === 0) parameters.set('prompt', 'login');
   return parameters;
 }

@@ -70,7 +70,7 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
     switch (message.type) {
       case 'ended':
         endings.addSession(message.session, message.reason);
-        return endElsewhere(find(message.session), message.reason);
+        return endHere(find(message.session), message.reason);
       case 'revoked':
         return endRevoked(message.name, message);
       case 'advanced':
@@ -78,11 +78,20 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
         return wake(message.session);
       case 'released':
         return wake(message.session);
+      case 'lost':
+        // `lost-ends.ts` mends what can be mended.
+        return undefined;
     }
   }
 
+  /** Ends what the store says has ended. It may lose that, and this process its entry; a loss of the store is no such end. */
+  function endElsewhere(entry: SessionEntry, reason: SessionEnd): void {
+    if (reason !== 'store_lost') endings.addSession(entry.key, reason);
+    endHere(entry, reason);
+  }
+
   /** What this process ended itself has ended already. */
-  function endElsewhere(entry: SessionEntry | undefined, reason: SessionEnd, remote = true): void {
+  function endHere(entry: SessionEntry | undefined, reason: SessionEnd, remote = true): void {
     if (entry === undefined || entry.ended !== undefined) return;
     entry.ended = reason;
     events.emit({ type: 'session.ended', session: entry.sessionHash, reason, remote });
@@ -92,12 +101,24 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
   /** Ends the sessions of a name, as far as they are here. */
   function endRevoked(name: string, { before, reason }: Revocation): void {
     endings.addName(name, { before, reason });
-    const known = keysByName.get(name) ?? [];
-    for (const key of typeof known === 'string' ? [known] : known) {
+    for (const key of keysOf(name)) {
       const entry = find(key);
       if (entry === undefined || loginIssuedAt(entry.session) > before) continue;
-      endElsewhere(entry, reason, !ownRevocations.has(name));
+      endHere(entry, reason, !ownRevocations.has(name));
     }
+  }
+
+  function keysOf(name: string): Iterable<string> {
+    const known = keysByName.get(name) ?? [];
+    return typeof known === 'string' ? [known] : known;
+  }
+
+  /** The sessions of a name that are here and have not ended. */
+  function activeKeysOf(name: string): readonly string[] {
+    return [...keysOf(name)].filter((key) => {
+      const entry = find(key);
+      return entry !== undefined && entry.ended === undefined;
+    });
   }
 
   /** Runs what ends the sessions of a name because this process was told to. */
@@ -131,7 +152,7 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
     };
   }
 
-  return { find, add, endElsewhere, endRevoked, revokeHere, expectMessage, close: unsubscribe };
+  return { find, add, endElsewhere, endRevoked, activeKeysOf, revokeHere, expectMessage, close: unsubscribe };
 }
 
 /** The next call of the session gets the generation from the store. */

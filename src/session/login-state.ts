@@ -13,7 +13,11 @@ export interface LoginIntent {
   readonly parameters: Readonly<Record<string, string>> | undefined;
   /** Whether an earlier login of the same intent had expired on the provider's side. */
   readonly restarted: boolean;
+  /** Whether it runs in a popup of the app, whose last page tells the app's tabs how it ended. */
+  readonly popup: boolean;
 }
+
+type Parameters = NonNullable<LoginIntent['parameters']>;
 
 /** Providers, and servers on both ways, refuse addresses of more than some 8,000 characters. */
 const maximumSealedLength = 4096;
@@ -24,8 +28,9 @@ export async function writeState(id: string, intent: LoginIntent, sealer: Sealer
   return `${id}.${fits ? sealed : await seal(id, { ...intent, parameters: undefined }, sealer)}`;
 }
 
-function seal(id: string, { returnTo, parameters, restarted }: LoginIntent, sealer: Sealer): Promise<string> {
-  return sealer.seal(pack({ fields: [id, returnTo, parameters ?? null, restarted], tokens: [] }));
+function seal(id: string, intent: LoginIntent, sealer: Sealer): Promise<string> {
+  const { returnTo, parameters, restarted, popup } = intent;
+  return sealer.seal(pack({ fields: [id, returnTo, parameters ?? null, restarted, popup], tokens: [] }));
 }
 
 /** The id of a state, and its intent; undefined for whatever {@link writeState} did not write. */
@@ -40,6 +45,12 @@ export function readState(
   const fields = text === undefined ? undefined : unpack(text)?.fields;
   // Of this login: the sealed intent of another one must not be accepted.
   if (!Array.isArray(fields) || fields[0] !== id || typeof fields[1] !== 'string') return undefined;
-  const [, returnTo, parameters, restarted] = fields as [string, string, LoginIntent['parameters'] | null, unknown];
-  return { id, intent: { returnTo, parameters: parameters ?? undefined, restarted: restarted === true } };
+  const [, returnTo, parameters, restarted, popup] = fields as [string, string, Parameters | null, unknown, unknown];
+  const intent = {
+    returnTo,
+    parameters: parameters ?? undefined,
+    restarted: restarted === true,
+    popup: popup === true,
+  };
+  return { id, intent };
 }

@@ -13,7 +13,7 @@ import type { LiveSessions } from './live-sessions.ts';
 import { createSealer } from './seal.ts';
 import { loginIssuedAt } from './session.ts';
 import type { SessionEntry } from './session-entry.ts';
-import type { SharedSessions } from './shared-sessions.ts';
+import { ifAvailable, type SharedSessions } from './shared-sessions.ts';
 
 /** How old the time of a session's last call may be. */
 export const registryStepSeconds = 300;
@@ -70,6 +70,8 @@ export function createSessionRegistry(config: Config, { shared, live, endByKey }
 
   /** Adds a session that has begun. A store that is down is told later. */
   async function add(entry: SessionEntry, traits: ClientTraits): Promise<void> {
+    // Front-channel logout ends only what is listed: without the registry, by its names alone.
+    if (!isOn && config.logout.frontchannel) await shared.enlist(entry, '');
     if (!isOn) return;
     const { key, names, session } = entry;
     const { createdAt } = session;
@@ -143,7 +145,18 @@ export function createSessionRegistry(config: Config, { shared, live, endByKey }
     }
   }
 
-  return { isOn, add, list, end, endAll };
+  /**
+   * Ends the sessions of a name that are known to exist, in memory here or by the store's list. For a name that nobody
+   * has, nothing is written.
+   * @throws {BffError} `store_unavailable`: then only those in memory here have ended
+   */
+  async function endKnown(name: string, reason: SessionEnd): Promise<void> {
+    // What the store could not be told of these it is told later.
+    await Promise.all(live.activeKeysOf(name).map((key) => ifAvailable(endByKey(key, reason))));
+    await endAll(name, reason);
+  }
+
+  return { isOn, add, list, end, endAll, endKnown };
 }
 
 function byBeginning(one: OpenedDetails, other: OpenedDetails): number {

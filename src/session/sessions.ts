@@ -16,6 +16,7 @@ import { createEndings } from './endings.ts';
 import { createEnvelopes } from './envelope.ts';
 import { createGenerations } from './generations.ts';
 import { createLiveSessions } from './live-sessions.ts';
+import { restoreLostEnds } from './lost-ends.ts';
 import { createResponseCookies, sessionTooLarge } from './response-cookies.ts';
 import { createSessionRegistry, registryStepSeconds } from './registry.ts';
 import { endsAt, endsAtLatest, loginIssuedAt, loginClaims, memoryBytes, type Session } from './session.ts';
@@ -57,7 +58,7 @@ export interface ProviderSignOut {
   readonly sub?: string | undefined;
   /** Sessions whose login's ID token was issued later go on. Seconds since 1970, by the provider's clock. */
   readonly issuedBefore: number;
-  readonly reason: 'backchannel' | 'frontchannel' | 'operator';
+  readonly reason: 'backchannel' | 'operator';
 }
 
 export function createSessions(config: Config, { store, events }: { readonly store: Store; readonly events: Events }) {
@@ -73,6 +74,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
   const endings = createEndings(limits.lifetimeSeconds);
   const live = createLiveSessions({ store, events, endings });
   const shared = createSharedSessions(config, { store, events });
+  const stopRestoring = restoreLostEnds({ store, events, endings, shared });
   const generations = createGenerations(config, { shared, live, cache, envelopes: createEnvelopes(config.secrets) });
   let begun = 0;
 
@@ -243,6 +245,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     idleEndsAt: (entry: SessionEntry) => idleEndsAt(entry, limits),
     /** Tells the store what it has not been told yet. */
     async close() {
+      stopRestoring();
       await shared.close();
       live.close();
     },

@@ -34,6 +34,7 @@ export function createClusterNodes(options: RedisNodesOptions): RedisNodes {
   /** By slot. */
   let owners: readonly (Member | undefined)[] = [];
   let publishers: readonly Member[] = [];
+  let tags: readonly string[] = [];
   let subscribedTo: Member | undefined;
   const self = {};
   const closing = new AbortController();
@@ -86,6 +87,7 @@ export function createClusterNodes(options: RedisNodesOptions): RedisNodes {
     }
     owners = learned;
     publishers = [...new Set(learned)].filter((member) => member !== undefined);
+    tags = publishers.flatMap((member) => tagAt(member, owners));
     outages.end(self);
     for (const [name, member] of members) {
       if (publishers.includes(member)) continue;
@@ -142,6 +144,7 @@ export function createClusterNodes(options: RedisNodesOptions): RedisNodes {
 
   return {
     send,
+    tags: () => tags,
     publishers: () => publishers.map(({ link }) => link),
     async connectToSubscribe(): Promise<RedisConnection> {
       await withTimeout(firstAnswer.promise, storeTimeoutMs, () => undefined);
@@ -159,6 +162,15 @@ export function createClusterNodes(options: RedisNodesOptions): RedisNodes {
       await Promise.all([ended, ...[...members.values()].map(({ link }) => link.close())]);
     },
   };
+}
+
+/** The first number whose slot the server has: the same one for every process that knows the same slots. */
+function tagAt(member: Member, owners: readonly (Member | undefined)[]): readonly string[] {
+  for (let number = 0; number < slotCount; number += 1) {
+    if (owners[slotOf(String(number))] === member) return [String(number)];
+  }
+  // It has a handful of the slots.
+  return [];
 }
 
 async function slotsOf(connection: RedisConnection): Promise<readonly SlotRange[]> {

@@ -27,6 +27,10 @@ const maximumLength = 4096;
 export interface RedisMessages {
   subscribe(listener: (message: StoreMessage) => void): () => void;
   heardSince(): number | undefined;
+  /** What was looked up before now may have changed unheard: the store has lost it. */
+  forgetPast(): void;
+  /** Tells this process alone. */
+  publishHere(message: StoreMessage): void;
   /** Sends a heartbeat now: a server that publishes was connected. */
   beat(): void;
   close(): Promise<void>;
@@ -115,6 +119,12 @@ export function createRedisMessages({ nodes, prefix, outages }: RedisMessagesOpt
     since = Math.max(...ways.map((way) => way?.since ?? Infinity));
   }
 
+  function forgetPast(): void {
+    const now = monotonicMs();
+    for (const [publisher, { last }] of heard) heard.set(publisher, { since: now, last });
+    prove();
+  }
+
   function scheduleBeat(): void {
     timer = setTimeout(
       () => {
@@ -156,6 +166,8 @@ export function createRedisMessages({ nodes, prefix, outages }: RedisMessagesOpt
   return {
     subscribe: (listener) => listeners.subscribe(listener),
     heardSince: () => (monotonicMs() - provenAt <= provesForMs ? since : undefined),
+    forgetPast,
+    publishHere: (message) => listeners.publish(message),
     beat,
     async close() {
       clearTimeout(timer);

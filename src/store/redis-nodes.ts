@@ -7,6 +7,8 @@ import type { RedisOutages } from './redis-outages.ts';
 export interface RedisNodes {
   /** Sends a command to the server that has the key. */
   send(key: string, command: readonly string[]): Promise<unknown>;
+  /** One text for each server that has keys: a key with that text in braces is there. */
+  readonly tags: () => readonly string[];
   /** Every server that may publish a message. */
   readonly publishers: () => readonly RedisLink[];
   /** A connection on which the messages of all publishers come. */

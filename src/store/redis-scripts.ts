@@ -205,6 +205,21 @@ redis.call('ZADD', KEYS[1], 'GT', now + ARGV[2], ARGV[1])
 redis.call('PEXPIREAT', KEYS[1], tonumber(redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]))
 `);
 
+/** The epoch that a server is in, which begins where it has none. new epoch, ttl */
+export const epoch = script(
+  `
+${clock}
+local known = redis.call('GET', KEYS[1])
+if not known then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+elseif redis.call('PEXPIRETIME', KEYS[1]) < now + ARGV[2] / 2 then
+  redis.call('PEXPIREAT', KEYS[1], now + ARGV[2])
+end
+return known or ARGV[1]
+`,
+  ' flags=allow-oom',
+);
+
 /** before, reason, ttl, channel, message */
 export const revoke = script(
   `

@@ -65,6 +65,7 @@ export function createSentinelNodes(options: RedisNodesOptions): RedisNodes {
 
   return {
     send: (_key, command) => link.send(command),
+    tags: () => ['0'],
     publishers: () => [link],
     connectToSubscribe: connectToMaster,
     isReachable: link.isConnected,

@@ -30,6 +30,7 @@ function createServerNodes({ address, connect, outages, onConnected }: RedisNode
   const link = createRedisLink({ connect: connectToServer, outages, onConnected });
   return {
     send: (_key, command) => link.send(command),
+    tags: () => ['0'],
     publishers: () => [link],
     connectToSubscribe: connectToServer,
     isReachable: link.isConnected,

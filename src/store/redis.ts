@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { parseRedisUrl } from '../config/redis-url.ts';
 import { RedisErrorReply } from './redis-connection.ts';
+import { createRedisEpochs } from './redis-epochs.ts';
 import { channelOf, createRedisMessages, sessionEndOf, writeMessage } from './redis-messages.ts';
 import { createRedisOutages } from './redis-outages.ts';
 import * as scripts from './redis-scripts.ts';
@@ -34,11 +35,23 @@ const longestMs = 10 * 365 * 24 * 3600 * 1000;
 export function createRedisStore(url: string, { prefix, caFile, onError }: RedisStoreOptions): Store {
   const outages = createRedisOutages(onError);
   const ca = caFile === undefined ? undefined : readFileSync(caFile, 'utf8');
-  const nodes = createRedisNodes(parseRedisUrl(url), ca, { outages, onConnected: () => messages.beat() });
+  const nodes = createRedisNodes(parseRedisUrl(url), ca, { outages, onConnected });
   const messages = createRedisMessages({ nodes, prefix, outages });
+  const epochs = createRedisEpochs({ nodes, prefix, outages, run, onLost });
   const channel = channelOf(prefix);
   const operations = createOperations();
   const operation = operations.begin;
+
+  function onConnected(): void {
+    messages.beat();
+    epochs.check();
+  }
+
+  function onLost(lastMs: number | undefined): void {
+    // What was missed of the last moments, the heartbeats tell.
+    if (lastMs === undefined) messages.forgetPast();
+    messages.publishHere(lastMs === undefined ? { type: 'lost' } : { type: 'lost', lastMs });
+  }
 
   async function run(script: scripts.Script, keys: readonly string[], parameters: readonly (string | number)[]) {
     const [first = ''] = keys;
@@ -155,6 +168,7 @@ export function createRedisStore(url: string, { prefix, caFile, onError }: Redis
     reachable: () => nodes.isReachable(),
 
     async close() {
+      epochs.close();
       await operations.end();
       await Promise.all([messages.close(), nodes.close()]);
     },

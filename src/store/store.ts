@@ -103,7 +103,12 @@ export type StoreMessage =
   | ({ readonly type: 'revoked'; readonly name: string } & Revocation)
   | { readonly type: 'advanced'; readonly session: string; readonly generation: number }
   /** A claim was given up without a new generation. */
-  | { readonly type: 'released'; readonly session: string };
+  | { readonly type: 'released'; readonly session: string }
+  /**
+   * The store may have lost what was written in the last `lastMs`, as by a failover; undefined: it has lost everything.
+   * Each process finds that by itself. What it has looked up before is no longer heard of (`heardSince`).
+   */
+  | { readonly type: 'lost'; readonly lastMs?: number };
 
 /**
  * Where processes agree about sessions. `session` is a hash of a session's id, and a name is a hash too; both have the

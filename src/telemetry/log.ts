@@ -133,6 +133,7 @@ const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fat
   'provider.unsuitable': 'warn',
   'userinfo.failed': 'warn',
   'store.failed': 'warn',
+  'store.emptied': 'error',
   'store.writes_lost': 'error',
   'listener.failed': 'error',
   'worker.started': 'info',

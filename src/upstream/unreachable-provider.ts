@@ -15,6 +15,7 @@ const brokenConnection = 'the connection was closed before the answer was comple
 const noConnection = 'no connection could be opened in time';
 const noAnswer = 'there was no answer in time (SALLYPORT_PROVIDER_TIMEOUT)';
 const noWay = 'there is no way to it in the network';
+const tooLarge = 'the answer is too large';
 const noTls = 'it speaks no TLS there; correct the port, or https: in the address';
 const noTunnel = 'the proxy that HTTPS_PROXY names makes no connection to it';
 
@@ -32,8 +33,10 @@ const sentences: Readonly<Record<string, string>> = {
   TimeoutError: noAnswer,
   EHOSTUNREACH: noWay,
   ENETUNREACH: noWay,
-  UND_ERR_RES_EXCEEDED_MAX_SIZE: 'the answer is too large',
-  UND_ERR_HEADERS_OVERFLOW: 'the answer is too large',
+  UND_ERR_RES_EXCEEDED_MAX_SIZE: tooLarge,
+  UND_ERR_HEADERS_OVERFLOW: tooLarge,
+  // Decompressed.
+  ERR_BUFFER_TOO_LARGE: tooLarge,
   UND_ERR_ABORTED: noTunnel,
   UND_ERR_PRX_CONN: noTunnel,
   UND_ERR_PRX_TLS: 'the certificate of the proxy that HTTPS_PROXY names is for another host',

@@ -22,15 +22,19 @@ const minute = 60;
 interface Opened {
   readonly store: Store;
   readonly errors: Error[];
-  readonly messages: StoreMessage[];
+  /** But for `lost`. */
+  readonly messages: Array<Exclude<StoreMessage, LostMessage>>;
+  readonly losses: LostMessage[];
 }
 
+type LostMessage = Extract<StoreMessage, { type: 'lost' }>;
+
 function open(url: string): Opened {
-  const [errors, messages]: [Error[], StoreMessage[]] = [[], []];
+  const [errors, messages, losses]: [Error[], Opened['messages'], LostMessage[]] = [[], [], []];
   const store = createRedisStore(url, { prefix: 'sallyport:', onError: (cause) => void errors.push(cause) });
-  store.subscribe((message) => void messages.push(message));
+  store.subscribe((message) => void (message.type === 'lost' ? losses.push(message) : messages.push(message)));
   onTestFinished(() => within(5, store.close(), 'the store did not close'));
-  return { store, errors, messages };
+  return { store, errors, messages, losses };
 }
 
 async function untilHeard(...stores: readonly Store[]): Promise<void> {
@@ -200,6 +204,21 @@ describe('in a Cluster,', () => {
     expect(errors).toEqual([]);
   });
 
+  test('it is noticed when one of its servers is emptied', { timeout: 60_000 }, async () => {
+    const { store, losses } = open(cluster.url);
+    await untilHeard(store);
+    const epochs = async () => {
+      const keys = await Promise.all(cluster.masters.map((master) => master.ask('KEYS', 'sallyport:epoch:*')));
+      return keys.map((text) => text.split('\n').filter((key) => key !== '').length > 0);
+    };
+    await vi.waitFor(async () => expect(await epochs()).toEqual([true, true, true]), waiting);
+    for (const [index, master] of cluster.masters.entries()) {
+      await master.ask('FLUSHALL');
+      await vi.waitFor(() => expect(losses).toHaveLength(index + 1), waiting);
+    }
+    expect(losses).toEqual([{ type: 'lost' }, { type: 'lost' }, { type: 'lost' }]);
+  });
+
   test('messages are heard from every server, or from none', { timeout: 60_000 }, async () => {
     const { store, messages } = open(cluster.url);
     await untilHeard(store);
@@ -296,6 +315,6 @@ async function subscribedAt(cluster: TestCluster): Promise<TestRedis> {
   throw new Error('Nobody has subscribed.');
 }
 
-function sessionOf(message: StoreMessage): string {
+function sessionOf(message: Opened['messages'][number]): string {
   return 'session' in message ? message.session : message.name;
 }

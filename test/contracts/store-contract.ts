@@ -786,7 +786,7 @@ function listenTo(store: Store): StoreMessage[] {
 }
 
 function concerns(message: StoreMessage, keys: readonly string[]): boolean {
-  return keys.includes(message.type === 'revoked' ? message.name : message.session);
+  return keys.includes(keyOf(message));
 }
 
 /** Until every handle has heard what each of them said before. */
@@ -802,7 +802,8 @@ async function allIsHeard(all: StoreHandles, heard: ReadonlyArray<readonly Store
 }
 
 function keyOf(message: StoreMessage): string {
-  return 'session' in message ? message.session : message.name;
+  if (message.type === 'lost') return message.type;
+  return message.type === 'revoked' ? message.name : message.session;
 }
 
 /** By key: messages of several keys may overtake each other on their ways. */

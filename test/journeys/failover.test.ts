@@ -66,63 +66,66 @@ async function signInAtBoth(pair: Pair): Promise<{ here: BrowserClient; there: B
   return { here, there };
 }
 
-describe.each(['cookie', 'store'] as const)('a failover that loses the last writes, with sessions in mode %s,', (mode) => {
-  test('undoes no sign-out, also for instances that start later', async () => {
-    const pair = await startPair(mode);
-    const { here } = await signInAtBoth(pair);
-    const thief = here.clone();
-    await pair.detachReplica();
-    expect((await here.fetch('/bff/logout', { method: 'POST' })).status).toBe(200);
-    pair.failOver();
-    await vi.waitFor(async () => {
-      expect([...(await pair.replica.dump()).values()].join('\n')).toContain('logout');
-    }, waiting);
-    const late = await pair.addInstance();
-    thief.routeTo(late.port, pair.origin);
-    expect((await thief.fetch('/api/stolen')).status).toBe(401);
-  });
+describe.each(['cookie', 'store'] as const)(
+  'a failover that loses the last writes, with sessions in mode %s,',
+  (mode) => {
+    test('undoes no sign-out, also for instances that start later', async () => {
+      const pair = await startPair(mode);
+      const { here } = await signInAtBoth(pair);
+      const thief = here.clone();
+      await pair.detachReplica();
+      expect((await here.fetch('/bff/logout', { method: 'POST' })).status).toBe(200);
+      pair.failOver();
+      await vi.waitFor(async () => {
+        expect([...(await pair.replica.dump()).values()].join('\n')).toContain('logout');
+      }, waiting);
+      const late = await pair.addInstance();
+      thief.routeTo(late.port, pair.origin);
+      expect((await thief.fetch('/api/stolen')).status).toBe(401);
+    });
 
-  test('loses no refresh that was done: an older cookie leads to its result, wherever it comes', async () => {
-    fakeMovingDate();
-    const pair = await startPair(mode);
-    const { here } = await signInAtBoth(pair);
-    const older = here.clone();
-    expireAccessToken();
-    await pair.detachReplica();
-    expect((await here.fetch('/api/refreshes')).status).toBe(200);
-    expect(pair.provider.calls.refresh).toBe(1);
-    pair.failOver();
-    const generation = async () => [...(await pair.replica.dump()).values()].join('\n');
-    await vi.waitFor(async () => expect(await generation()).toMatch(/generation\n1\n/), waiting);
-    const late = await pair.addInstance();
-    older.routeTo(late.port, pair.origin);
-    await vi.waitFor(async () => expect((await older.fetch('/api/late')).status).toBe(200), waiting);
-    expect(pair.provider.calls.refresh).toBe(1);
-  });
+    test('loses no refresh that was done: an older cookie leads to its result, wherever it comes', async () => {
+      fakeMovingDate();
+      const pair = await startPair(mode);
+      const { here } = await signInAtBoth(pair);
+      const older = here.clone();
+      expireAccessToken();
+      await pair.detachReplica();
+      expect((await here.fetch('/api/refreshes')).status).toBe(200);
+      expect(pair.provider.calls.refresh).toBe(1);
+      pair.failOver();
+      const generation = async () => [...(await pair.replica.dump()).values()].join('\n');
+      await vi.waitFor(async () => expect(await generation()).toMatch(/generation\n1\n/), waiting);
+      const late = await pair.addInstance();
+      older.routeTo(late.port, pair.origin);
+      await vi.waitFor(async () => expect((await older.fetch('/api/late')).status).toBe(200), waiting);
+      expect(pair.provider.calls.refresh).toBe(1);
+    });
 
-  test('lets nobody redeem a refresh token beside the instance that has begun to', async () => {
-    fakeMovingDate();
-    const pair = await startPair(mode);
-    // An instance takes no outage for one in the seconds after its start.
-    vi.advanceTimersByTime(6000);
-    const { here, there } = await signInAtBoth(pair);
-    expireAccessToken();
-    await pair.detachReplica();
-    const gate = pair.provider.hold('refresh', { after: 'commit', times: 1 });
-    const first = here.fetch('/api/first');
-    await gate.arrived;
-    pair.failOver();
-    const second = vi.waitFor(async () => {
-      const answer = await there.fetch('/api/second');
-      if (answer.status === 503) throw new Error('not yet');
-      return answer.status;
-    }, waiting);
-    await vi.waitFor(async () => {
-      expect([...(await pair.replica.dump()).values()].join('\n')).toMatch(/owner|claim/);
-    }, waiting);
-    gate.release();
-    expect((await first).status).toBe(200);
-    expect(await second).toBe(200);
-    expect(pair.provider.calls.refresh).toBe(1);
-  });
-});
+    test('lets nobody redeem a refresh token beside the instance that has begun to', async () => {
+      fakeMovingDate();
+      const pair = await startPair(mode);
+      // An instance takes no outage for one in the seconds after its start.
+      vi.advanceTimersByTime(6000);
+      const { here, there } = await signInAtBoth(pair);
+      expireAccessToken();
+      await pair.detachReplica();
+      const gate = pair.provider.hold('refresh', { after: 'commit', times: 1 });
+      const first = here.fetch('/api/first');
+      await gate.arrived;
+      pair.failOver();
+      const second = vi.waitFor(async () => {
+        const answer = await there.fetch('/api/second');
+        if (answer.status === 503) throw new Error('not yet');
+        return answer.status;
+      }, waiting);
+      await vi.waitFor(async () => {
+        expect([...(await pair.replica.dump()).values()].join('\n')).toMatch(/owner|claim/);
+      }, waiting);
+      gate.release();
+      expect((await first).status).toBe(200);
+      expect(await second).toBe(200);
+      expect(pair.provider.calls.refresh).toBe(1);
+    });
+  },
+);

@@ -6,6 +6,7 @@ import { describe, expect, test, vi } from 'vitest';
 import type { BrowserClient, Navigation } from '../support/browser-client.ts';
 import { fakeDate } from '../support/clock.ts';
 import { watchIdTokens } from '../support/logout-tokens.ts';
+import { createSharedMemory } from '../support/shared-memory.ts';
 import { signIn, startSignedIn, startWorld, type World } from '../support/world.ts';
 
 interface Frames extends World {
@@ -88,6 +89,63 @@ describe('a frame of the provider’s sign-out page', () => {
     await signIn(frames.browser);
     expect(idTokens.map(({ sid }) => sid)).toEqual([frames.sid]);
     expect((await frames.browser.fetch('/api/me')).status).toBe(200);
+  });
+});
+
+describe('a session that the instance which is framed has never seen', () => {
+  test.each([
+    { mode: 'cookie', registry: true },
+    { mode: 'cookie', registry: false },
+    { mode: 'store', registry: true },
+    { mode: 'store', registry: false },
+  ] as const)('ends on all instances, and on one that starts later: %o', async (session) => {
+    const { store } = createSharedMemory();
+    const world = await startWorld({
+      backchannelLogout: true,
+      config: { session, logout: { frontchannel: true } },
+      store,
+    });
+    const idTokens = watchIdTokens(world.provider);
+    const browser = world.client();
+    await signIn(browser);
+    const framed = await world.addInstance();
+    const answer = await fetch(
+      `http://127.0.0.1:${framed.port}/bff/frontchannel-logout?${query(world, String(idTokens[0]?.['sid']))}`,
+    );
+    expect(answer.status).toBe(200);
+    const later = await world.addInstance();
+    for (const { port } of [later, framed, world.server]) {
+      const copy = browser.clone();
+      copy.routeTo(port, world.origin);
+      expect((await copy.fetch('/api/me')).status).toBe(401);
+    }
+  });
+
+  test('ends also where the provider’s clock is ahead of ours by more than the sign-in is old', async () => {
+    fakeDate();
+    const frames = await startFrames();
+    vi.setSystemTime(Date.now() - 60_000);
+    expect((await frames.frame(query(frames, frames.sid))).status).toBe(200);
+    expect((await frames.browser.fetch('/api/me')).status).toBe(401);
+  });
+
+  test('while the store is away ends what this process has, and says that it knows of no other', async () => {
+    const { store, down, up } = createSharedMemory();
+    const world = await startWorld({ backchannelLogout: true, config: { logout: { frontchannel: true } }, store });
+    const idTokens = watchIdTokens(world.provider);
+    const browser = world.client();
+    await signIn(browser);
+    const other = await world.addInstance();
+    down();
+    const answer = await fetch(
+      `http://127.0.0.1:${world.server.port}/bff/frontchannel-logout?${query(world, String(idTokens[0]?.['sid']))}`,
+    );
+    expect(answer.status).toBe(503);
+    expect((await browser.fetch('/api/me')).status).toBe(401);
+    up();
+    const copy = browser.clone();
+    copy.routeTo(other.port, world.origin);
+    await vi.waitFor(async () => expect((await copy.fetch('/api/me')).status).toBe(401), 5000);
   });
 });
 

@@ -1,10 +1,11 @@
 /**
- * The package as npm installs it: a configuration in code finds it wherever the file lies, and a Node that is too old is
- * told so.
+ * The package as npm installs it: a configuration in code finds it wherever the file lies, an app for browsers can
+ * import its module, and a Node that is too old is told so.
  */
-import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runSallyport } from '../support/command-line.ts';
 import { fileInTypeScript, folderWith, started } from '../support/configuration-folder.ts';
@@ -64,6 +65,59 @@ describe("a file that imports 'sallyport' loads", () => {
     expect(await start(folder)).toMatchObject({ origin });
   });
 });
+
+describe("'sallyport/browser'", () => {
+  const app = `import { createSallyport, session, type Sallyport, type SessionView } from 'sallyport/browser';
+    export const instance: Sallyport = createSallyport({ basePath: '/app/bff' });
+    export async function nameOf(): Promise<unknown> {
+      const view: SessionView = await session();
+      return view.authenticated ? view.user['name'] : view.reason;
+    }`;
+
+  test.each(['bundler', 'nodenext'])('has types, with the module resolution %s', async (moduleResolution) => {
+    const folder = join(installed.folder, moduleResolution);
+    const compilerOptions = {
+      strict: true,
+      noEmit: true,
+      target: 'es2022',
+      lib: ['es2022', 'dom'],
+      types: [],
+      module: moduleResolution === 'bundler' ? 'esnext' : moduleResolution,
+      moduleResolution,
+    };
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['app.ts'] }));
+    writeFileSync(join(folder, 'app.ts'), app);
+    expect(typeErrors(folder)).toBe('');
+    writeFileSync(join(folder, 'app.ts'), app.replace("basePath: '/app/bff'", 'basePath: 7'));
+    expect(typeErrors(folder)).toContain("app.ts(2,58): error TS2322: Type 'number' is not assignable");
+  });
+
+  test('can be bundled', async () => {
+    writeFileSync(join(installed.folder, 'app.ts'), app);
+    const input = join(installed.folder, 'app.ts');
+    const built = await build({
+      configFile: false,
+      logLevel: 'silent',
+      root: installed.folder,
+      build: { write: false, rolldownOptions: { input, preserveEntrySignatures: 'strict' } },
+    });
+    const { output } = built as Extract<typeof built, { output: unknown }>;
+    expect(output[0].code).toContain('sallyport-events:');
+  });
+
+  test('can be imported on a server, where it does nothing', () => {
+    const code = "import { current } from 'sallyport/browser'; console.log(current());";
+    const options = { cwd: installed.folder, encoding: 'utf8' } as const;
+    expect(execFileSync(process.execPath, ['--input-type=module', '-e', code], options)).toBe('undefined\n');
+  });
+});
+
+function typeErrors(folder: string): string {
+  const compiler = join(root, 'node_modules/.bin/tsc');
+  return spawnSync(compiler, ['-p', folder, '--pretty', 'false'], { encoding: 'utf8' }).stdout;
+}
 
 /** A module that is loaded ahead and calls this Node an older one. */
 function pretendsToBe(version: string): string {

@@ -8,6 +8,8 @@ import { root } from './markdown.ts';
 export interface InstalledPackage {
   /** `main.js` of the command line. */
   readonly entry: string;
+  /** A folder in which the package can be imported, for a test to put files in. */
+  readonly folder: string;
   readonly remove: () => void;
 }
 
@@ -24,7 +26,11 @@ export function installPackage(): InstalledPackage {
     mkdirSync(dirname(join(packages, name)), { recursive: true });
     symlinkSync(join(root, 'node_modules', name), join(packages, name));
   }
-  return { entry: join(own, manifest.bin.sallyport), remove: () => rmSync(folder, { recursive: true }) };
+  return {
+    entry: join(own, manifest.bin.sallyport),
+    folder: join(folder, 'lib'),
+    remove: () => rmSync(folder, { recursive: true }),
+  };
 }
 
 interface Manifest {

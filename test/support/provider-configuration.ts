@@ -14,6 +14,8 @@ export type User = 'alice' | 'bob';
 export interface ProviderOptions {
   /** Where codes may be sent. */
   redirectUris: string[];
+  /** The issuer, where browsers reach the provider through something that ends TLS: `https://login.provider.test`. */
+  publicOrigin?: string;
   postLogoutRedirectUris?: string[];
   /** Where logout tokens are sent. The provider then knows back-channel logout, and its ID tokens have a `sid`. */
   backchannelLogoutUri?: string;
@@ -174,6 +176,8 @@ export function createProvider(
       rpInitiatedLogout: { enabled: true, logoutSource: (ctx, form) => renderLogout(ctx, form, settings) },
     },
   });
+  // The host that browsers ask for is behind TLS, whose end says so in no header.
+  provider.proxy = options.publicOrigin !== undefined;
   provider.on('server_error', (_ctx, error) => process.stderr.write(`provider: ${String(error.stack)}\n`));
   return provider;
 }

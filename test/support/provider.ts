@@ -1,7 +1,8 @@
 /**
  * A real OpenID provider (oidc-provider) on loopback, behind a scripting layer: every request is recorded and counted,
  * can be failed, delayed, held or dropped, and every answer can be changed on its way out. The issuer is
- * `http://127.0.0.1:PORT`, which is another site than the app's `http://localhost:PORT`, as in real life.
+ * `http://127.0.0.1:PORT`, which is another site than the app's `http://localhost:PORT`, as in real life, unless it is
+ * given a public origin.
  */
 import { randomBytes } from 'node:crypto';
 import { Agent, type IncomingMessage, request as httpRequest, type Server, type ServerResponse } from 'node:http';
@@ -96,6 +97,8 @@ interface Inner {
   clientId: string;
   clientSecret: string;
   redirectUris: string[];
+  /** The host that browsers ask for, behind TLS. */
+  publicHost: string | undefined;
   keys: { current: SigningKey; index: number };
   provider: Provider;
   listener: Listener;
@@ -129,7 +132,7 @@ export async function startProvider(options: ProviderOptions): Promise<TestProvi
   const front = await startListener((request, response) => {
     serve(request, response).catch(abortWith(response));
   });
-  const issuer = `http://127.0.0.1:${front.port}`;
+  const issuer = options.publicOrigin ?? `http://127.0.0.1:${front.port}`;
   const inner = await startInner(issuer, options);
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -219,6 +222,7 @@ async function startInner(issuer: string, options: ProviderOptions): Promise<Inn
     clientId: options.clientId ?? 'sallyport',
     clientSecret,
     redirectUris: options.redirectUris,
+    publicHost: options.publicOrigin === undefined ? undefined : new URL(options.publicOrigin).host,
     keys: { current: await signingKey(0), index: 0 },
     agent: new Agent({ keepAlive: true }),
     mutations: [],
@@ -232,6 +236,18 @@ async function startInner(issuer: string, options: ProviderOptions): Promise<Inn
     answerRequest(inner, request, response).catch(abortWith(response));
   });
   const inner: Inner = { ...state, provider, listener };
+  const { publicOrigin } = options;
+  if (publicOrigin !== undefined) {
+    // Servers keep to loopback, where the metadata is asked for.
+    inner.mutations.push({
+      endpoint: 'discovery',
+      apply: (metadata) => ({
+        ...metadata,
+        authorization_endpoint: `${publicOrigin}/auth`,
+        end_session_endpoint: `${publicOrigin}/session/end`,
+      }),
+    });
+  }
   return inner;
 }
 
@@ -247,7 +263,9 @@ async function rotateKeys(inner: Inner, issuer: string, options: ProviderOptions
 /** Asks the real provider, which listens on a port of its own behind the scripting layer. */
 function askInner(inner: Inner, request: IncomingMessage, body: Buffer): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const headers = { ...request.headers, connection: 'keep-alive' };
+    const isBehindTls = request.headers.host === inner.publicHost;
+    const forwarded = isBehindTls ? { 'x-forwarded-proto': 'https' } : {};
+    const headers = { ...request.headers, connection: 'keep-alive', ...forwarded };
     const outgoing = httpRequest(
       {
         host: '127.0.0.1',

@@ -53,8 +53,8 @@ interface SyntaxNode {
 }
 
 /** Every function of a source file, the nested ones included, in their order. */
-export function functionsOf(source: string): MeasuredFunction[] {
-  const { program, comments, errors } = parseSync('source.ts', source);
+export function functionsOf(source: string, path = 'source.ts'): MeasuredFunction[] {
+  const { program, comments, errors } = parseSync(path, source);
   if (errors.length > 0) throw new SyntaxError(errors[0]?.message);
   const code = withoutComments(source, comments);
   const measured: MeasuredFunction[] = [];

@@ -129,6 +129,7 @@ export async function startWorld(
     client(overrides = {}) {
       const client = new BrowserClient({ origin, ...overrides });
       client.routeTo(port, origin);
+      if (provider.issuer.startsWith('https:')) client.routeTo(provider.port, provider.issuer);
       clients.push(client);
       return client;
     },
@@ -262,6 +263,7 @@ function baseConfig({ origin, port, provider, api, spaFolder }: Parts): ConfigIn
     origin,
     listen: { port },
     issuer: provider.issuer,
+    ...(provider.issuer.startsWith('https:') ? { discoveryUrl: `http://127.0.0.1:${provider.port}` } : {}),
     client: { id: provider.clientId, secret: provider.clientSecret },
     secrets: [randomBytes(32).toString('hex')],
     api: [{ path: '/api', target: api.url }],

@@ -1,7 +1,8 @@
 /**
  * The layout's rules. Imports point down or stay inside their unit (a folder, or a file of its own), and no files import
  * each other in a circle, so that a unit can be read knowing only what is below it. Each library has one door, so that it
- * can be replaced. Files and functions have a size at which they can be read at once.
+ * can be replaced. Code for browsers shares nothing with the server but the types of what the server sends. Files and
+ * functions have a size at which they can be read at once.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,12 +18,13 @@ const floors: ReadonlyArray<Readonly<Record<string, readonly string[]>>> = [
     detached: ['detached.ts'],
     errors: ['http/errors.ts'],
     events: ['events.ts'],
+    'session-view': ['session-view.ts'],
     'identity-headers': ['http/identity-headers.ts'],
     'token-set': ['token-set.ts'],
     paths: ['http/paths.ts'],
     timeout: ['timeout.ts'],
   },
-  { config: ['config/'] },
+  { config: ['config/'], browser: ['browser/'] },
   { http: ['http/'], upstream: ['upstream/'], store: ['store/'], telemetry: ['telemetry/'] },
   { session: ['session/'], oidc: ['oidc/'] },
   { tokens: ['tokens/'] },
@@ -42,6 +44,7 @@ const rootFiles: Readonly<Record<string, 'door' | 'wire' | 'floor 0'>> = {
   'clock.ts': 'floor 0',
   'detached.ts': 'floor 0',
   'events.ts': 'floor 0',
+  'session-view.ts': 'floor 0',
   'timeout.ts': 'floor 0',
   'token-set.ts': 'floor 0',
 };
@@ -60,6 +63,7 @@ const doors: Readonly<Record<string, { readonly in: readonly string[]; readonly 
   'lru-cache': { in: ['session/', 'oidc/', 'spa/'] },
   hono: { in: unitsOn(floorsOfHono) },
   '@hono/node-server': { in: ['app.ts'] },
+  react: { in: ['browser/react/'] },
 };
 
 function unitsOn(numbers: readonly number[]): string[] {
@@ -90,6 +94,9 @@ function brokenRules(path: string, source: string): string[] {
     const target = join(path, '..', from);
     const there = place(target);
     if (there === undefined) return [`${path} imports ${target}, which is on no floor`];
+    if (there.unit !== here.unit && (there.unit === 'browser' || here.unit === 'browser')) {
+      return typeOnly && there.unit === 'session-view' ? [] : [`${path} imports ${target}: browser code stands apart`];
+    }
     if (there.unit === here.unit || there.floor < here.floor) return [];
     return [`${path} (floor ${here.floor}) imports ${target} (floor ${there.floor})`];
   });
@@ -119,7 +126,7 @@ const sizeExceptions: Readonly<Record<string, string>> = {
 /** What is too large in a file, by the name under which an exception lists it, and its size. */
 function oversized(path: string, source: string): Array<readonly [name: string, size: string]> {
   const fileLines = source.trimEnd().split('\n').length;
-  const functions = functionsOf(source).flatMap(({ name, lines, ownLines }) => {
+  const functions = functionsOf(source, path).flatMap(({ name, lines, ownLines }) => {
     const isFactory = /^create[A-Z]/.test(name);
     const isLarge = isFactory
       ? ownLines > maximumFunctionLines || lines > maximumFactoryLines
@@ -130,7 +137,7 @@ function oversized(path: string, source: string): Array<readonly [name: string, 
 }
 
 const files = readdirSync(sources, { recursive: true, encoding: 'utf8' })
-  .filter((path) => path.endsWith('.ts'))
+  .filter((path) => /\.tsx?$/.test(path))
   .map((path) => [path, readFileSync(join(sources, path), 'utf8')] as const);
 
 test('imports point down or stay inside, and every library comes through its door', () => {
@@ -169,7 +176,11 @@ test('each file of the floors exists', () => {
 
 test('every dependency has a door, and every door is used by a dependency', () => {
   const manifest = JSON.parse(readFileSync(join(sources, '../package.json'), 'utf8')) as Record<string, object>;
-  const dependencies = Object.keys({ ...manifest['dependencies'], ...manifest['optionalDependencies'] });
+  const dependencies = Object.keys({
+    ...manifest['dependencies'],
+    ...manifest['optionalDependencies'],
+    ...manifest['peerDependencies'],
+  });
   expect(dependencies.filter((name) => doors[name] === undefined)).toEqual([]);
   const used = new Set(files.flatMap(([, source]) => importsOf(source).map(({ from }) => from)));
   const doorsUsed = Object.keys(doors).filter((name) => [...used].some((from) => `${from}/`.startsWith(`${name}/`)));
@@ -202,6 +213,9 @@ describe('the rules would see', () => {
     ['values where only types may come', 'server/server.ts', "import { pino } from 'pino';", /not its door/],
     ['a part of a library', 'session/session.ts', "import { x } from 'hono/utils/x';", /not its door/],
     ['an unknown library', 'spa/folder.ts', "import express from 'express';", /not its door/],
+    ['code for browsers in the server', 'bff.ts', "import { x } from './browser/index.ts';", /stands apart/],
+    ['the server in code for browsers', 'browser/x.ts', "import type { X } from '../events.ts';", /stands apart/],
+    ['values in code for browsers', 'browser/x.ts', "import { x } from '../session-view.ts';", /stands apart/],
     ['a file on no floor', 'helpers.ts', '', /is on no floor/],
     ['an import of a file on no floor', 'bff.ts', "import { x } from './helpers.ts';", /which is on no floor/],
   ])('%s', (_story, path, source, broken) => {

@@ -15,7 +15,7 @@ import { nginxFaults } from '../support/nginx.ts';
 import { codeBlocks, commentExamples, documentationPages, root, type CodeBlock } from '../support/markdown.ts';
 
 const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((path) =>
-  path.endsWith('.ts'),
+  /\.tsx?$/.test(path),
 );
 const blocks = [
   ...documentationPages().flatMap((page) => codeBlocks(page)),
@@ -38,8 +38,9 @@ test('TypeScript and JavaScript compile against the sources', { timeout: 120_000
 
 const browser = { lib: ['es2024', 'dom', 'dom.iterable'], jsx: 'react-jsx', types: [] };
 
-function isForBrowsers({ place, language }: CodeBlock): boolean {
-  return place.startsWith('spa-example/') || language === 'js' || language === 'tsx';
+function isForBrowsers({ place, language, context, code }: CodeBlock): boolean {
+  if (/^(?:spa-example|src\/browser)\//.test(place) || place.startsWith('docs/browser.md')) return language !== 'json';
+  return language === 'js' || language === 'tsx' || /'sallyport\/(?:browser|react)'/.test(`${context}${code}`);
 }
 
 /** What the compiler is to see of a block, a module in any case. */
@@ -60,7 +61,11 @@ function compile(examples: readonly CodeBlock[], options: object = {}): string[]
     return name;
   });
   const compilerOptions = {
-    paths: { sallyport: ['../../src/index.ts'] },
+    paths: {
+      sallyport: ['../../src/index.ts'],
+      'sallyport/browser': ['../../src/browser/index.ts'],
+      'sallyport/react': ['../../src/browser/react.tsx'],
+    },
     noUnusedLocals: false,
     noUnusedParameters: false,
     ...options,

@@ -23,6 +23,7 @@ import type {
   SessionEnd,
   SessionsView,
   SessionView,
+  SignedOutReason,
   Store,
 } from '../../src/index.ts';
 import { readPage, root } from '../support/markdown.ts';
@@ -54,6 +55,7 @@ const types = [
   'SessionEnd',
   'SessionView',
   'SessionsView',
+  'SignedOutReason',
   'Store',
 ];
 
@@ -184,6 +186,7 @@ test('the members of the exported unions', () => {
     | 'session.ended'
     | 'session.large'
     | 'session.oversized'
+    | 'store.emptied'
     | 'store.failed'
     | 'store.writes_lost'
     | 'token.refresh_failed'
@@ -213,7 +216,11 @@ test('the members of the exported unions', () => {
   expectTypeOf<Extract<SessionView, { authenticated: false }>>().toEqualTypeOf<{
     readonly authenticated: false;
     readonly loginUrl: string;
+    readonly reason?: SignedOutReason;
   }>();
+  expectTypeOf<SignedOutReason>().toEqualTypeOf<
+    'backchannel' | 'expired' | 'idle' | 'logout' | 'operator' | 'refused' | 'replaced' | 'signal'
+  >();
   expectTypeOf<SessionsView['sessions'][number]>().toEqualTypeOf<{
     readonly handle: string;
     readonly current: boolean;
