@@ -9,7 +9,7 @@ import { getRequestListener } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono, type Next } from 'hono';
 import type { Config } from './config/config.ts';
-import type { BffContext, BffEnv, EndpointDeps } from './endpoints/endpoint.ts';
+import type { BffContext, BffEnv, EndpointDeps, RawHandler } from './endpoints/endpoint.ts';
 import { createLoginGate } from './endpoints/login-gate.ts';
 import type { Endpoint } from './endpoints/table.ts';
 import { useOriginForm } from './http/attach.ts';
@@ -21,8 +21,6 @@ import type { ApiUpstream } from './proxy/api.ts';
 import { hasBody } from './proxy/request-body.ts';
 import { createDevServerProxy } from './spa/dev-server.ts';
 import { createSpaFolder, type SpaFolder } from './spa/folder.ts';
-
-type RawHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 /** What serves the SPA; all undefined where another server does. */
 export interface SpaParts {
@@ -153,7 +151,7 @@ function outsidePath(path: string): BffError {
 }
 
 /** Lets `handle` write the raw response. */
-async function withRawResponse(c: BffContext, handle: RawHandler): Promise<Response> {
+export async function withRawResponse(c: BffContext, handle: RawHandler): Promise<Response> {
   const { incoming, outgoing } = c.env ?? {};
   if (incoming === undefined || outgoing === undefined) {
     throw new TypeError('Sallyport streams to the raw response: serve the app with @hono/node-server.');

@@ -5,7 +5,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Hono } from 'hono';
-import { createApp, createSpa } from './app.ts';
+import { createApp, createSpa, withRawResponse } from './app.ts';
 import { resolveConfig, type Config, type ConfigInput } from './config/config.ts';
 import type { BffEnv } from './endpoints/endpoint.ts';
 import { createClaimsSelection } from './endpoints/claims-view.ts';
@@ -20,10 +20,10 @@ import { createNodeDoors, type RequestHandler } from './listener.ts';
 import { createProvider } from './oidc/provider.ts';
 import { createApiProxy, type ApiUpstream } from './proxy/api.ts';
 import { createCallSlots } from './proxy/call-slots.ts';
-import { createSessionBoundList } from './proxy/session-bound.ts';
 import { createOpenSockets } from './proxy/websocket/open-sockets.ts';
 import { createUpgrade } from './proxy/websocket/upgrade.ts';
 import { createLogoutReturns } from './session/logout-returns.ts';
+import { createSessionBoundList } from './session/session-bound.ts';
 import { createSessions, type Sessions } from './session/sessions.ts';
 import { createLoginTransactions } from './session/transactions.ts';
 import { createConfiguredStore } from './store/configured-store.ts';
@@ -165,7 +165,8 @@ export function assembleBff(
   // Endpoints
   const sessionView = options.sessionView ?? createClaimsSelection(config.session.claims);
   const signIns = { provider, sessions, transactions, logoutReturns, refresher };
-  const endpointDeps = { config, events, store, ...signIns, resolveClientAddress, sessionView };
+  const raw = { bound, writeRaw: withRawResponse };
+  const endpointDeps = { config, events, store, ...signIns, resolveClientAddress, sessionView, ...raw };
   const endpoints = createEndpointTable(endpointDeps);
   const spa = createSpa(config, endpointDeps, { pools, bound });
 
@@ -206,6 +207,7 @@ export function assembleBff(
     ready: () => provider.ready() && (config.session.mode !== 'store' || store.reachable()),
     drain: bound.drain,
     async close() {
+      bound.drain();
       provider.close();
       await refresher.whenIdle();
       await sessions.close();

@@ -1,6 +1,6 @@
 /**
  * What happens, as typed domain events. Two kinds of listeners exist. The log (`telemetry/log.ts`) writes them, and an
- * app may do as much with `bff.events`. And the core depends on them: at `session.ended`, `proxy/session-bound.ts` ends
+ * app may do as much with `bff.events`. And the core depends on them: at `session.ended`, `session/session-bound.ts` ends
  * the calls and WebSockets of that session, so the event is emitted for every session that ends before its time.
  *
  * Listeners run at once and in order. An event never holds a token, a code, a cookie or a session id: `session` is a

@@ -12,6 +12,7 @@ import { bodyTaken } from '../http/unread-body.ts';
 import type { Page } from '../http/pages.ts';
 import type { LogoutReturns } from '../session/logout-returns.ts';
 import type { ClientTraits } from '../session/registry.ts';
+import type { SessionBoundList } from '../session/session-bound.ts';
 import type { LoginTransactions } from '../session/transactions.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { Store } from '../store/store.ts';
@@ -37,6 +38,10 @@ export interface EndpointDeps {
   readonly store: Pick<Store, 'useOnce'>;
   /** Which claims the SPA may see. */
   readonly sessionView: (claims: Claims) => Claims;
+  /** What ends with its session, and with the server. */
+  readonly bound: SessionBoundList;
+  /** Lets an endpoint write the raw response, after it has returned as well. */
+  readonly writeRaw: (c: BffContext, write: RawHandler) => Promise<Response>;
 }
 
 export interface BffEnv {
@@ -45,6 +50,8 @@ export interface BffEnv {
 }
 
 export type BffContext = Context<BffEnv>;
+
+export type RawHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 /** The request's headers, lower-case; repeated ones joined. */
 export function headersOf(c: BffContext): IncomingHttpHeaders {

@@ -1,61 +1,45 @@
-/** `GET /bff/session` and `POST /bff/refresh`: what the SPA may know about its session. Never a token. */
-import { BffError } from '../http/errors.ts';
-import { loginUrl } from '../http/login-url.ts';
-import { requireSameOrigin } from '../http/same-origin.ts';
-import type { SessionView } from '../session-view.ts';
-import { isReplaced, type OpenedSession, type SessionEntry } from '../session/sessions.ts';
-import { idTokenClaims } from '../token-set.ts';
+/** What the SPA may know about its session: who it is, until when, or why it is over. Never a token. */
 import { isoTime, nowSeconds } from '../clock.ts';
+import type { SessionEnd } from '../events.ts';
+import { loginUrl } from '../http/login-url.ts';
+import type { SessionView, SignedOutReason } from '../session-view.ts';
+import type { OpenedSession, SessionEntry } from '../session/sessions.ts';
+import { idTokenClaims } from '../token-set.ts';
 import { withoutTokens } from './claims-view.ts';
-import { appendCookies, headersOf, type BffContext, type EndpointDeps } from './endpoint.ts';
+import type { EndpointDeps } from './endpoint.ts';
 
-export function createSessionEndpoints({ config, sessions, transactions, refresher, sessionView }: EndpointDeps) {
-  /** Reading it never prolongs the session. */
-  async function read(c: BffContext): Promise<Response> {
-    const headers = headersOf(c);
-    requireSameOrigin(c.req.method, headers, config, true);
-    const begunBefore = sessions.begun();
-    const opened = await sessions.open(headers.cookie);
-    // Delete the cookie of a session that has ended, unless this response could overtake a login's and delete the session
-    // that has just begun: a login under way in this browser shows its transaction, one completed here is counted.
-    const mayOvertake =
-      sessions.begun() !== begunBefore ||
-      isReplaced(opened) ||
-      (opened.state === 'ended' && transactions.isUnderWay(headers.cookie));
-    if (opened.state !== 'active' && !mayOvertake) appendCookies(c, sessions.clearCookies(headers.cookie));
-    appendCookies(c, transactions.evictSurplus(headers.cookie));
-    return sendView(c, opened);
+/** What its person gets to know of why a session ended before its time. */
+const reasons: Readonly<Record<SessionEnd, SignedOutReason>> = {
+  logout: 'logout',
+  other_session: 'logout',
+  new_login: 'replaced',
+  backchannel: 'backchannel',
+  frontchannel: 'backchannel',
+  operator: 'operator',
+  refresh_rejected: 'refused',
+  refresh_id_token_invalid: 'refused',
+  refresh_interrupted: 'refused',
+  store_lost: 'refused',
+};
+
+export type SessionViews = ReturnType<typeof createSessionViews>;
+
+export function createSessionViews({
+  config,
+  sessions,
+  sessionView,
+}: Pick<EndpointDeps, 'config' | 'sessions' | 'sessionView'>) {
+  /** Of a session that may have ended since it was opened. */
+  function of(opened: OpenedSession): SessionView {
+    const isOver = opened.state !== 'active' || opened.entry.ended !== undefined;
+    return isOver ? signedOut(reasonAsOpened(opened)) : signedIn(opened.entry);
   }
 
-  async function refresh(c: BffContext): Promise<Response> {
-    const headers = headersOf(c);
-    requireSameOrigin(c.req.method, headers, config);
-    const opened = await sessions.open(headers.cookie);
-    if (opened.state === 'active') {
-      await refreshOrEnd(opened.entry);
-      await sessions.touch(opened.entry);
-    }
-    return sendView(c, opened);
+  function signedOut(reason: SignedOutReason | undefined): SessionView {
+    return { authenticated: false, loginUrl: loginUrl(config), ...(reason === undefined ? {} : { reason }) };
   }
 
-  /** A refresh that ends the session is not an error here: the response is `{ authenticated: false }`. */
-  async function refreshOrEnd(entry: SessionEntry): Promise<void> {
-    try {
-      await refresher.refreshNow(entry);
-    } catch (error) {
-      if (!(error instanceof BffError) || error.code !== 'session_expired') throw error;
-    }
-  }
-
-  function sendView(c: BffContext, opened: OpenedSession): Response {
-    if (opened.state !== 'active' || opened.entry.ended !== undefined) {
-      return c.json({ authenticated: false, loginUrl: loginUrl(config) } satisfies SessionView);
-    }
-    appendCookies(c, sessions.newCookies(opened, headersOf(c).cookie));
-    return c.json(viewOf(opened.entry));
-  }
-
-  function viewOf(entry: SessionEntry): SessionView {
+  function signedIn(entry: SessionEntry): SessionView {
     const { createdAt, tokens, userInfo, id } = entry.session;
     const expiresAt = sessions.endsAt(entry);
     const idleExpiresAt = sessions.idleEndsAt(entry);
@@ -78,7 +62,20 @@ export function createSessionEndpoints({ config, sessions, transactions, refresh
     };
   }
 
-  return { read, refresh };
+  /** Undefined without a session, and where the session goes on under a newer cookie. */
+  function reasonAsOpened(opened: OpenedSession): SignedOutReason | undefined {
+    if (opened.state === 'absent') return undefined;
+    if (opened.entry !== undefined) return sessions.hasEnded(opened.entry) ? reasonOf(opened.entry) : undefined;
+    return opened.state === 'ended' && opened.reason !== undefined ? reasons[opened.reason] : undefined;
+  }
+
+  /** Why a session is over that is over. */
+  function reasonOf(entry: SessionEntry): SignedOutReason {
+    if (entry.ended !== undefined) return reasons[entry.ended];
+    return (sessions.idleEndsAt(entry) ?? Infinity) < sessions.endsAt(entry) ? 'idle' : 'expired';
+  }
+
+  return { of, signedIn, reasonOf };
 }
 
 function secondsUntil(at: number): number {

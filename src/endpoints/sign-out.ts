@@ -8,7 +8,7 @@ import type { EndpointDeps } from './endpoint.ts';
 const revocationTimeoutMs = 2000;
 
 export function createSignOut({ events, provider, sessions }: EndpointDeps) {
-  /** Calls and WebSockets of the session end by the event that `sessions.end` emits (`proxy/session-bound.ts`). */
+  /** Calls and WebSockets of the session end by the event that `sessions.end` emits (`session/session-bound.ts`). */
   return async function signOut(entry: SessionEntry): Promise<void> {
     await sessions.end(entry, 'logout');
     const { refreshToken, accessToken } = entry.session.tokens;

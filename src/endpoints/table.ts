@@ -3,11 +3,13 @@ import { createBackchannelLogout } from './backchannel-logout.ts';
 import { createCallback } from './callback.ts';
 import type { BffContext, EndpointDeps } from './endpoint.ts';
 import { createErrorReference } from './error-reference.ts';
+import { createSessionEvents } from './events.ts';
 import { createFrontchannelLogout } from './frontchannel-logout.ts';
 import { createLogin } from './login.ts';
 import { createLogout } from './logout.ts';
 import { createSessionList } from './session-list.ts';
-import { createSessionEndpoints } from './session-view.ts';
+import { createSessionEndpoints } from './session.ts';
+import { createSessionViews } from './session-view.ts';
 
 export type EndpointHandler = (c: BffContext) => Promise<Response>;
 
@@ -21,7 +23,8 @@ export function createEndpointTable(deps: EndpointDeps): readonly Endpoint[] {
   const { backchannel, frontchannel } = deps.config.logout;
   const login = createLogin(deps);
   const callback = createCallback(deps);
-  const session = createSessionEndpoints(deps);
+  const views = createSessionViews(deps);
+  const session = createSessionEndpoints(deps, views);
   const logout = createLogout(deps);
   return [
     // Starts a sign-in and sends the browser to the provider.
@@ -30,6 +33,8 @@ export function createEndpointTable(deps: EndpointDeps): readonly Endpoint[] {
     { path: '/callback', methods: { GET: callback.get, POST: callback.post } },
     // Shows the SPA its session, without a token and without prolonging it.
     { path: '/session', methods: { GET: session.read } },
+    // Tells the SPA what happens to its session, as it happens.
+    { path: '/events', methods: { GET: createSessionEvents(deps, views) } },
     // Refreshes the access token because the SPA asks for it.
     { path: '/refresh', methods: { POST: session.refresh } },
     // Ends the session here and at the provider, by a link or by a call.

@@ -17,7 +17,7 @@ import { createPublicAddresses, type PublicAddresses } from './public-addresses.
 import type { RequestBody } from './request-body.ts';
 import { createRouteCookies, type RouteCookies } from './route-cookies.ts';
 import { sessionExpired } from '../session/session.ts';
-import type { SessionBoundList } from './session-bound.ts';
+import type { SessionBoundList } from '../session/session-bound.ts';
 import { createRouting } from './target.ts';
 import { challengeOf, isAboutScope, isStepUp } from './token-challenge.ts';
 

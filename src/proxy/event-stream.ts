@@ -3,6 +3,7 @@
  * when to come again.
  */
 import type { IncomingMessage } from 'node:http';
+import { retryField } from '../http/retry-field.ts';
 
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
@@ -41,7 +42,7 @@ export class EventTracker {
    * themselves, and not all at the same moment. It stays with the client as its delay from then on.
    */
   lastWords(): string {
-    return this.#isEncoded ? '' : `retry: ${1000 + Math.floor(Math.random() * 3000)}\n\n`;
+    return this.#isEncoded ? '' : `${retryField(1000, 4000)}\n`;
   }
 
   /** Follows a whole chunk. */

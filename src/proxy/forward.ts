@@ -14,7 +14,7 @@ import type { SessionEntry } from '../session/sessions.ts';
 import { EventTracker, reconnects } from './event-stream.ts';
 import { announcedTrailers, interimHeaders, trailerFields } from './headers.ts';
 import { sessionExpired } from '../session/session.ts';
-import { SessionBound, type SessionBoundList } from './session-bound.ts';
+import { SessionBound, type SessionBoundList } from '../session/session-bound.ts';
 import { deadlineError, isConnectionEnd, upstreamError, type UpstreamLimits } from './upstream-errors.ts';
 
 /** Where a request goes, and the list in which it waits for the end of its session. */

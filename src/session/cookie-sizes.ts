@@ -31,8 +31,7 @@ const thresholds = [
 export function createSizeWatch() {
   const passed = new WeakMap<SessionEntry, number>();
 
-  return (entry: SessionEntry): { readonly bytes: number; readonly advice: string } | undefined => {
-    const bytes = entry.cookieText.length;
+  return (entry: SessionEntry, bytes: number): { readonly bytes: number; readonly advice: string } | undefined => {
     const threshold = thresholds.find((each) => bytes >= each.bytes);
     if (threshold === undefined || threshold.bytes <= (passed.get(entry) ?? 0)) return undefined;
     passed.set(entry, threshold.bytes);

@@ -118,9 +118,8 @@ export function createGenerations(config: Config, { shared, live, cache, envelop
   async function publishAgain(entry: SessionEntry): Promise<void> {
     if (!shared.shared) return;
     const { generation } = entry.session;
-    const content = entry.isStored
-      ? await entry.sealer.seal(entry.session)
-      : envelopes.wrap(entry.cookieText, entry.key);
+    const sealed = await entry.sealer.seal(entry.session);
+    const content = entry.isStored ? sealed : envelopes.wrap(sealed, entry.key);
     await shared.advance(entry, generation, content);
     if (entry.confirmedAt !== undefined && !entry.isStored) shared.confirm(entry, generation);
   }
@@ -182,9 +181,20 @@ export function createGenerations(config: Config, { shared, live, cache, envelop
     return true;
   }
 
+  /** Seals the newest form, for a browser that doesn't have it. */
+  async function sealForm(entry: SessionEntry): Promise<void> {
+    const { session } = entry;
+    const sealed = await entry.sealer.seal(session);
+    // A refresh that ended in the meantime has written a newer one.
+    if (entry.session !== session) return;
+    entry.cookieText = sealed;
+    cache.add(sealed, entry, session);
+  }
+
   return {
     knowsEnough,
     bringUpToDate,
+    sealForm,
     applyLook,
     applyRecord,
     hasNewerGeneration,

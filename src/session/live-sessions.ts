@@ -33,6 +33,7 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
   const keysByName = new Map<string, string | Set<string>>();
   const collected = new FinalizationRegistry<Pick<SessionEntry, 'key' | 'names'>>(forget);
   const waiting = new Map<string, Set<() => void>>();
+  const advanceListeners: Array<(entry: SessionEntry) => void> = [];
   /** Names whose sessions this process is ending: the store's message of it is no news. */
   const ownRevocations = new Set<string>();
   const unsubscribe = store.subscribe(receive);
@@ -131,6 +132,14 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
     }
   }
 
+  /** The next call of the session gets the generation from the store. */
+  function noteAdvance(entry: SessionEntry | undefined, generation: number): void {
+    if (entry === undefined || generation <= entry.newestGeneration) return;
+    noteGeneration(entry, generation);
+    entry.knownAsOf = -Infinity;
+    for (const listener of advanceListeners) listener(entry);
+  }
+
   function wake(key: string): void {
     for (const resolve of waiting.get(key) ?? []) resolve();
   }
@@ -152,12 +161,8 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
     };
   }
 
-  return { find, add, endElsewhere, endRevoked, activeKeysOf, revokeHere, expectMessage, close: unsubscribe };
-}
+  const onAdvance = (listener: (entry: SessionEntry) => void) => void advanceListeners.push(listener);
 
-/** The next call of the session gets the generation from the store. */
-function noteAdvance(entry: SessionEntry | undefined, generation: number): void {
-  if (entry === undefined || generation <= entry.newestGeneration) return;
-  noteGeneration(entry, generation);
-  entry.knownAsOf = -Infinity;
+  const changes = { endElsewhere, endRevoked, revokeHere, onAdvance };
+  return { find, add, activeKeysOf, expectMessage, ...changes, close: unsubscribe };
 }

@@ -25,7 +25,9 @@ export function createResponseCookies(config: Config, { shared, events }: Respon
    * @param header the request's Cookie header
    */
   function newCookies({ entry, shown }: OpenSession, header: string | undefined): string[] {
-    return isNewer(entry.session, shown) && mayWrite(entry) ? setCookies(entry, header) : [];
+    const { cookieText } = entry;
+    const isToWrite = cookieText !== undefined && isNewer(entry.session, shown) && mayWrite(entry);
+    return isToWrite ? setCookies(entry, cookieText, header) : [];
   }
 
   /**
@@ -40,21 +42,22 @@ export function createResponseCookies(config: Config, { shared, events }: Respon
 
   /** The lines of a new session. @throws {BffError} when four cookies can't hold it */
   function loginCookies(entry: SessionEntry): string[] {
-    const lines = setCookies(entry, cookiesUnknown);
+    const { cookieText = '' } = entry;
+    const lines = setCookies(entry, cookieText, cookiesUnknown);
     if (lines.length > 0) return lines;
-    throw sessionTooLarge(entry.cookieText.length);
+    throw sessionTooLarge(cookieText.length);
   }
 
   /**
    * The lines that give the browser the newest form of the session. A session that has outgrown the cookies stays in
    * this process's memory and is served from there; the event tells the operator.
    */
-  function setCookies(entry: SessionEntry, header: string | undefined | typeof cookiesUnknown): string[] {
-    const lines = writeSessionCookie(entry.cookieText, remainingSeconds(entry.session, config.session), header, names);
-    const large = newlyLarge(entry);
+  function setCookies(entry: SessionEntry, text: string, header: string | undefined | typeof cookiesUnknown): string[] {
+    const lines = writeSessionCookie(text, remainingSeconds(entry.session, config.session), header, names);
+    const large = newlyLarge(entry, text.length);
     if (large !== undefined) events.emit({ type: 'session.large', session: entry.sessionHash, ...large });
     if (lines !== undefined) return lines;
-    events.emit({ type: 'session.oversized', session: entry.sessionHash, bytes: entry.cookieText.length });
+    events.emit({ type: 'session.oversized', session: entry.sessionHash, bytes: text.length });
     return [];
   }
 

@@ -9,8 +9,11 @@ import type { SessionSealer } from './session-sealer.ts';
 export interface SessionEntry {
   /** The newest form that this process has. */
   session: Session;
-  /** What the session's cookie is to hold: `session`, sealed, or the ticket with which the store has it. */
-  cookieText: string;
+  /**
+   * What the session's cookie is to hold: `session`, sealed, or the ticket with which the store has it. Undefined after a
+   * browser has shown that seal: it would take as much memory as the tokens.
+   */
+  cookieText: string | undefined;
   /** Whether the store holds the session, and the cookie only a ticket. */
   readonly isStored: boolean;
   /** Seals and opens the session. */
@@ -76,8 +79,11 @@ export function createEntry(
   };
 }
 
-/** Puts a newer form of the session in place of the one that the entry has. */
-export function applyForm(entry: SessionEntry, session: Session, sealed: string): void {
+/**
+ * Puts a newer form of the session in place of the one that the entry has.
+ * @param sealed the form as the browser is to get it; undefined if it comes from there
+ */
+export function applyForm(entry: SessionEntry, session: Session, sealed: string | undefined): void {
   entry.session = session;
   if (!entry.isStored) entry.cookieText = sealed;
   entry.lastActivityAt = Math.max(entry.lastActivityAt, session.sealedActivityAt);

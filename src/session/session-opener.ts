@@ -89,7 +89,7 @@ export function createSessionOpener(config: Config, deps: OpenerDeps) {
   }
 
   function openText(text: string, connection?: ClientConnection): OpenedSession | Promise<OpenedSession> {
-    const cookie = cache.find(text, connection) ?? openNew(ownCopy(text));
+    const cookie = cache.find(text, connection) ?? openNew(text);
     if (cookie === undefined) return { state: 'absent' };
     if (cookie instanceof Promise) return cookie;
     return generations.knowsEnough(cookie.entry, cookie.shown) ? stateOf(cookie) : bringUpToDate(cookie);
@@ -107,10 +107,10 @@ export function createSessionOpener(config: Config, deps: OpenerDeps) {
   function unseal(text: string): CachedCookie | undefined {
     const session = sealer.unseal(text);
     if (session === undefined) return undefined;
-    const start = { cookieText: text, isStored: false, sealer, names: namesOf(session, config.issuer) };
+    const start = { cookieText: undefined, isStored: false, sealer, names: namesOf(session, config.issuer) };
     const entry = live.find(sessionKey(session.id)) ?? live.add(createEntry(session, start));
     // Another process may have refreshed, or counted calls, and written that into this cookie.
-    if (isNewer(session, entry.session)) applyForm(entry, session, text);
+    if (isNewer(session, entry.session)) applyForm(entry, session, undefined);
     return cache.add(text, entry, session);
   }
 
@@ -123,7 +123,7 @@ export function createSessionOpener(config: Config, deps: OpenerDeps) {
     if (entry !== undefined) return entry.cookieText === text ? cache.add(text, entry, formOfTickets) : undefined;
     const running = lookups.get(text);
     if (running !== undefined) return running;
-    const started = fetchSession(text, ticket).finally(() => lookups.delete(text));
+    const started = fetchSession(ownCopy(text), ticket).finally(() => lookups.delete(text));
     lookups.set(text, started);
     return started;
   }
@@ -144,13 +144,24 @@ export function createSessionOpener(config: Config, deps: OpenerDeps) {
     return stateOf(cache.add(text, entry, formOfTickets));
   }
 
-  function stateOf({ entry, shown }: CachedCookie): OpenedSession {
+  function stateOf({ entry, shown }: CachedCookie): OpenedSession | Promise<OpenedSession> {
     if (hasEnded(entry, config.session)) return { state: 'ended', reason: entry.ended, entry };
-    if (shown.generation < entry.newestGeneration) {
-      const isServed = generations.servesOlder(entry, shown) || generations.servesKnown(entry, shown);
-      return isServed ? { state: 'active', entry, shown } : { state: 'ended', reason: undefined, entry };
-    }
+    if (shown.generation < entry.newestGeneration) return stateOfOlder(entry, shown);
     if (entry.confirmedAt === undefined) generations.confirm(entry);
+    if (!entry.isStored && !isNewer(entry.session, shown)) entry.cookieText = undefined;
+    return { state: 'active', entry, shown };
+  }
+
+  function stateOfOlder(entry: SessionEntry, shown: SessionForm): OpenedSession | Promise<OpenedSession> {
+    if (generations.servesOlder(entry, shown)) return renew(entry, shown);
+    return generations.servesKnown(entry, shown)
+      ? { state: 'active', entry, shown }
+      : { state: 'ended', reason: undefined, entry };
+  }
+
+  /** Also a browser that has shown the newest cookie may have lost it, with what it had not written to its disk. */
+  async function renew(entry: SessionEntry, shown: SessionForm): Promise<OpenedSession> {
+    if (entry.cookieText === undefined) await generations.sealForm(entry);
     return { state: 'active', entry, shown };
   }
 

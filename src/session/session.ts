@@ -3,7 +3,8 @@
  *
  * All the ways in which a session ends. The state is that of `OpenedSession`, the event is `session.ended` with
  * the reason given. 'Signed out' below: an API call gets a 401 `session_expired` (`ended`) or `login_required`
- * (`absent`), `/bff/session` says `authenticated: false` and deletes the cookies, and an open WebSocket is closed.
+ * (`absent`), `/bff/session` says `authenticated: false` and deletes the cookies, and open WebSockets and streams of
+ * session events are closed.
  *
  * | cause                                  | state  | what the browser gets                | event                    |
  * | -------------------------------------- | ------ | ------------------------------------ | ------------------------ |

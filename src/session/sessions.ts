@@ -86,7 +86,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     const session = afterSignOuts({ id, generation: 0, ...times, tokens, userInfo, ...loginClaims(tokens.idToken) });
     const start = config.session.mode === 'store' ? await beginInStore(session) : await beginInCookie(session);
     const entry = live.add(createEntry(session, { ...start, ordinal: ++begun, knownAsOf: monotonicMs() }));
-    cache.add(entry.cookieText, entry, entry.isStored ? formOfTickets : session);
+    cache.add(start.cookieText, entry, entry.isStored ? formOfTickets : session);
     // For instances whose clocks differ from this one's: to them, the time in the cookie may be long ago.
     if (limits.idleSeconds !== 0) shared.touch(entry);
     return entry;
@@ -102,13 +102,13 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     return isTold ? { ...session, loginIssuedAt: second + 1 } : session;
   }
 
-  async function beginInCookie(session: Session): Promise<EntryStart> {
+  async function beginInCookie(session: Session): Promise<EntryStart & { readonly cookieText: string }> {
     const cookieText = await sealNew(session, sealer);
     return { cookieText, isStored: false, sealer, names: namesOf(session, config.issuer) };
   }
 
   /** @throws {BffError} `store_unavailable` */
-  async function beginInStore(session: Session): Promise<EntryStart> {
+  async function beginInStore(session: Session): Promise<EntryStart & { readonly cookieText: string }> {
     const ticket = { id: session.id, key: tickets.createKey(), names: namesOf(session, config.issuer) };
     const ticketSealer = tickets.sealerOf(ticket);
     await shared.begin(sessionKey(session.id), await sealNew(session, ticketSealer), endsAtLatest(session, limits));
@@ -184,18 +184,8 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     if (limits.idleSeconds === 0) return undefined;
     entry.lastActivityAt = now;
     if (now - entry.session.sealedActivityAt < touchIntervalSeconds) return undefined;
-    return sealTouched(entry, now);
-  }
-
-  async function sealTouched(entry: SessionEntry, now: number): Promise<void> {
-    const touched = { ...entry.session, sealedActivityAt: now };
-    entry.session = touched;
-    if (entry.isStored) return;
-    const sealed = await sealer.seal(touched);
-    // A refresh that ended in the meantime has written a newer one.
-    if (entry.session !== touched) return;
-    entry.cookieText = sealed;
-    cache.add(sealed, entry, touched);
+    entry.session = { ...entry.session, sealedActivityAt: now };
+    return entry.isStored ? undefined : generations.sealForm(entry);
   }
 
   /** Whether the session is over, by its end or, if asked, its idle time, as far as this process knows. */
@@ -228,6 +218,8 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     claimRefresh: shared.claim,
     releaseRefresh: shared.release,
     expectMessage: live.expectMessage,
+    /** Calls a listener for each session of this process that another process may have refreshed. */
+    onAdvance: live.onAdvance,
     /** Whether messages of other processes can come. */
     hears: shared.hears,
     storeWasAway: shared.wasAway,

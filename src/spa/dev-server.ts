@@ -7,11 +7,11 @@ import type { Config } from '../config/config.ts';
 import { BffError } from '../http/errors.ts';
 import type { Connection, ConnectionPools } from '../upstream/connection-pool.ts';
 import { cookieNames } from '../session/cookies.ts';
+import type { SessionBoundList } from '../session/session-bound.ts';
 import { forward } from '../proxy/forward.ts';
 import { createRequestHeaders, forwardedOrigin, responseHeaders } from '../proxy/headers.ts';
 import { createPublicAddresses } from '../proxy/public-addresses.ts';
 import { streamBody } from '../proxy/request-body.ts';
-import type { SessionBoundList } from '../proxy/session-bound.ts';
 import type { UpstreamLimits } from '../proxy/upstream-errors.ts';
 import type { WebSocketUpstream } from '../proxy/websocket/upgrade.ts';
 

@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { fetchHeaders, signIn } from './client.ts';
-import { freePort, launch, type Running, workFolder } from './processes.ts';
+import { freePort, launch, type Place, type Running, workFolder } from './processes.ts';
 import { startNginx } from './upstream/nginx.ts';
 
 /** In the order of the table. */
@@ -50,6 +50,8 @@ export interface SallyportOptions {
   /** Of its log; two processes at a time must not share one. */
   readonly name?: string;
   readonly environment?: Readonly<Record<string, string>>;
+  /** The core of its own, unless said otherwise. */
+  readonly place?: Place;
 }
 
 /** Seals the cookies of all Sallyport processes here, so that the benchmark can make cookies itself. */
@@ -63,7 +65,7 @@ export async function startSallyport(around: Surroundings, options: SallyportOpt
   const port = await freePort();
   return launch({
     name: options.name ?? 'sallyport',
-    place: 'proxy',
+    place: options.place ?? 'proxy',
     port,
     command: [...node, join(root, 'src', 'cli', 'main.ts'), 'start'],
     environment: {

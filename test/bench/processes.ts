@@ -11,8 +11,8 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Which core(s) a process may use: `proxy` for what is measured, `rest` for load, upstream and provider. */
-export type Place = 'proxy' | 'rest';
+/** Which core(s) a process may use: `proxy` for what is measured, `rest` for load, upstream and provider, or `all`. */
+export type Place = 'proxy' | 'rest' | 'all';
 
 /** A running child with the port it listens on. */
 export interface Running {
@@ -50,7 +50,7 @@ export const pinned = lastCore > 0 && spawnSync('taskset', ['--version']).status
 
 /** The command line that runs `command` on the cores of `place`. */
 export function placed(place: Place, command: readonly [string, ...string[]]): [string, ...string[]] {
-  if (!pinned) return [...command];
+  if (!pinned || place === 'all') return [...command];
   const cores = place === 'proxy' ? String(lastCore) : `0-${lastCore - 1}`;
   return ['taskset', '-c', cores, ...command];
 }

@@ -289,13 +289,14 @@ describe('POST /bff/refresh', () => {
 
   test('tells a person whose refresh is rejected what /bff/session does: where to sign in', async () => {
     const { browser, provider } = await startSignedIn();
+    const refused = { authenticated: false, loginUrl: '/bff/login', reason: 'refused' };
     provider.revokeGrants('alice');
     for (const attempt of [1, 2]) {
       const answer = await browser.fetch('/bff/refresh', { method: 'POST' });
       expect([attempt, answer.status]).toEqual([attempt, 200]);
-      expect(answer.json()).toEqual({ authenticated: false, loginUrl: '/bff/login' });
+      expect(answer.json()).toEqual(refused);
     }
-    expect((await browser.fetch('/bff/session')).json()).toEqual({ authenticated: false, loginUrl: '/bff/login' });
+    expect((await browser.fetch('/bff/session')).json()).toEqual(refused);
     expect(browser.cookies.for(browser.origin)).toEqual([]);
     expect(provider.calls.refresh).toBe(1);
   });

@@ -68,7 +68,7 @@ describe('when its session ends, a socket is closed with 4401', () => {
     await expectEcho(socket);
     expect(socket.readyState).toBe(socket.OPEN);
     const closed = closeOf(socket, 3);
-    vi.advanceTimersByTime(102_000);
+    await vi.advanceTimersByTimeAsync(102_000);
     expect(await closed).toEqual(ended);
   });
 

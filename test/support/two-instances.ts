@@ -83,8 +83,10 @@ export function startTwo(changes?: Partial<ConfigInput>) {
   return { store, provider, here, there };
 }
 
-export function cookieOf(entry: SessionEntry): string {
-  return `session-3000=${entry.cookieText}`;
+/** The cookie that a browser is to get. */
+export function cookieOf({ cookieText }: SessionEntry): string {
+  if (cookieText === undefined) throw new Error('a browser has shown the newest cookie, and it is not kept');
+  return `session-3000=${cookieText}`;
 }
 
 /** The cookie that an answer gives to the browser; undefined if it gives none. */

@@ -16,6 +16,7 @@ import { createMemoryStore } from '../../src/store/memory.ts';
 import type { TokenSet } from '../../src/token-set.ts';
 import { createRefresher } from '../../src/tokens/refresh.ts';
 import { fakeDate } from '../support/clock.ts';
+import { cookieOf } from '../support/two-instances.ts';
 import { linkStore } from '../support/linked-store.ts';
 
 beforeEach(() => fakeDate());
@@ -144,8 +145,7 @@ function startInstances(scheduler: fc.Scheduler) {
   }
 
   async function signIn(): Promise<Browser> {
-    const entry = await instances[0]?.sessions.begin(tokensOf('refresh-0'), undefined);
-    return { cookie: `session-3000=${entry?.cookieText}` };
+    return { cookie: cookieOf(await instanceOf(0).sessions.begin(tokensOf('refresh-0'), undefined)) };
   }
 
   return { instances, provider, call, signIn, signOut, signOutAtProvider };

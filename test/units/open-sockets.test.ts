@@ -7,12 +7,13 @@ import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { resolveConfig } from '../../src/config/config.ts';
 import { createEvents } from '../../src/events.ts';
 import { createOpenSockets } from '../../src/proxy/websocket/open-sockets.ts';
-import { createSessionBoundList } from '../../src/proxy/session-bound.ts';
+import { createSessionBoundList } from '../../src/session/session-bound.ts';
 import { Tunnel } from '../../src/proxy/websocket/tunnel.ts';
 import { createSessions } from '../../src/session/sessions.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import { nowSeconds } from '../../src/clock.ts';
 import { fakeDateAndIntervals } from '../support/clock.ts';
+import { cookieOf } from '../support/two-instances.ts';
 
 beforeEach(() => fakeDateAndIntervals());
 
@@ -51,7 +52,7 @@ function ends(): { client: Duplex; upstream: Duplex; nearClient: Duplex; nearUps
 test('calls keep a socket open also when the cache has forgotten its session in between', async () => {
   const { sessions, openSockets } = setUp();
   const entry = await begin(sessions, 'small');
-  const cookie = `session-3000=${entry.cookieText}`;
+  const cookie = cookieOf(entry);
   const { client, nearClient, nearUpstream } = ends();
   openSockets.add(nearClient, nearUpstream, entry);
   // Sessions that fill the cache.
@@ -67,7 +68,7 @@ test('calls keep a socket open also when the cache has forgotten its session in 
   await nextTurn();
   expect(client.readableEnded).toBe(false);
   const ended = once(client, 'end');
-  vi.advanceTimersByTime(101_000);
+  await vi.advanceTimersByTimeAsync(101_000);
   await ended;
 });
 

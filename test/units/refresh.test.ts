@@ -10,6 +10,7 @@ import type { TokenSet } from '../../src/token-set.ts';
 import { nowSeconds } from '../../src/clock.ts';
 import { createRefresher } from '../../src/tokens/refresh.ts';
 import { fakeDate, fakeDateAndIntervals } from '../support/clock.ts';
+import { cookieOf } from '../support/two-instances.ts';
 
 beforeEach(() => fakeDate());
 
@@ -62,10 +63,6 @@ function gatedProvider({ rotates }: { rotates: boolean }) {
     },
   };
   return { provider, redeemed, revoked, open: gate.resolve };
-}
-
-function cookieOf(entry: SessionEntry): string {
-  return `session-3000=${entry.cookieText}`;
 }
 
 async function openActive(sessions: Sessions, cookie: string): Promise<SessionEntry> {

@@ -50,6 +50,21 @@ describe('a cookie', () => {
     expect(cookieIn(here.sessions.newCookies(again, undefined))).toBe(cookieOf(slow.entry));
   });
 
+  test('that was shown and lost again, with what a browser had not written to its disk, is given once more', async () => {
+    const { here, there } = startTwo();
+    const old = await signIn(here);
+    const { entry } = await here.openActive(old);
+    vi.advanceTimersByTime(301_000);
+    await here.refresher.refreshIfDue(entry);
+    const renewed = cookieOf(entry);
+    for (const instance of [here, there]) {
+      await instance.openActive(renewed);
+      const restored = await instance.openActive(old);
+      const given = cookieIn(instance.sessions.newCookies(restored, undefined)) ?? '';
+      expect((await instance.openActive(given)).shown.generation).toBe(1);
+    }
+  });
+
   test('of before a refresh is served by both for the grace period, counted from when either saw the new one', async () => {
     const { here, there, provider } = startTwo();
     const old = await signIn(here);
@@ -61,12 +76,13 @@ describe('a cookie', () => {
     for (const instance of [here, there]) {
       expect((await instance.openActive(old)).entry.session.tokens.accessToken).toBe('access-1');
     }
-    await there.openActive(cookieOf(entry));
+    const renewed = cookieOf(entry);
+    await there.openActive(renewed);
     vi.advanceTimersByTime(55_000);
     for (const instance of [here, there]) expect((await instance.open(old)).state).toBe('active');
     vi.advanceTimersByTime(11_000);
     for (const instance of [here, there]) expect((await instance.open(old)).state).toBe('ended');
-    for (const instance of [here, there]) expect((await instance.open(cookieOf(entry))).state).toBe('active');
+    for (const instance of [here, there]) expect((await instance.open(renewed)).state).toBe('active');
     expect(provider.redeemed).toEqual(['refresh-0']);
   });
 });

@@ -49,7 +49,7 @@ export const session = z
       .default(256)
       .meta({
         description:
-          'Megabytes of memory for the sessions whose cookies were opened, about 8 for 1,000 sessions; at most half of ' +
+          'Megabytes of memory for the sessions whose cookies were opened, about 6 for 1,000 sessions; at most half of ' +
           'what Node lets its heap grow to. A call whose session has no place there costs about as much CPU again.',
       }),
     claims: z

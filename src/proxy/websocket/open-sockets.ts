@@ -5,7 +5,7 @@
  */
 import type { Duplex } from 'node:stream';
 import type { SessionEntry } from '../../session/sessions.ts';
-import { SessionBound, type SessionBoundList } from '../session-bound.ts';
+import { SessionBound, type SessionBoundList } from '../../session/session-bound.ts';
 import { Tunnel, type CloseReason } from './tunnel.ts';
 
 /** From the private range (RFC 6455 7.4.2), because an API may close with 1008 too: this code means 'sign in again'. */

@@ -1,22 +1,36 @@
-/** GET of 1 kB by Sallyport in each of its modes, against cookie mode of one process without a store. */
+/**
+ * GET of 1 kB by Sallyport in each of its modes, against cookie mode of one process without a store, with as many sessions
+ * and on as many cores.
+ */
 import { fetchHeaders } from '../client.ts';
 import { startSallyport, type SallyportOptions } from '../contenders.ts';
 import { signInMany, writeCookies } from '../cookies.ts';
 import { processCount } from '../measure.ts';
-import type { Running } from '../processes.ts';
+import type { Place, Running } from '../processes.ts';
 import { startRedis } from '../redis.ts';
 import type { Goal } from '../report.ts';
 
 import { connections, measureFullLoad, type Subject } from './full-load.ts';
 import { type Bench, ratioGoals, type Scenario } from './scenario.ts';
 
-const reference = 'cookie mode, one process';
-
-interface Mode {
+/** What is started. */
+interface Setup {
   readonly name: string;
-  readonly environment: SallyportOptions['environment'];
+  readonly environment?: SallyportOptions['environment'];
   /** Signed-in browsers, of which each call is a random one's. */
   readonly sessions: number;
+  readonly place?: Place;
+}
+
+const reference = { name: 'cookie mode, one process', sessions: 1 };
+const manySessions = { name: 'cookie mode, 1,000 sessions', sessions: 1000 };
+/** On one core two workers pay for the changes between processes, which nobody who starts workers has. */
+const allCores = { name: 'one process, on all cores', sessions: 1, place: 'all' } as const;
+const references: readonly Setup[] = [reference, manySessions, allCores];
+
+interface Mode extends Setup {
+  /** The name of what it is compared with. */
+  readonly against: string;
   /** The most that a call may cost, against the reference. */
   readonly bound: number;
   /** Whether the process really runs in this mode: an unknown variable is but a warning. */
@@ -32,7 +46,8 @@ export const modesScenario: Scenario = {
   async run(bench) {
     const redis = await startRedis();
     const started: Running[] = [redis];
-    const subjects: Subject[] = [await start(bench, { name: reference, environment: {}, sessions: 1 }, started)];
+    const subjects: Subject[] = [];
+    for (const setup of references) subjects.push(await start(bench, setup, started));
     const missing: Goal[] = [];
     const notes = ['The CPU of all processes of Sallyport counts, that of Redis does not.'];
     const modes = modesWith(`redis://127.0.0.1:${redis.port}`);
@@ -47,11 +62,11 @@ export const modesScenario: Scenario = {
     }
     const { figures, cpu } = await measureFullLoad(bench, subjects, {
       seconds: 3,
-      ratios: { 'x one process': reference },
+      ratios: { 'x one process': reference.name },
     });
     for (const running of started) await running.stop();
     const goals = modes.flatMap((mode) =>
-      ratioGoals(cpu, reference, { what: whatOf(mode), bound: mode.bound, kind: 'at most' }, mode.name),
+      ratioGoals(cpu, mode.against, { what: whatOf(mode), bound: mode.bound, kind: 'at most' }, mode.name),
     );
     return {
       scenario: 'modes',
@@ -67,13 +82,36 @@ function modesWith(redisUrl: string): readonly Mode[] {
   const shared = { SALLYPORT_REDIS_URL: redisUrl };
   const store = { ...shared, SALLYPORT_SESSION: 'store' };
   return [
-    { name: 'cookie mode with Redis', environment: shared, sessions: 1, bound: 1.05, isReal: () => true },
-    { name: 'store mode', environment: store, sessions: 1, bound: 1.05, isReal: isTicket },
-    { name: 'store mode, 1,000 sessions', environment: store, sessions: 1000, bound: 1.05, isReal: isTicket },
     {
-      name: 'two workers',
+      name: 'cookie mode with Redis',
+      environment: shared,
+      sessions: 1,
+      against: reference.name,
+      bound: 1.05,
+      isReal: () => true,
+    },
+    {
+      name: 'store mode',
+      environment: store,
+      sessions: 1,
+      against: reference.name,
+      bound: 1.05,
+      isReal: isTicket,
+    },
+    {
+      name: 'store mode, 1,000 sessions',
+      environment: store,
+      sessions: 1000,
+      against: manySessions.name,
+      bound: 1.05,
+      isReal: isTicket,
+    },
+    {
+      name: 'two workers, on all cores',
       environment: { SALLYPORT_WORKERS: '2' },
       sessions: 1,
+      place: 'all',
+      against: allCores.name,
       bound: 1.08,
       isReal: ({ pid }) => processCount(pid) === 3,
     },
@@ -84,16 +122,16 @@ function isTicket(_: Running, cookie: string): boolean {
   return cookie.length < maximumTicketLength;
 }
 
-function whatOf({ name }: Mode): string {
-  return `${name}: CPU per request, against ${reference}`;
+function whatOf({ name, against }: Mode): string {
+  return `${name}: CPU per request, against ${against}`;
 }
 
 async function start(
   bench: Bench,
-  { name, environment = {}, sessions, isReal }: Pick<Mode, 'name' | 'environment' | 'sessions'> & Partial<Mode>,
+  { name, environment = {}, sessions, place = 'proxy', isReal }: Setup & Pick<Partial<Mode>, 'isReal'>,
   started: Running[],
 ): Promise<Subject> {
-  const running = await startSallyport(bench.around, { name, environment });
+  const running = await startSallyport(bench.around, { name, environment, place });
   started.push(running);
   const origin = `http://127.0.0.1:${running.port}`;
   const cookies = await signInMany(origin, Math.max(1, Math.round(sessions * Math.min(1, bench.scale))));

@@ -1,15 +1,18 @@
 /**
- * Calls and WebSockets in progress, which end with their session: by sign-out, a new login, a rejected refresh, the
- * session's lifetime or its idle timeout. Those that would never end by themselves end with the server, too. Hides how the
- * members of a session are found.
+ * Calls, WebSockets and streams of session events in progress, which end with their session: by sign-out, a new login, a
+ * rejected refresh, the session's lifetime or its idle timeout. Those that would never end by themselves end with the
+ * server, too. Hides how the members of a session are found.
  */
-import type { Events } from '../events.ts';
-import { sessionExpired } from '../session/session.ts';
-import type { SessionEntry, Sessions } from '../session/sessions.ts';
+import { nowSeconds } from '../clock.ts';
 import { detach } from '../detached.ts';
+import type { Events } from '../events.ts';
+import { sessionExpired } from './session.ts';
+import type { SessionEntry, Sessions } from './sessions.ts';
 
-/** How soon calls and WebSockets end after their session has timed out. */
-const sweepMs = 1000;
+/** How soon a new second is noticed. Sessions time out at whole seconds, so there is one search for them a second. */
+const tickMs = 100;
+/** At most so many sessions are asked about at a time: those of 5,000 streams, when the store was away. */
+const lookedUpAtOnce = 100;
 
 /**
  * A member of the list. The links are its own fields, because a `Set` of all calls keeps finished calls alive in its old
@@ -50,7 +53,9 @@ export type SessionBoundList = ReturnType<typeof createSessionBoundList>;
 
 export function createSessionBoundList({ sessions, events }: { readonly sessions: Sessions; readonly events: Events }) {
   let first: SessionBound | undefined;
-  let sweeper: NodeJS.Timeout | undefined;
+  let ticker: NodeJS.Timeout | undefined;
+  let sweptSecond = 0;
+  let isLooking = false;
   let isDraining = false;
 
   events.subscribe((event) => {
@@ -61,7 +66,7 @@ export function createSessionBoundList({ sessions, events }: { readonly sessions
     bound.next = first;
     if (first !== undefined) first.previous = bound;
     first = bound;
-    sweeper ??= setInterval(sweep, sweepMs).unref();
+    ticker ??= setInterval(tick, tickMs).unref();
     if (isDraining) bound.endWithServer();
   }
 
@@ -75,21 +80,32 @@ export function createSessionBoundList({ sessions, events }: { readonly sessions
   }
 
   /** One timer for all: a session's end can move, and can be later than the longest timeout of Node. */
-  function sweep(): void {
+  function tick(): void {
+    const second = nowSeconds();
+    if (second === sweptSecond) return;
+    sweptSecond = second;
     if (first === undefined) {
-      clearInterval(sweeper);
-      sweeper = undefined;
+      clearInterval(ticker);
+      ticker = undefined;
       return;
     }
     endAll((bound) => isOver(bound) && !mayHaveChanged(bound.session));
-    detach(endAfterLooking(), () => undefined);
+    const unsure = [...new Set(members().flatMap(({ session }) => (mayHaveChanged(session) ? [session] : [])))];
+    if (unsure.length === 0 || isLooking) return;
+    isLooking = true;
+    detach(
+      endAfterLooking(unsure).finally(() => (isLooking = false)),
+      () => undefined,
+    );
   }
 
   /** Asks about sessions of which no call may come here, so that nobody else asks. */
-  async function endAfterLooking(): Promise<void> {
-    const unsure = new Set(members().flatMap(({ session }) => (mayHaveChanged(session) ? [session] : [])));
-    await Promise.all(Array.from(unsure, (session) => sessions.bringUpToDate(session)));
-    endAll((bound) => bound.session !== undefined && unsure.has(bound.session) && isOver(bound));
+  async function endAfterLooking(unsure: readonly SessionEntry[]): Promise<void> {
+    for (let at = 0; at < unsure.length; at += lookedUpAtOnce) {
+      const some = new Set(unsure.slice(at, at + lookedUpAtOnce));
+      await Promise.all(Array.from(some, (session) => sessions.bringUpToDate(session)));
+      endAll((bound) => bound.session !== undefined && some.has(bound.session) && isOver(bound));
+    }
   }
 
   function isOver({ session, endsWhenIdle }: SessionBound): boolean {
@@ -101,13 +117,13 @@ export function createSessionBoundList({ sessions, events }: { readonly sessions
   }
 
   function endAll(matches: (bound: SessionBound) => boolean): void {
-    for (const bound of members().filter(matches)) bound.endWithSession();
+    for (const bound of members(matches)) bound.endWithSession();
   }
 
   /** Collected first, because the list changes while its members end. */
-  function members(): SessionBound[] {
+  function members(matches: (bound: SessionBound) => boolean = () => true): SessionBound[] {
     const found: SessionBound[] = [];
-    for (let bound = first; bound !== undefined; bound = bound.next) found.push(bound);
+    for (let bound = first; bound !== undefined; bound = bound.next) if (matches(bound)) found.push(bound);
     return found;
   }
 
