@@ -28,14 +28,6 @@ export function isInvalidTokenResponse(error: unknown): boolean {
   return error instanceof InvalidTokenResponse || invalidResponseCodes.has(codeOf(error));
 }
 
-/** Whether no key verified the ID token's signature: the set lacks the key that the token names, or it is the wrong one. */
-export function isKeyFault(error: unknown): boolean {
-  if (codeOf(error) === 'OAUTH_KEY_SELECTION_FAILED') return true;
-  // The failed verification, with what was verified, is inside openid-client's own error.
-  const facts = error instanceof Error && error.cause instanceof Error ? error.cause.cause : undefined;
-  return codeOf(error) === 'OAUTH_INVALID_RESPONSE' && facts instanceof Object && 'signature' in facts;
-}
-
 /**
  * The error of a call to the provider as `provider_unavailable`: it may pass, so the session stays.
  * @param cause the same error, with the provider's own words
@@ -50,7 +42,7 @@ export function providerUnavailable(error: unknown, cause: unknown = error): Bff
       : 'The identity provider cannot be reached or answers with an error. Try again in a moment.';
   return new BffError('provider_unavailable', detail, {
     cause,
-    ...(rejectsClient ? { pageTitle: setupTitle } : {}),
+    ...(rejectsClient ? { pageWording: 'setup' } : {}),
     headers: retryAfter(Math.ceil(retryAfterMs(error) / 1000) || defaultRetrySeconds),
   });
 }
@@ -66,7 +58,7 @@ export function undiscovered(cause: unknown, { origin }: Pick<Config, 'origin'>)
     ? new BffError(
         'provider_unavailable',
         `This app and its identity provider do not fit together; the operator finds the reason in the log.${reason}`,
-        { ...options, pageTitle: setupTitle },
+        { ...options, pageWording: 'setup' },
       )
     : new BffError(
         'provider_unavailable',
@@ -74,9 +66,6 @@ export function undiscovered(cause: unknown, { origin }: Pick<Config, 'origin'>)
         options,
       );
 }
-
-/** For a person: that the provider is unavailable would not be true, and waiting does not help. */
-const setupTitle = 'The sign-in is not set up correctly';
 
 /** Whether the provider rejected Sallyport's own authentication, not the grant. */
 function isClientRejected(error: unknown): boolean {

@@ -60,8 +60,8 @@ export function createSharedSessions(
   }
 
   /** @throws {BffError} `store_unavailable` */
-  function list(name: string): Promise<readonly ListedSession[]> {
-    return callStore(() => store.list(name));
+  function list(name: string, limit: number): Promise<readonly ListedSession[]> {
+    return callStore(() => store.list(name, limit));
   }
 
   /** @throws {BffError} `store_unavailable` */
