@@ -1,6 +1,7 @@
 /**
- * openid-client, configured for one call: its fetch, its timeout, the metadata of the moment. Also hides how Sallyport
- * authenticates itself (OpenID Connect Core 9), and with which keys the ID token of a response is verified.
+ * openid-client, configured for one call: its fetch, its timeout, the metadata and signing keys of the moment. Also
+ * hides how Sallyport authenticates itself (OpenID Connect Core 9), and the further validations of a response whose key
+ * was unknown.
  */
 import * as client from 'openid-client';
 import type { Config } from '../config/config.ts';
@@ -8,11 +9,10 @@ import type { Events } from '../events.ts';
 import type { ProviderAddresses } from './addresses.ts';
 import { clientAuthentication } from './client-authentication.ts';
 import type { Discovery } from './discovery.ts';
-import { InvalidTokenResponse } from './provider-errors.ts';
+import { isKeyFault } from './provider-errors.ts';
 import { withoutQuotedSecrets } from './refusal.ts';
-import { createSignatureVerifier } from './signatures.ts';
-import { createSigningKeys } from './signing-keys.ts';
-import type { OidcFetch, TokenResponse } from './token-response.ts';
+import { createSigningKeys, maximumKeysTried, type Keys } from './signing-keys.ts';
+import { idTokenHeader, type OidcFetch, type ReplayableFetch } from './token-response.ts';
 
 interface ClientDeps {
   readonly fetch: typeof fetch;
@@ -25,9 +25,16 @@ interface ClientDeps {
 interface CallOptions {
   readonly fetch?: OidcFetch;
   readonly timeoutSeconds?: number;
+  readonly keys?: Keys | undefined;
 }
 
 type Call<T> = (configuration: client.Configuration) => Promise<T>;
+
+/** Configurations that no call uses now, all of the same metadata and keys. */
+interface IdleConfigurations {
+  readonly metadata: client.ServerMetadata;
+  readonly list: client.Configuration[];
+}
 
 const maximumIdle = 64;
 
@@ -41,20 +48,19 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
   const signingKeys = createSigningKeys({ fetch, discovery, timeoutSeconds: callTimeoutSeconds, events });
   const authentication = clientAuthentication(config.client);
 
-  /** Those that no call uses now. */
-  const idleByMetadata = new WeakMap<client.ServerMetadata, client.Configuration[]>();
-  const isSignedWith = createSignatureVerifier();
+  const idleByKeys = new WeakMap<Keys, IdleConfigurations>();
 
   const fetchOnce: OidcFetch = withoutQuotedSecrets((url, options) => fetch(url, options as RequestInit));
 
   /**
    * Makes a call with a configuration of its own, because fetch and timeout are fixed in it. When the call is over, the next
-   * one gets it, because openid-client copies the metadata into each.
+   * one gets it: openid-client copies the metadata into each, and imports the keys for each.
    */
   async function configured<T>(options: CallOptions, call: Call<T>): Promise<T> {
+    const { keys = signingKeys.current() } = options;
     const metadata = await discovery.fetchMetadata();
-    const idle = idleOf(metadata);
-    const configuration = idle.pop() ?? createConfiguration(metadata);
+    const idle = keys === undefined ? [] : idleOf(metadata, keys);
+    const configuration = idle.pop() ?? createConfiguration(metadata, keys);
     configuration[client.customFetch] = options.fetch ?? fetchOnce;
     configuration.timeout = inEighths(options.timeoutSeconds ?? callTimeoutSeconds);
     try {
@@ -66,13 +72,15 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
     }
   }
 
-  function idleOf(metadata: client.ServerMetadata): client.Configuration[] {
-    const list = idleByMetadata.get(metadata) ?? [];
-    idleByMetadata.set(metadata, list);
+  function idleOf(metadata: client.ServerMetadata, keys: Keys): client.Configuration[] {
+    const known = idleByKeys.get(keys);
+    if (known?.metadata === metadata) return known.list;
+    const list: client.Configuration[] = [];
+    idleByKeys.set(keys, { metadata, list });
     return list;
   }
 
-  function createConfiguration(metadata: client.ServerMetadata): client.Configuration {
+  function createConfiguration(metadata: client.ServerMetadata, keys: Keys | undefined): client.Configuration {
     const configuration = new client.Configuration(
       metadata,
       config.client.id,
@@ -80,34 +88,53 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
       authentication,
     );
     if (addresses.plainHttp) client.allowInsecureRequests(configuration);
-    return configuration;
-  }
-
-  /** The signature of a UserInfo response that has one (OpenID Connect Core 5.3.2) is verified by openid-client. */
-  async function fetchUserInfo(accessToken: string, subject: string): Promise<client.UserInfoResponse> {
-    const configuration = createConfiguration(await discovery.fetchMetadata());
-    const keys = signingKeys.current();
-    configuration[client.customFetch] = fetchOnce;
-    configuration.timeout = inEighths(callTimeoutSeconds);
     client.enableNonRepudiationChecks(configuration);
     // Without an age, because openid-client would fetch older keys itself.
     if (keys !== undefined) client.setJwksCache(configuration, { jwks: keys, uat: Infinity });
-    return client.fetchUserInfo(configuration, accessToken, subject);
+    return configuration;
   }
 
   /**
-   * Runs a grant and verifies the signature of its ID token, if need be with keys that are fetched anew: the code or
-   * refresh token cannot be used twice.
-   * @throws {InvalidTokenResponse} when no key verifies it
+   * Runs a grant. If no key verifies the ID token, fetches the JWKS and validates the same token response again, because
+   * the code or refresh token cannot be used twice.
+   * @param recorder a replayable fetch: it answers the further attempts with the first response
    */
-  async function runVerified(options: CallOptions, grant: Call<TokenResponse>): Promise<TokenResponse> {
-    const known = await signingKeys.requireUsable();
-    const response = await configured(options, grant);
-    const { id_token: idToken } = response;
-    if (idToken === undefined || isSignedWith(known, idToken)) return response;
-    if (isSignedWith(await signingKeys.refreshForUnknownKey(known), idToken)) return response;
-    throw new InvalidTokenResponse('No key of the provider verifies the signature of the ID token.');
+  async function verifyWithFreshKeys<T>(recorder: ReplayableFetch, timeoutSeconds: number, grant: Call<T>): Promise<T> {
+    const attempt = (keys: Keys) => configured({ fetch: recorder.fetch, timeoutSeconds, keys }, grant);
+    const tried = await signingKeys.requireUsable();
+    try {
+      return await attemptWithEachKey(tried, recorder, attempt);
+    } catch (error) {
+      if (!isKeyFault(error)) throw error;
+      return await attemptWithEachKey(await signingKeys.refreshForUnknownKey(tried), recorder, attempt);
+    }
   }
 
-  return { fetchOnce, configured, runVerified, fetchUserInfo, signingKeys };
+  return { fetchOnce, configured, verifyWithFreshKeys, signingKeys };
+}
+
+/**
+ * Tries the keys as they are, and then each of them whatever its id: the `kid` of a token is a hint (RFC 7515 4.1.4),
+ * and some providers write an old one over a new key's signature, for as long as a session lasts. openid-client picks a
+ * key by its id alone.
+ */
+async function attemptWithEachKey<T>(
+  set: Keys,
+  recorder: ReplayableFetch,
+  attempt: (keys: Keys) => Promise<T>,
+): Promise<T> {
+  try {
+    return await attempt(set);
+  } catch (error) {
+    if (!isKeyFault(error)) throw error;
+    const { kid } = await idTokenHeader(recorder.response());
+    for (const key of set.keys.slice(0, maximumKeysTried)) {
+      try {
+        return await attempt({ keys: [typeof kid === 'string' ? { ...key, kid } : key] });
+      } catch {
+        // Everything but the signature was right before: what fails is this key, which may be of another kind.
+      }
+    }
+    throw error;
+  }
 }

@@ -28,6 +28,14 @@ export function isInvalidTokenResponse(error: unknown): boolean {
   return error instanceof InvalidTokenResponse || invalidResponseCodes.has(codeOf(error));
 }
 
+/** Whether no key verified the ID token's signature: the set lacks the key that the token names, or it is the wrong one. */
+export function isKeyFault(error: unknown): boolean {
+  if (codeOf(error) === 'OAUTH_KEY_SELECTION_FAILED') return true;
+  // The failed verification, with what was verified, is inside openid-client's own error.
+  const facts = error instanceof Error && error.cause instanceof Error ? error.cause.cause : undefined;
+  return codeOf(error) === 'OAUTH_INVALID_RESPONSE' && facts instanceof Object && 'signature' in facts;
+}
+
 /**
  * The error of a call to the provider as `provider_unavailable`: it may pass, so the session stays.
  * @param cause the same error, with the provider's own words

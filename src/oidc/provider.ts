@@ -78,7 +78,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     timeoutSeconds,
   });
   const oidc = createClient(config, { fetch: providerFetch, addresses, discovery, events });
-  const { fetchOnce, configured, runVerified } = oidc;
+  const { fetchOnce, configured, verifyWithFreshKeys } = oidc;
   const unverifiedResponses = new LRUCache<string, Response>({ max: 1000, ttl: unverifiedResponseMs });
   const breaker = createCircuitBreaker(retryAfterMs);
 
@@ -115,7 +115,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     const currentUrl = new URL(`${redirectUri}?${parameters.toString()}`);
     const recorder = replayableTokenFetch(fetchOnce);
     try {
-      const response = await runVerified({ fetch: recorder.fetch, timeoutSeconds }, (configuration) =>
+      const response = await verifyWithFreshKeys(recorder, timeoutSeconds, (configuration) =>
         client.authorizationCodeGrant(configuration, currentUrl, {
           expectedState: checks.state,
           expectedNonce: checks.nonce,
@@ -150,8 +150,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     // is used up.
     const recorder = replayableTokenFetch(fetchOnce, unverifiedResponses.get(key));
     try {
-      const options = { fetch: recorder.fetch, timeoutSeconds: refreshTimeoutFactor * timeoutSeconds };
-      const response = await runVerified(options, (configuration) =>
+      const response = await verifyWithFreshKeys(recorder, refreshTimeoutFactor * timeoutSeconds, (configuration) =>
         refreshGrant(configuration, previous.tokens, recorder),
       );
       unverifiedResponses.delete(key);
@@ -219,7 +218,8 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   /** UserInfo claims are an addition: if they are unavailable or about another person, the ID token's must do. */
   async function fetchUserInfo(accessToken: string, subject: string): Promise<Claims | undefined> {
     try {
-      return { ...(await oidc.fetchUserInfo(accessToken, subject)) };
+      const claims = await configured({}, (configuration) => client.fetchUserInfo(configuration, accessToken, subject));
+      return { ...claims };
     } catch (error) {
       events.emit({ type: 'userinfo.failed', cause: await withProvidersWords(error) });
       return undefined;

@@ -86,6 +86,17 @@ function membersOf(text: string): Record<string, unknown> {
   }
 }
 
+/** The header of the response's ID token (RFC 7515 4), unverified; empty if there is none that can be read. */
+export async function idTokenHeader(response: Response | undefined): Promise<{ readonly kid?: unknown }> {
+  const { id_token: idToken } = response === undefined ? {} : await bodyOf(response);
+  try {
+    const header: unknown = JSON.parse(Buffer.from(String(idToken).split('.')[0] ?? '', 'base64url').toString());
+    return header instanceof Object ? header : {};
+  } catch {
+    return {};
+  }
+}
+
 /**
  * Whether the body has the members that every token response must have (RFC 6749 5.1). A 200 without them says nothing
  * about the grant.

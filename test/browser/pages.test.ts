@@ -82,7 +82,7 @@ async function violationsOn(page: Page): Promise<string[]> {
 }
 
 describe.each(['light', 'dark'] as const)('in %s', (colorScheme) => {
-  test.each(ways)('%s has nothing that axe finds, fits 320 pixels, and loads nothing', async (_name, go) => {
+  test.each(ways)('%s has nothing that axe finds, fits 320 pixels, and loads nothing', async (name, go) => {
     const page = await openPage({ colorScheme });
     const complaints: string[] = [];
     page.on('console', (message) => complaints.push(message.text()));
@@ -93,7 +93,7 @@ describe.each(['light', 'dark'] as const)('in %s', (colorScheme) => {
     expect(loaded.filter((name) => !name.startsWith('data:') && !name.endsWith('/favicon.ico'))).toEqual([]);
     expect(complaints.filter((text) => /Content Security Policy|Uncaught/.test(text))).toEqual([]);
     expect(await page.evaluate(`document.querySelector('header img').naturalWidth`)).toBe(40);
-    await saveShot(page, `${colorScheme}-${_name.replaceAll(' ', '-')}`);
+    await saveShot(page, `${colorScheme}-${name.replaceAll(' ', '-')}`);
   });
 });
 
@@ -156,6 +156,9 @@ test.each(['de', 'fr', 'ja'])('fits 320 pixels in "%s"', async (locale) => {
   ]);
   await saveShot(page, locale);
 });
+
+/** `SHOTS=/tmp/shots npm test -- browser/pages` keeps a picture of each page, to be looked at. */
 async function saveShot(page: Page, name: string): Promise<void> {
-  if (process.env['SHOTS']) await page.screenshot({ path: `${process.env['SHOTS']}/${name}.png` });
+  const shots = process.env['SHOTS'];
+  if (shots !== undefined) await page.screenshot({ path: join(shots, `${name}.png`), fullPage: true });
 }
