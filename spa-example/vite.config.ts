@@ -8,6 +8,7 @@ export default defineConfig({
   // In this repository the package is its sources.
   resolve: {
     alias: {
+      'sallyport/browser/reconnecting': fileURLToPath(new URL('../src/browser/reconnecting.ts', import.meta.url)),
       'sallyport/browser': fileURLToPath(new URL('../src/browser/index.ts', import.meta.url)),
       'sallyport/react': fileURLToPath(new URL('../src/browser/react.tsx', import.meta.url)),
     },

@@ -1,9 +1,9 @@
 /**
  * `fetch` for calls of the app's API, which knows Sallyport's own answers (RFC 9457 problems with a `code`) and leaves
- * the API's alone. Each reason to repeat a call counts once, an outage twice, so that no call goes round in circles.
+ * the API's alone. A call is repeated once for each reason, so that none goes in circles.
  */
 import { abortable } from './abortable.ts';
-import type { KnownSession } from './known-session.ts';
+import { idOf, type KnownSession } from './known-session.ts';
 
 /** What Sallyport answers instead of the API (RFC 9457). */
 export interface SallyportProblem {
@@ -21,105 +21,72 @@ export interface SallyportProblem {
 /** Called with the problem; true: the call is repeated. */
 export type Hook = (problem: SallyportProblem) => Promise<boolean> | boolean | void;
 
-/** A call waits no longer for an outage to pass. */
-const maximumWaitSeconds = 10;
+export function createApiFetch(
+  { session, current }: Pick<KnownSession, 'session' | 'current'>,
+  learnForAll: KnownSession['learnForAll'],
+  onLoginRequired?: Hook,
+  onStepUpRequired?: Hook,
+): typeof fetch {
+  const askForLogin = shared(onLoginRequired);
+  const askForStepUp = shared(onStepUpRequired);
 
-export function createApiFetch(known: KnownSession, onLoginRequired?: Hook, onStepUpRequired?: Hook): typeof fetch {
-  const running = new Map<Hook, Promise<boolean>>();
-
-  /** Calls that fail together share one call of the hook. */
-  function ask(hook: Hook | undefined, problem: SallyportProblem): Promise<boolean> | undefined {
-    if (hook === undefined) return undefined;
-    let answer = running.get(hook);
-    if (answer === undefined) {
-      answer = Promise.resolve(problem)
-        .then(hook)
-        .then((agreed) => agreed === true)
-        .finally(() => running.delete(hook));
-      running.set(hook, answer);
+  /** Yields whether the call may be repeated, when it may. */
+  async function remedy(problem: SallyportProblem, retryAfter: number): Promise<boolean> {
+    const { code, loginUrl = '' } = problem;
+    if (code === 'repeat_required') return true;
+    if (code === 'step_up_required') return askForStepUp(problem);
+    if (code === 'login_required' || code === 'session_expired') {
+      learnForAll({ authenticated: false, loginUrl });
+      return (await askForLogin(problem)) && (await session(0)).authenticated;
     }
-    return answer;
-  }
-
-  async function signInAgain(problem: SallyportProblem): Promise<boolean> {
-    known.end(undefined, problem.loginUrl);
-    const agreed = await ask(onLoginRequired, problem);
-    if (agreed && !known.current()?.authenticated) await known.look();
-    return agreed === true;
-  }
-
-  /** What must happen before the call may be repeated; undefined: it may not. */
-  function remedyOf(problem: SallyportProblem, { headers }: Response, changed: boolean): Remedy | undefined {
-    switch (problem.code) {
-      case 'login_required':
-      case 'session_expired':
-        // The call began before a sign-in that this page knows of by now.
-        return changed && known.current()?.authenticated
-          ? { reason: 'late' }
-          : { reason: 'login', wait: () => signInAgain(problem) };
-      case 'step_up_required':
-        return { reason: 'stepUp', wait: () => ask(onStepUpRequired, problem) };
-      case 'repeat_required':
-        return { reason: 'repeat' };
-      // Nothing has reached the API, or it has refused the call: any method may be repeated.
-      case 'provider_unavailable':
-      case 'store_unavailable': {
-        const seconds = Number(headers.get('retry-after'));
-        return seconds <= maximumWaitSeconds ? { reason: 'outage', limit: 2, wait: () => pause(seconds) } : undefined;
-      }
-      default:
-        return undefined;
-    }
+    // Nothing has reached the API, or it has refused the call: any method may be repeated. `type`, which leads to the
+    // code's documentation, tells it from a problem of the API's own.
+    const isOutage = /#(provider|store)_unavailable$/.test(problem.type) && retryAfter <= 10;
+    // A moment longer than asked for, so that not all calls come at once.
+    if (isOutage) await new Promise((resolve) => setTimeout(resolve, 1000 * (retryAfter + Math.random())));
+    return isOutage;
   }
 
   return async function apiFetch(input, init) {
-    const request = input instanceof Request ? input : undefined;
-    const address = new URL(input instanceof Request ? input.url : input, document.baseURI);
-    if (address.origin !== location.origin) return fetch(input, init);
-    const headers = new Headers(init?.headers ?? request?.headers);
-    headers.set('x-csrf', '1');
-    const repeated: string[] = [];
+    const request = new Request(input, init);
+    if (!request.url.startsWith(`${location.origin}/`)) return fetch(request);
+    request.headers.set('x-csrf', '1');
+    // A copy of a stream would hold all of it in memory.
+    const isStream = init?.body instanceof ReadableStream;
+    const met: string[] = [];
     for (;;) {
-      const before = known.changes();
-      const response = await fetch(request ? request.clone() : input, { ...init, headers });
+      const before = idOf(current());
+      const response = await fetch(isStream ? request : request.clone());
       const problem = await problemOf(response);
-      const remedy = problem && remedyOf(problem, response, known.changes() !== before);
-      if (remedy === undefined) return response;
-      const { reason, limit = 1, wait } = remedy;
-      if (repeated.filter((one) => one === reason).length >= limit) return response;
-      repeated.push(reason);
-      const agreed = wait ? await abortable(Promise.resolve(wait()), init?.signal ?? request?.signal) : true;
-      // A stream has been sent: it is gone.
-      if (!agreed || init?.body instanceof ReadableStream) return response;
+      if (!problem) return response;
+      // The call began before a sign-in that this page knows of by now.
+      const now = idOf(current());
+      const reason = now && now !== before ? '' : problem.code;
+      if (met.includes(reason)) return response;
+      met.push(reason);
+      const mayRepeat = reason === '' || remedy(problem, Number(response.headers.get('retry-after')));
+      if (!(await abortable(mayRepeat, request.signal)) || isStream) return response;
     }
   };
 }
 
-interface Remedy {
-  readonly reason: string;
-  /** How often a call is repeated for this reason; default: once. */
-  readonly limit?: number;
-  /** Yields whether the call may be repeated then. */
-  readonly wait?: () => Promise<boolean> | undefined;
+/** Calls that fail together share one call of the hook. */
+function shared(hook: Hook | undefined): (problem: SallyportProblem) => Promise<boolean> {
+  let running: Promise<boolean> | undefined;
+  const run = async (problem: SallyportProblem) => hook?.(problem) as Promise<boolean>;
+  return (problem) =>
+    (running ??= run(problem).finally(() => {
+      running = undefined;
+    }));
 }
 
 /** Sallyport's problem; undefined for what the API answers, which stays unread unless it looks the same. */
-async function problemOf(response: Response): Promise<SallyportProblem | undefined> {
+async function problemOf(response: Response): Promise<SallyportProblem | null | undefined> {
   const { status, headers } = response;
-  const mark =
-    status === 401 ? headers.get('www-authenticate') === 'Sallyport' : status === 503 && headers.has('retry-after');
-  if (!mark || !/^application\/problem\+json\b/.test(headers.get('content-type') ?? '')) return undefined;
-  const body = (await response
+  if (status !== 503 && (status !== 401 || headers.get('www-authenticate') !== 'Sallyport')) return undefined;
+  if (!headers.get('content-type')?.startsWith('application/problem+json')) return undefined;
+  return response
     .clone()
     .json()
-    .catch(() => undefined)) as Partial<SallyportProblem> | null | undefined;
-  // `type` leads to the code's documentation. An API's own problem type doesn't.
-  return body?.code && body.type?.endsWith(`#${body.code}`) ? (body as SallyportProblem) : undefined;
-}
-
-/** A moment longer than asked for, so that not all calls come at once. */
-function pause(seconds: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, 1000 * (seconds + Math.random()), true);
-  });
+    .catch(() => undefined) as Promise<SallyportProblem | null | undefined>;
 }

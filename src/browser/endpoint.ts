@@ -1,39 +1,36 @@
 /** Calls of Sallyport's own endpoints. */
 
 /**
- * A call of Sallyport's, or a sign-in in a popup, that failed. `code` is one of the problem codes of the server, or
- * `http_502` and the like where something else answered.
+ * How a call of Sallyport's, or a sign-in in a popup, fails. `code` is one of the problem codes of the server, or
+ * `http_502` and the like where something else answered, or `unexpected`: an answer without a session, or a login address
+ * of another origin. Without a connection `fetch` has its own error, a TypeError.
  *
  * @example
  * ```ts
- * import { refresh, SallyportError } from 'sallyport/browser';
+ * import { refresh, type SallyportError } from 'sallyport/browser';
  *
  * export async function staySignedIn(): Promise<string> {
  *   try {
  *     return (await refresh()).authenticated ? 'signed in' : 'signed out';
  *   } catch (error) {
- *     if (error instanceof SallyportError) return `not now: ${error.code}`;
- *     throw error; // no connection
+ *     return `not now: ${(error as Partial<SallyportError>).code ?? 'no connection'}`;
  *   }
  * }
  * ```
  */
-export class SallyportError extends Error {
+export interface SallyportError extends Error {
   readonly code: string;
-
-  constructor(code: string) {
-    super(code);
-    this.name = 'SallyportError';
-    this.code = code;
-  }
 }
 
-export async function callEndpoint(path: string, method = 'GET'): Promise<unknown> {
+export function failure(code: string): SallyportError {
+  return Object.assign(new Error(code), { code });
+}
+
+export async function callEndpoint<T extends object>(path: string, init?: { readonly method: 'POST' }): Promise<T> {
   // Browsers without Sec-Fetch-Site prove with X-CSRF that the call comes from the app's own pages.
-  const response = await fetch(path, { method, headers: { 'x-csrf': '1' } });
+  const response = await fetch(path, { ...init, headers: { 'x-csrf': '1' } });
   // A page instead of JSON comes from a proxy or a service worker in between.
-  const body: unknown = await response.json().catch(() => undefined);
-  if (response.ok && body instanceof Object) return body;
-  const code = body instanceof Object && 'code' in body ? body.code : undefined;
-  throw new SallyportError(typeof code === 'string' ? code : `http_${response.status}`);
+  const body = (await response.json().catch(() => null)) as (T & { readonly code?: string }) | null;
+  if (response.ok && body) return body;
+  throw failure(body?.code ?? `http_${response.status}`);
 }

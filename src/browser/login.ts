@@ -1,9 +1,8 @@
 /** Signing in: by a navigation, or in a popup beside the page, so that what was typed stays. */
 import type { SessionView } from '../session-view.ts';
+import { failure } from './endpoint.ts';
+import { hasChannel, listen } from './tabs.ts';
 import { abortable } from './abortable.ts';
-import { now, secondsSince } from './clock.ts';
-import { SallyportError } from './endpoint.ts';
-import { hasChannel, type Tabs } from './tabs.ts';
 
 /** What a sign-in may be given. */
 export interface LoginOptions {
@@ -25,77 +24,40 @@ export interface LoginOptions {
   readonly signal?: AbortSignal;
 }
 
-const parameters = {
-  returnTo: 'returnTo',
-  prompt: 'prompt',
-  acrValues: 'acr_values',
-  maxAge: 'max_age',
-  loginHint: 'login_hint',
-} as const;
-
-/** The server takes no longer `returnTo`. */
-const maximumReturnToLength = 2048;
-/** Within this time, calls that fail together ask for the same popup. */
-const togetherSeconds = 1;
-
-export function createLogin(basePath: string, tabs: Tabs, look: () => Promise<SessionView>) {
-  let openedAt = now();
-  let waiting: Promise<SessionView> | undefined;
-
+export function createLogin(basePath: string, session: (maxAgeSeconds: number) => Promise<SessionView>) {
   /** Resolves when signed in; undefined where the browser opens no popup. */
   function inPopup(address: string): Promise<SessionView> | undefined {
-    // Nothing tells that the person has closed a popup: the provider's or the app's COOP cuts the handle. They have
-    // if this page has the focus again, and get another one.
-    if (waiting !== undefined && (secondsSince(openedAt) < togetherSeconds || !document.hasFocus())) return waiting;
-    if (!hasChannel() || window.open(address, '_blank', 'popup,width=500,height=700') === null) return undefined;
-    openedAt = now();
-    waiting ??= new Promise<SessionView>((resolve, reject) => {
-      const stop = tabs.listen((message) => {
-        if (message.type === 'signed-in') resolve(look().then(signedIn));
-        else if (message.type === 'sign-in-failed') reject(new SallyportError(message.code));
+    // Nothing tells that the person has closed a popup, because the provider's or the app's COOP cuts the handle. So a
+    // call opens one even while another waits; calls of one moment find the same by its name.
+    if (!hasChannel() || !window.open(address, 'sallyport', 'popup,width=500,height=700')) return undefined;
+    return new Promise((resolve, reject) => {
+      const channel = listen(basePath, (message) => {
+        if (message.type === 'signed-in') resolve(session(0));
+        else if (message.type === 'sign-in-failed') reject(failure(message.code));
         else return;
-        stop();
-        waiting = undefined;
+        channel?.close();
       });
     });
-    return waiting;
   }
 
-  return function login({ url, popup, signal, ...given }: LoginOptions = {}): Promise<SessionView> {
-    const address = new URL(url ?? `${basePath}/login`, location.href);
+  return async function login({ url, popup, signal, returnTo, ...given }: LoginOptions = {}): Promise<SessionView> {
+    signal?.throwIfAborted();
+    const { href, origin, pathname } = location;
+    const address = new URL(url ?? `${basePath}/login`, href);
     // An address from elsewhere, `javascript:` included, must not be opened in the app's name.
-    if (address.origin !== location.origin) return Promise.reject(new TypeError('login: url is of another origin'));
+    if (address.origin !== origin) throw failure('unexpected');
     const query = address.searchParams;
-    for (const [name, parameter] of Object.entries(parameters)) {
-      const value = given[name as keyof typeof parameters];
-      if (value !== undefined) query.set(parameter, String(value));
+    for (const [name, value] of Object.entries(given)) {
+      if (value !== undefined) query.set(name.replace(/[A-Z]/g, '_$&').toLowerCase(), String(value));
     }
-    if (!query.has('returnTo')) query.set('returnTo', currentPath());
-    if (popup) {
-      if (signal?.aborted) return Promise.reject(signal.reason as Error);
-      const inTheApp = address.href;
-      query.set('display', 'popup');
-      const signingIn = inPopup(address.href);
-      if (signingIn !== undefined) return abortable(signingIn, signal);
-      return navigate(inTheApp);
-    }
-    return navigate(address.href);
+    const here = href.slice(origin.length);
+    // The server takes no longer one.
+    const back = returnTo ?? (here.length > 2048 ? pathname : here);
+    if (returnTo || !query.has('returnTo')) query.set('returnTo', back);
+    const waiting = popup ? inPopup(`${address.href}&display=popup`) : undefined;
+    if (waiting) return abortable(waiting, signal);
+    location.assign(address);
+    // The page is left.
+    return new Promise(() => undefined);
   };
-}
-
-function signedIn(session: SessionView): SessionView {
-  if (!session.authenticated) throw new SallyportError('login_required');
-  return session;
-}
-
-function currentPath(): string {
-  const { pathname, search, hash } = location;
-  const path = pathname + search + hash;
-  return path.length > maximumReturnToLength ? pathname : path;
-}
-
-/** The page is left: nothing comes after it. */
-function navigate(address: string): Promise<never> {
-  location.assign(address);
-  return new Promise<never>(() => undefined);
 }

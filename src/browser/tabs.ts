@@ -10,45 +10,20 @@ export type Message =
   | { readonly type: 'signed-in' }
   | { readonly type: 'sign-in-failed'; readonly code: string };
 
-export type Tabs = ReturnType<typeof createTabs>;
+export const hasChannel = () => 'BroadcastChannel' in globalThis;
 
-export const hasChannel = () => typeof BroadcastChannel !== 'undefined';
+/** Undefined in a browser without channels. */
+export function listen(basePath: string, listener?: (message: Message) => void): BroadcastChannel | undefined {
+  const channel = hasChannel() ? new BroadcastChannel('sallyport') : undefined;
+  channel?.addEventListener('message', ({ data }: MessageEvent<(Message & { basePath: string }) | null>) => {
+    if (data?.basePath === basePath) listener?.(data);
+  });
+  return channel;
+}
 
-const open = () => new BroadcastChannel('sallyport');
-
-/** @param receive takes each message once, before those who listen */
-export function createTabs(basePath: string, receive: (message: Message) => void) {
-  const listeners = new Set<(message: Message) => void>();
-  let channel: BroadcastChannel | undefined;
-
-  function hear({ data }: MessageEvent<(Message & { readonly basePath: string }) | null>): void {
-    if (data?.basePath !== basePath) return;
-    receive(data);
-    for (const listener of listeners) listener(data);
-  }
-
-  return {
-    tell(message: Message): void {
-      if (!hasChannel()) return;
-      const speaker = channel ?? open();
-      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- that is another postMessage
-      speaker.postMessage({ basePath, ...message });
-      if (speaker !== channel) speaker.close();
-    },
-
-    listen(listener: (message: Message) => void = () => undefined): () => void {
-      const own = (message: Message) => listener(message);
-      listeners.add(own);
-      if (channel === undefined && hasChannel()) {
-        channel = open();
-        channel.addEventListener('message', hear);
-      }
-      return () => {
-        listeners.delete(own);
-        if (listeners.size > 0) return;
-        channel?.close();
-        channel = undefined;
-      };
-    },
-  };
+export function tell(basePath: string, message: Message): void {
+  const channel = listen(basePath);
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- that is another postMessage
+  channel?.postMessage({ basePath, ...message });
+  channel?.close();
 }

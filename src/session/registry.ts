@@ -23,9 +23,10 @@ const countedLate = 1 / 20;
 
 /** How many sessions a list shows: the newest. */
 const maximumShown = 100;
-/** How many are opened to find these, at 30 us each. Stores list about the oldest first. */
+/** How many are opened to find these, at 30 us each. */
 const maximumOpened = 500;
-/** How many are ended at a time. */
+/** How many are listed at a time to be ended, and how many are ended at a time. */
+const listedAtOnce = 1000;
 const endedAtOnce = 100;
 
 /** By what a person recognises a browser. Undefined where it doesn't say. */
@@ -84,8 +85,8 @@ export function createSessionRegistry(config: Config, { shared, live, endByKey }
    * @throws {BffError} `store_unavailable`
    */
   async function list(name: string): Promise<readonly RegisteredSession[]> {
-    const listed = await shared.list(name);
-    const opened = listed.slice(-maximumOpened).flatMap((each) => open(each, name));
+    const listed = await shared.list(name, maximumOpened);
+    const opened = listed.flatMap((each) => open(each, name));
     const newest = opened.filter(goesOn).toSorted(byBeginning).slice(0, maximumShown);
     return (await withoutRevoked(newest)).map(({ details, lastSeenAt }) => {
       const { key, createdAt, userAgent, address } = details;
@@ -139,9 +140,17 @@ export function createSessionRegistry(config: Config, { shared, live, endByKey }
    * @throws {BffError} `store_unavailable`: then some may go on
    */
   async function endAll(name: string, reason: SessionEnd, kept?: string): Promise<void> {
-    const keys = (await shared.list(name)).map(({ session }) => session).filter((key) => key !== kept);
-    for (let at = 0; at < keys.length; at += endedAtOnce) {
-      await Promise.all(keys.slice(at, at + endedAtOnce).map((key) => endByKey(key, reason)));
+    const done = new Set([kept]);
+    for (;;) {
+      const keys = (await shared.list(name, listedAtOnce))
+        .map(({ session }) => session)
+        .filter((key) => !done.has(key));
+      if (keys.length === 0) return;
+      for (let at = 0; at < keys.length; at += endedAtOnce) {
+        const batch = keys.slice(at, at + endedAtOnce);
+        for (const key of batch) done.add(key);
+        await Promise.all(batch.map((key) => endByKey(key, reason)));
+      }
     }
   }
 

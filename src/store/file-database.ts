@@ -82,7 +82,8 @@ function prepareAll(db: DatabaseSync) {
     removeMember: db.prepare('DELETE FROM members WHERE session = ?'),
     list: db.prepare(`
       SELECT session, details, active_at FROM members JOIN sessions USING (session)
-      WHERE name = ? AND details IS NOT NULL AND expires_at > ?`),
+      WHERE name = ? AND details IS NOT NULL AND expires_at > ?
+      ORDER BY sessions.rowid DESC LIMIT ?`),
     revocation: db.prepare('SELECT before, reason FROM revocations WHERE name = ? AND expires_at > ?'),
     revoke: db.prepare(`
       INSERT INTO revocations VALUES (:name, :before, :reason, :expiresAt)
@@ -127,7 +128,11 @@ export interface StoreDatabase {
   saveSession(session: string, stored: StoredSession): void;
   addMember(name: string, session: string): void;
   removeMember(session: string): void;
-  list(name: string, now: number): ReadonlyArray<Omit<ListedSession, 'activeMsAgo'> & { activeAt: number | undefined }>;
+  list(
+    name: string,
+    limit: number,
+    now: number,
+  ): ReadonlyArray<Omit<ListedSession, 'activeMsAgo'> & { activeAt: number | undefined }>;
   revocation(name: string, now: number): Revocation | undefined;
   revoke(name: string, revocation: Revocation, times: { expiresAt: number; now: number }): void;
   useOnce(name: string, times: { expiresAt: number; now: number }): boolean;
@@ -282,8 +287,8 @@ function createStoreDatabase(db: DatabaseSync): StoreDatabase {
     addMember: (name, session) => void statements.addMember.run(name, session),
     removeMember: (session) => void statements.removeMember.run(session),
 
-    list(name, now) {
-      const rows = statements.list.all(name, now) as unknown as Array<{
+    list(name, limit, now) {
+      const rows = statements.list.all(name, now, limit) as unknown as Array<{
         session: string;
         details: string;
         active_at: number | null;

@@ -143,10 +143,10 @@ export function createFileStore(path: string, { onError = () => undefined }: Fil
       });
     },
 
-    async list(name) {
+    async list(name, limit) {
       return perform(() => {
         const now = Date.now();
-        return database.list(name, now).map(({ session, details, activeAt }) => {
+        return database.list(name, limit, now).map(({ session, details, activeAt }) => {
           return { session, details, activeMsAgo: record.msSince(activeAt, now) };
         });
       });

@@ -126,10 +126,11 @@ export function createMemoryStore(): Store {
       listeners.publish({ type: 'revoked', name, before, reason });
     },
 
-    async list(name) {
+    async list(name, limit) {
       requireOpen();
       const found: ListedSession[] = [];
-      for (const session of members.get(name) ?? []) {
+      for (const session of [...(members.get(name) ?? [])].toReversed()) {
+        if (found.length === limit) break;
         const stored = find(session);
         if (stored?.details === undefined) continue;
         const activeMsAgo = record.msSince(stored.activeAt, monotonicMs());

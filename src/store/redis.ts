@@ -11,7 +11,7 @@ import { channelOf, createRedisMessages, sessionEndOf, writeMessage } from './re
 import { createRedisOutages } from './redis-outages.ts';
 import * as scripts from './redis-scripts.ts';
 import { createRedisNodes } from './redis-topology.ts';
-import type { ClaimResult, Revocation, SessionRecord, Store } from './store.ts';
+import type { ClaimResult, ListedSession, Revocation, SessionRecord, Store } from './store.ts';
 
 export interface RedisStoreOptions {
   /** How the names of all keys and channels begin. */
@@ -78,6 +78,16 @@ export function createRedisStore(url: string, { prefix, caFile, onError }: Redis
     const listedMs = listedMsOf(ttlSeconds);
     await enlist(session, unlisted.split(' '), listedMs);
     await runOnSession(scripts.noteListed, session, listedMs);
+  }
+
+  /** Those of the sessions that go on. */
+  async function describe(sessions: readonly string[]): Promise<readonly ListedSession[]> {
+    const found = await Promise.all(sessions.map((session) => runOnSession(scripts.describe, session)));
+    return found.flatMap((reply, index) => {
+      if (reply === null) return [];
+      const [details, activeMsAgo] = reply as [string, number | null];
+      return [{ session: sessions[index] ?? '', details, activeMsAgo: activeMsAgo ?? undefined }];
+    });
   }
 
   return {
@@ -147,15 +157,17 @@ export function createRedisStore(url: string, { prefix, caFile, onError }: Redis
       await run(scripts.revoke, [revokedKey(prefix, name)], parameters);
     }),
 
-    list: operation(async (name) => {
-      const key = `${prefix}sessions:${name}`;
-      const sessions = (await nodes.send(key, ['ZRANGE', key, '0', '-1'])) as string[];
-      const found = await Promise.all(sessions.map((session) => runOnSession(scripts.describe, session)));
-      return found.flatMap((reply, index) => {
-        if (reply === null) return [];
-        const [details, activeMsAgo] = reply as [string, number | null];
-        return [{ session: sessions[index] ?? '', details, activeMsAgo: activeMsAgo ?? undefined }];
-      });
+    list: operation(async (name, limit) => {
+      const found = new Map<string, ListedSession>();
+      // Those that have ended are among them until their time is over.
+      for (let behind = 0; found.size < limit; behind += limit) {
+        const key = `${prefix}sessions:${name}`;
+        const range = [String(-behind - limit), String(-behind - 1)];
+        const sessions = (await nodes.send(key, ['ZRANGE', key, ...range])) as string[];
+        for (const listed of (await describe(sessions)).toReversed()) found.set(listed.session, listed);
+        if (sessions.length < limit) break;
+      }
+      return [...found.values()].slice(0, limit);
     }),
 
     useOnce: operation(async (name, ttlSeconds) => {

@@ -182,8 +182,8 @@ export interface Store {
   /** Ends the sessions of a name that began before a time. An earlier time never replaces a later one. */
   revoke(name: string, revocation: Revocation, ttlSeconds: number): Promise<void>;
 
-  /** The sessions of a name that were written by {@link begin} and have not ended. */
-  list(name: string): Promise<readonly ListedSession[]>;
+  /** The sessions of a name that were written by {@link begin} and have not ended: the newest, `limit` at most. */
+  list(name: string, limit: number): Promise<readonly ListedSession[]>;
 
   /** Uses a name that can be used once. @returns false if it was used before */
   useOnce(name: string, ttlSeconds: number): Promise<boolean>;

@@ -63,10 +63,10 @@ describe('a frame', () => {
     let waiting = 0;
     const slow = {
       ...store,
-      async list(name: string) {
+      async list(name: string, limit: number) {
         waiting += 1;
         await gate.promise;
-        return store.list(name);
+        return store.list(name, limit);
       },
     };
     const world = await startWorld({ config, store: slow });

@@ -88,7 +88,7 @@ async function readAll(store: Store): Promise<unknown> {
     begun: await store.look('begun', ['name']),
     refreshed: await store.look('refreshed', []),
     ended: await store.look('ended', []),
-    listed: await store.list('name'),
+    listed: await store.list('name', 100),
     claimed: await store.claim('claimed', claim, minuteMs, minute),
     interrupted: await store.claim('interrupted', claim, minuteMs, minute),
     isUnused: await store.useOnce('used', minute),

@@ -258,7 +258,7 @@ describe('a Cluster', () => {
     await expect(one.store.begin('new', { names: sessions, details: 'sealed' }, minute)).rejects.toThrow(/connection/);
     await vi.waitFor(() => one.store.begin('new', { names: sessions, details: 'sealed' }, minute), waiting);
     for (const name of sessions) {
-      const listed = (await one.store.list(name)).map(({ session }) => session);
+      const listed = (await one.store.list(name, 100)).map(({ session }) => session);
       expect(listed.toSorted()).toEqual(['new', lost].toSorted());
     }
     await untilHeard(one.store, other.store);

@@ -222,7 +222,7 @@ describe('what is written', () => {
     for (const ttl of await listedFor()) expect(Number(ttl)).toBeGreaterThan(200 * minuteMs);
     await store.advance('a', { generation: 1, content: 'sealed' }, 400 * minute);
     for (const ttl of await listedFor()) expect(Number(ttl)).toBeGreaterThan(400 * minuteMs);
-    expect(await store.list('m')).toEqual([{ session: 'a', details: 'sealed', activeMsAgo: expect.any(Number) }]);
+    expect(await store.list('m', 100)).toEqual([{ session: 'a', details: 'sealed', activeMsAgo: expect.any(Number) }]);
   });
 
   test('is no longer listed after its time, so that a list does not grow', async () => {
@@ -238,7 +238,7 @@ describe('what is written', () => {
     await store.begin('a', { names: ['n'], details: 'one\ntwo' }, minute);
     await store.begin('b', { names: [], details: '' }, minute);
     await store.touch('b', 100 * minute);
-    expect(await store.list('n')).toEqual([{ session: 'a', details: 'one\ntwo', activeMsAgo: undefined }]);
+    expect(await store.list('n', 100)).toEqual([{ session: 'a', details: 'one\ntwo', activeMsAgo: undefined }]);
   });
 
   test('takes a claim for lapsed that the clock of a server before a failover made too long', async () => {
@@ -313,7 +313,7 @@ describe('an address', () => {
     await store.confirm('a', 1, 5000);
     await store.revoke('n', { before: 5, reason: 'backchannel' }, minute);
     expect(await store.useOnce('j', minute)).toBe(true);
-    expect(await store.list('n')).toHaveLength(1);
+    expect(await store.list('n', 100)).toHaveLength(1);
     expect(await store.end('a', 'logout', minute)).toBe(true);
     expect((await store.look('a', ['n'])).revocations).toHaveLength(1);
     await vi.waitFor(() => expect(messages.map(({ type }) => type)).toContain('ended'), waiting);

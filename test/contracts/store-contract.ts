@@ -88,7 +88,7 @@ function describeRecords(start: Start): void {
     await other.end(session, 'logout', minute);
     await one.begin(session, start0, minute);
     expect((await other.look(session, [])).record).toMatchObject({ ended: 'logout', content: undefined });
-    expect(await one.list(name)).toEqual([]);
+    expect(await one.list(name, 100)).toEqual([]);
   });
 
   test('ends a session for good, and for the first reason', async () => {
@@ -172,9 +172,9 @@ function describeRecords(start: Start): void {
     await one.claim(claimed, { generation: 3, owner: 'a' }, minuteMs, 0.05);
     await vi.waitFor(async () => expect((await one.look(ended, [])).record).toEqual(untouched), waiting);
     await vi.waitFor(async () => expect((await one.look(claimed, [])).record).toEqual(untouched), waiting);
-    expect(await one.list(name)).toEqual([]);
+    expect(await one.list(name, 100)).toEqual([]);
     await one.touch(claimed, minute);
-    expect(await one.list(name)).toEqual([]);
+    expect(await one.list(name, 100)).toEqual([]);
     expect(await one.claim(claimed, { generation: 3, owner: 'b' }, minuteMs, minute)).toEqual({
       state: 'granted',
       interrupted: false,
@@ -435,18 +435,34 @@ function describeNames(start: Start): void {
     await one.begin(a, { names: [name, second], details: 'sealed details of a' }, minute);
     await other.begin(b, { names: [name], details: 'sealed details of b' }, minute);
     await one.touch(newKey(), minute);
-    expect(await one.list(newKey())).toEqual([]);
+    expect(await one.list(newKey(), 100)).toEqual([]);
     const ofA = { session: a, details: 'sealed details of a', activeMsAgo: undefined };
     const ofB = { session: b, details: 'sealed details of b', activeMsAgo: undefined };
-    expect(await one.list(name)).toHaveLength(2);
-    expect(await other.list(name)).toEqual(expect.arrayContaining([ofA, ofB]));
-    expect(await other.list(second)).toEqual([ofA]);
+    expect(await one.list(name, 100)).toHaveLength(2);
+    expect(await other.list(name, 100)).toEqual(expect.arrayContaining([ofA, ofB]));
+    expect(await other.list(second, 100)).toEqual([ofA]);
     const touched = await measured(() => other.touch(b, minute));
     await other.end(a, 'logout', minute);
-    const left = await measured(() => one.list(name));
+    const left = await measured(() => one.list(name, 100));
     expect(left.value).toEqual([{ ...ofB, activeMsAgo: expect.any(Number) }]);
     expect(ageError(left.value[0]?.activeMsAgo, touched, left)).toBe(0);
-    expect(await one.list(second)).toEqual([]);
+    expect(await one.list(second, 100)).toEqual([]);
+  });
+
+  test('lists the newest of many, and older ones in the place of those that have ended', async () => {
+    const { one, other } = await start();
+    const name = newKey();
+    const sessions = Array.from({ length: 12 }, newKey);
+    for (const session of sessions) {
+      await one.begin(session, { names: [name], details: 'sealed' }, minute);
+      await waitMs(2);
+    }
+    const listed = async (limit: number) => (await other.list(name, limit)).map(({ session }) => session).toSorted();
+    expect(await listed(5)).toEqual(sessions.slice(-5).toSorted());
+    for (const session of sessions.slice(4)) await one.end(session, 'logout', minute);
+    expect(await listed(3)).toEqual(sessions.slice(1, 4).toSorted());
+    expect(await listed(4)).toEqual(sessions.slice(0, 4).toSorted());
+    expect(await listed(100)).toEqual(sessions.slice(0, 4).toSorted());
   });
 
   test('lists a session until its record is over', async () => {
@@ -454,7 +470,10 @@ function describeNames(start: Start): void {
     const [name, brief, kept] = [newKey(), newKey(), newKey()];
     for (const session of [brief, kept]) await one.begin(session, { names: [name], details: 'sealed' }, 0.1);
     await one.touch(kept, minute);
-    await vi.waitFor(async () => expect((await one.list(name)).map(({ session }) => session)).toEqual([kept]), waiting);
+    await vi.waitFor(
+      async () => expect((await one.list(name, 100)).map(({ session }) => session)).toEqual([kept]),
+      waiting,
+    );
   });
 
   test('revokes a name up to the latest of several times', async () => {
@@ -526,7 +545,7 @@ function describeNames(start: Start): void {
       record: { ...untouched, content: 'generation 0' },
       revocations: [{ before: 1, reason: 'operator' }],
     });
-    expect(await one.list(key)).toHaveLength(1);
+    expect(await one.list(key, 100)).toHaveLength(1);
   });
 }
 
@@ -549,7 +568,7 @@ function describeMessages(start: Start): void {
     await other.release(session, { generation: 0, owner: 'b' }, false);
     await one.confirm(session, 1, minuteMs);
     await one.look(session, [name]);
-    await one.list(name);
+    await one.list(name, 100);
     await one.useOnce(name, minute);
     await one.revoke(name, { before: 5, reason: 'backchannel' }, minute);
     await one.end(session, 'logout', minute);
@@ -628,7 +647,7 @@ function describeEndOfStore(start: Start): void {
       one.touch(session, minute),
       one.end(session, 'logout', minute),
       one.revoke(session, { before: 1, reason: 'operator' }, minute),
-      one.list(session),
+      one.list(session, 100),
       one.useOnce(session, minute),
     ];
     const outcomes = await Promise.allSettled(operations);

@@ -84,7 +84,7 @@ const runs: { readonly [Type in keyof Operations]: (store: Store, operation: Ope
   touch: async (store, { session }) => store.touch(session, minute),
   end: async (store, { session, reason }) => store.end(session, reason, minute),
   revoke: async (store, { name, before, reason }) => store.revoke(name, { before, reason }, minute),
-  list: async (store, { name }) => sorted((await store.list(name)).map(withoutAge)),
+  list: async (store, { name }) => sorted((await store.list(name, 100)).map(withoutAge)),
   useOnce: async (store, { name }) => store.useOnce(name, minute),
 };
 

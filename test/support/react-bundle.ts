@@ -12,10 +12,13 @@ export type ReactMajor = '18' | '19';
 const app = join(root, 'test/browser/react-app');
 
 /** @returns one script */
-export async function bundleReactApp(major: ReactMajor, entry: 'main' | 'server'): Promise<string> {
-  const built = (await build(
-    settingsOf(major, join(app, `${entry}.tsx`), entry === 'server'),
-  )) as Rolldown.RolldownOutput;
+export function bundleReactApp(major: ReactMajor, entry: 'main' | 'server'): Promise<string> {
+  return bundle(major, join(app, `${entry}.tsx`), entry === 'server');
+}
+
+/** Any app in React, from a file inside the repository. @returns one script */
+export async function bundle(major: ReactMajor, entry: string, isServer = false): Promise<string> {
+  const built = (await build(settingsOf(major, entry, isServer))) as Rolldown.RolldownOutput;
   const [chunk, ...others] = built.output;
   if (others.length > 0)
     throw new Error(`the app is more than a script: ${others.map(({ fileName }) => fileName).join()}`);

@@ -43,7 +43,7 @@ const browser = { lib: ['es2024', 'dom', 'dom.iterable'], jsx: 'react-jsx', type
 
 function isForBrowsers({ place, language, context, code }: CodeBlock): boolean {
   if (/^(?:spa-example|src\/browser)\//.test(place) || place.startsWith('docs/browser.md')) return language !== 'json';
-  return language === 'js' || language === 'tsx' || /'sallyport\/(?:browser|react)'/.test(`${context}${code}`);
+  return language === 'js' || language === 'tsx' || /'sallyport\/(?:browser|react)\b/.test(`${context}${code}`);
 }
 
 /** What the compiler is to see of a block, a module in any case. */
@@ -67,6 +67,7 @@ function compile(examples: readonly CodeBlock[], options: object = {}): string[]
     paths: {
       sallyport: ['../../src/index.ts'],
       'sallyport/browser': ['../../src/browser/index.ts'],
+      'sallyport/browser/reconnecting': ['../../src/browser/reconnecting.ts'],
       'sallyport/react': ['../../src/browser/react.tsx'],
     },
     noUnusedLocals: false,

@@ -78,6 +78,27 @@ describe('hundreds of sessions of a person', () => {
     await registry.endAll(alice, 'other_session', kept?.key);
     expect(entries.filter((entry) => entry.ended === undefined)).toEqual([kept]);
   });
+
+  test('of a load test, in the thousands, end as well, and never come from the store all at once', async () => {
+    const memory = createMemoryStore();
+    const longest = { listed: 0 };
+    const list: Store['list'] = async (...parameters) => {
+      const listed = await memory.list(...parameters);
+      longest.listed = Math.max(longest.listed, listed.length);
+      return listed;
+    };
+    const { registry, begin } = startProcess({ ...memory, list });
+    for (let count = 0; count < 2500; count++) {
+      await memory.begin(`session-${count}`, { names: [alice], details: 'sealed' }, 3600);
+    }
+    const kept = await begin();
+    await registry.endAll(alice, 'other_session', kept.key);
+    expect((await memory.list(alice, 10_000)).map(({ session }) => session)).toEqual([kept.key]);
+    expect(kept.ended).toBeUndefined();
+    expect(longest.listed).toBe(1000);
+    await registry.list(alice);
+    expect(longest.listed).toBe(1000);
+  });
 });
 
 describe('what somebody who can write the store puts there', () => {
@@ -104,7 +125,7 @@ describe('what somebody who can write the store puts there', () => {
     const { store, registry, begin } = startProcess();
     const own = await begin();
     const foreign = await begin({ sub: 'bob' });
-    const details = (await store.list(bob))[0]?.details ?? '';
+    const details = (await store.list(bob, 100))[0]?.details ?? '';
     await plant(store, foreign.key, details);
     expect((await registry.list(alice)).map(({ handle }) => handle)).toEqual([own.key]);
     expect(await registry.end(alice, foreign.key, 'other_session')).toBe(false);
@@ -162,7 +183,7 @@ test('a session that has ended here is not listed while the store does not know 
   const store: Store = { ...memory, end: () => Promise.reject(new Error('lost')) };
   const { sessions, registry, begin } = startProcess(store);
   await sessions.end(await begin(), 'logout');
-  expect(await memory.list(alice)).toHaveLength(1);
+  expect(await memory.list(alice, 100)).toHaveLength(1);
   expect(await registry.list(alice)).toEqual([]);
 });
 
