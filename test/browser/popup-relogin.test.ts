@@ -14,8 +14,8 @@ const browsers = useBothBrowsers();
 /** The tab that opens beside these. */
 function another(person: Person, known: readonly Tab[]): Promise<Tab> {
   return vi.waitFor(async () => {
-    const pages = known.map(({ page }) => page);
-    const [found] = (await person.tabs()).filter(({ page }) => !pages.includes(page));
+    const pages = new Set(known.map(({ page }) => page));
+    const found = (await person.tabs()).find(({ page }) => !pages.has(page));
     if (found === undefined) throw new Error('no popup');
     return found;
   }, patient);
