@@ -239,9 +239,11 @@ describe.each(majors)('React %s, the countdown', (major) => {
   test('leaves no timer and no subscription behind', async () => {
     const page = await open(30);
     expect(await page.evaluate('alice.listeners()')).toBe(2);
+    // What has changed just before is told just after.
     await page.evaluate(
-      'kit.unmount(); kit.renders.length = 0; alice.secondsLeft = () => { throw new Error("looked") }',
+      "alice.signIn('Alice'); alice.signOut(); kit.unmount(); alice.secondsLeft = () => { throw new Error('looked') }",
     );
+    await page.evaluate('kit.renders.length = 0');
     await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))");
     await page.clock.runFor(60_000);
     expect(await page.evaluate('[alice.listeners(), kit.renders.length]')).toEqual([0, 0]);
