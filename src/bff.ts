@@ -15,6 +15,7 @@ import { createEvents, type Events } from './events.ts';
 import type { ServerObserver } from './http/attach.ts';
 import { createClientAddressResolver } from './http/client-address.ts';
 import { createErrorResponder, type ErrorListener } from './http/error-responder.ts';
+import { createPages } from './http/pages.ts';
 import { createRequestIds } from './http/request-id.ts';
 import { createNodeDoors, type RequestHandler } from './listener.ts';
 import { createProvider } from './oidc/provider.ts';
@@ -154,8 +155,9 @@ export function assembleBff(
   const logoutReturns = createLogoutReturns(config);
   const refresher = createRefresher(config, { provider, sessions, events });
   const resolveClientAddress = createClientAddressResolver(config.trustedProxies);
+  const pages = createPages(config);
   const requestIdOf = createRequestIds();
-  const errors = createErrorResponder(config, { requestIdOf, onError });
+  const errors = createErrorResponder({ config, pages }, { requestIdOf, onError });
   const bound = createSessionBoundList({ sessions, events });
   const slots = createCallSlots();
   const proxyDeps = { sessions, refresher, pools, bound, slots, resolveClientAddress };
@@ -166,7 +168,7 @@ export function assembleBff(
   const sessionView = options.sessionView ?? createClaimsSelection(config.session.claims);
   const signIns = { provider, sessions, transactions, logoutReturns, refresher };
   const raw = { bound, writeRaw: withRawResponse };
-  const endpointDeps = { config, events, store, ...signIns, resolveClientAddress, sessionView, ...raw };
+  const endpointDeps = { config, pages, events, store, ...signIns, resolveClientAddress, sessionView, ...raw };
   const endpoints = createEndpointTable(endpointDeps);
   const spa = createSpa(config, endpointDeps, { pools, bound });
 

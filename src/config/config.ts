@@ -4,6 +4,7 @@
  * reading files and variables is in `sources.ts`.
  */
 import { ConfigError, faultsOf, unknownKey, type ConfigFault } from './faults.ts';
+import { readLogo } from './logo.ts';
 import { crossFaults, isLoopback } from './rules.ts';
 import { returnToPlaceholder } from './schema/sign-in.ts';
 import { dangerouslyAllowHttpIssuer, schema, type ConfigFile, type ConfigInput, type ParsedConfig } from './schema.ts';
@@ -23,7 +24,10 @@ export interface ApiRoute extends Required<Omit<ParsedRoute, 'target' | 'methods
 }
 
 /** A validated configuration. Everything in it may be trusted. Its paths are whole ones, from the origin's root on. */
-export interface Config extends Omit<ParsedConfig, 'api' | 'drain' | 'errorDocs' | 'listen' | 'discoveryUrl' | 'spa'> {
+export interface Config extends Omit<
+  ParsedConfig,
+  'api' | 'drain' | 'errorDocs' | 'listen' | 'discoveryUrl' | 'spa' | 'pages'
+> {
   /** The path below which everything lives, without a slash at its end: `/shop`, or '' for the whole origin. */
   readonly path: string;
   /** The app's first page: `/shop/`, or `/`. */
@@ -42,6 +46,10 @@ export interface Config extends Omit<ParsedConfig, 'api' | 'drain' | 'errorDocs'
   readonly drain: { readonly waitSeconds: number };
   readonly discoveryUrl: URL | undefined;
   readonly spa: NonNullable<ParsedConfig['spa']> | undefined;
+  readonly pages: Omit<ParsedConfig['pages'], 'logoFile'> & {
+    /** A `data:` URL. */
+    readonly logoUrl: string | undefined;
+  };
   /** True on an https origin: cookies are `Secure` and carry the `__Host-Http-` prefix. */
   readonly secure: boolean;
 }
@@ -120,6 +128,7 @@ function complete(parsed: ParsedConfig): Config {
       .map((route) => completeRoute({ ...route, path: path + route.path }, parsed.upstream))
       .toSorted((a, b) => b.path.length - a.path.length),
     spa: parsed.spa,
+    pages: completePages(parsed.pages),
     secure: origin.protocol === 'https:',
   };
 }
@@ -136,6 +145,13 @@ function completeLogout(
     value.replaceAll(returnToPlaceholder, () => origin + returnTo),
   ]);
   return { ...logout, returnTo, params: Object.fromEntries(params) };
+}
+
+function completePages({ logoFile, ...pages }: ParsedConfig['pages']): Config['pages'] {
+  const logo = logoFile === undefined ? { url: undefined } : readLogo(logoFile);
+  // It was read before, and may have changed since.
+  if ('fault' in logo) throw new ConfigError([{ path: 'pages.logoFile', reason: logo.fault }]);
+  return { ...pages, logoUrl: logo.url };
 }
 
 function completeRoute(route: ParsedRoute, upstream: RouteLimits): ApiRoute {

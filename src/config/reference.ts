@@ -83,7 +83,8 @@ const words: Readonly<Record<string, (node: SchemaNode) => string>> = {
   integer: (node) => `whole number${rangeOf(node)}`,
   number: (node) => `number${rangeOf(node)}`,
   array: ({ items }) => `list of ${items?.type === 'object' ? 'objects' : 'texts'}`,
-  object: ({ additionalProperties: member }) => `object of ${typeof member === 'object' ? typeOf(member) : 'any'}`,
+  object: ({ additionalProperties: member }) =>
+    member === false ? 'object' : `object of ${typeof member === 'object' ? typeOf(member) : 'any'}`,
 };
 
 /** JSON Schema bounds every whole number by what JavaScript can count to; that bound is no news. */

@@ -3,6 +3,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { isWithin } from '../http/paths.ts';
 import type { ConfigFault } from './faults.ts';
+import { readLogo } from './logo.ts';
+import { pageTexts } from './page-texts.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import { defaultBasePath, type ParsedConfig } from './schema.ts';
 import { faultOfSpaFolder, holdsPlaceholder } from './spa-folder.ts';
@@ -19,6 +21,7 @@ export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: bo
     ...(api === undefined ? [] : [...routeFaults(api, basePath), ...cookieFaults(api, parsed)]),
     ...(login === undefined ? [] : loginFaults(login.params)),
     ...(logout === undefined ? [] : logoutFaults(logout, parsed)),
+    ...(parsed.pages === undefined ? [] : pagesFaults(parsed.pages)),
     ...drainFaults(parsed),
     ...secretFaults(parsed.secrets ?? []),
   ];
@@ -63,6 +66,18 @@ function spaFaults(spa: NonNullable<ParsedConfig['spa']>): ConfigFault[] {
     ...faults,
     { path: 'spa.nonce', reason: `"${spa.nonce}" is not in the folder's index.html; build the app with it` },
   ];
+}
+
+function pagesFaults({ language, logoFile, texts }: ParsedConfig['pages']): ConfigFault[] {
+  const faults: ConfigFault[] = [];
+  const known = [...new Set([...Object.keys(pageTexts), ...Object.keys(texts)])].toSorted();
+  if (!known.includes(language)) {
+    const reason = `"${language}" has no texts; add them to pages.texts, or choose one of ${known.join(', ')}`;
+    faults.push({ path: 'pages.language', reason });
+  }
+  const logo = logoFile === undefined ? undefined : readLogo(logoFile);
+  if (logo !== undefined && 'fault' in logo) faults.push({ path: 'pages.logoFile', reason: logo.fault });
+  return faults;
 }
 
 /** A header that replaces the policy leaves nothing to add to. */

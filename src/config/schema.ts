@@ -16,6 +16,7 @@ import {
   text,
 } from './kinds.ts';
 import { drain, drainSeconds, listen } from './schema/listener.ts';
+import { pages } from './schema/pages.ts';
 import { provider } from './schema/provider.ts';
 import { route, upstream } from './schema/route.ts';
 import { csrf, refresh, session } from './schema/session.ts';
@@ -136,6 +137,7 @@ export const schema = z.strictObject({
         'The page that explains the codes of errors: an address, or a path on the origin. The `type` of a problem is this, ' +
         '`#` and the code. Default: `errors` below `basePath`, a page of Sallyport.',
     }),
+  pages,
   drainSeconds,
   drain,
   logLevel: z

@@ -10,7 +10,6 @@ import { amendError, asBffError, BffError } from '../http/errors.ts';
 import { loginUrl } from '../http/login-url.ts';
 import { isAppPath, parseReturnTo } from '../http/return-to.ts';
 import { isPrefetchOrSubresource } from '../http/navigation.ts';
-import { popupPage, repostPage, sameSiteRedirectPage } from '../http/pages.ts';
 import type { Grant } from '../oidc/provider.ts';
 import { authorizationRefusal } from '../oidc/refusal.ts';
 import { revokeRefreshToken } from '../oidc/revocation.ts';
@@ -48,7 +47,7 @@ const advice =
   'with SALLYPORT_LOGIN_PARAMS=prompt=consent only.';
 
 export function createCallback(deps: EndpointDeps) {
-  const { config, events, provider, sessions, transactions, logoutReturns, resolveClientAddress } = deps;
+  const { config, pages, events, provider, sessions, transactions, logoutReturns, resolveClientAddress } = deps;
   const startLogin = createLoginStart(deps);
   const usesForm = config.client.responseMode === 'form_post';
 
@@ -62,7 +61,10 @@ export function createCallback(deps: EndpointDeps) {
     if (!isForm(c)) throw new BffError('request_invalid', 'The answer must be a form.');
     const parameters = await readForm(c);
     if (parameters.get(repostedField) === '1') return completeLogin(c, parameters);
-    return sendPage(c, repostPage(`${config.basePath}/callback`, [...parameters, [repostedField, '1']]));
+    return sendPage(
+      c,
+      pages(headersOf(c)).repost(`${config.basePath}/callback`, [...parameters, [repostedField, '1']]),
+    );
   }
 
   async function completeLogin(c: BffContext, parameters: URLSearchParams): Promise<Response> {
@@ -113,13 +115,16 @@ export function createCallback(deps: EndpointDeps) {
     const url = await startLogin(c, { ...intent, restarted: true }, transaction);
     events.emit({ type: 'login.restarted', cause: authorizationRefusal(parameters) });
     // After a form post, a redirect to the provider would be subject to the `form-action` of this origin's page.
-    return usesForm ? sendPage(c, sameSiteRedirectPage('Signing in', url)) : c.redirect(url, 302);
+    return usesForm ? sendPage(c, pages(headersOf(c)).sameSiteRedirect('signingIn', url)) : c.redirect(url, 302);
   }
 
   /** Has the browser repeat the callback from a page of this origin, so that it sends the previous session's cookie. */
   function continueFromOwnPage(c: BffContext, parameters: URLSearchParams): Response {
     const query = new URLSearchParams([...parameters, [continuedParameter, '1']]);
-    return sendPage(c, sameSiteRedirectPage('Signing in', `${config.basePath}/callback?${query.toString()}`));
+    return sendPage(
+      c,
+      pages(headersOf(c)).sameSiteRedirect('signingIn', `${config.basePath}/callback?${query.toString()}`),
+    );
   }
 
   async function redeemAndStartSession(
@@ -185,11 +190,11 @@ export function createCallback(deps: EndpointDeps) {
   function leadToApp(c: BffContext, requested: string, popup: boolean): Response {
     // Checked again, because a deployment may have made the path an API route since the sign-in began.
     const returnTo = isAppPath(requested, config) ? requested : config.home;
-    if (popup) return sendPage(c, popupPage(config.basePath, returnTo));
+    if (popup) return sendPage(c, pages(headersOf(c)).popup(returnTo));
     // The navigation that follows a redirect is still cross-site and comes without the Strict cookie. The SPA's
     // document doesn't need it; a page that requires a login does, and is reached by a navigation from here.
     return config.spa?.requireLogin === true
-      ? sendPage(c, sameSiteRedirectPage('Signed in', returnTo))
+      ? sendPage(c, pages(headersOf(c)).sameSiteRedirect('signedIn', returnTo))
       : c.redirect(returnTo, 302);
   }
 

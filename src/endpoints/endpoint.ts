@@ -9,7 +9,7 @@ import { describeUserAgent, networkOf } from '../http/client-traits.ts';
 import { BffError } from '../http/errors.ts';
 import { parseReturnTo } from '../http/return-to.ts';
 import { bodyTaken } from '../http/unread-body.ts';
-import type { Page } from '../http/pages.ts';
+import type { Page, PagesFor } from '../http/pages.ts';
 import type { LogoutReturns } from '../session/logout-returns.ts';
 import type { ClientTraits } from '../session/registry.ts';
 import type { SessionBoundList } from '../session/session-bound.ts';
@@ -27,6 +27,7 @@ export const continuedParameter = 'sallyport_continued';
 
 export interface EndpointDeps {
   readonly config: Config;
+  readonly pages: PagesFor;
   readonly events: Events;
   readonly provider: Provider;
   readonly sessions: Sessions;

@@ -28,11 +28,15 @@ const lookDelayMs = 100;
 const lookedUpAtOnce = 100;
 
 /** When a client comes again that another instance, or this one a little later, is to serve. */
-export function retrySoon(): string {
+function retrySoon(): string {
   return retryField(1000, 8000);
 }
 
 export const retryLate = retryField(retryLateMs);
+
+function comeAgain(): string {
+  return `${retrySoon()}\n`;
+}
 
 /** A session with streams. */
 class WatchedSession extends SessionBound {
@@ -41,8 +45,7 @@ class WatchedSession extends SessionBound {
   readonly streams = new Set<EventStream>();
   /** Which of the heartbeats are its own. */
   readonly beats: Set<WatchedSession>;
-  readonly #end: (watched: WatchedSession, text: string) => void;
-  readonly #farewell: (entry: SessionEntry) => string;
+  readonly #ending: Ending;
   toldGeneration = -1;
   toldIdleEnd: number | undefined;
 
@@ -50,21 +53,21 @@ class WatchedSession extends SessionBound {
     super(entry);
     this.entry = entry;
     this.beats = beats;
-    this.#end = ending.end;
-    this.#farewell = ending.farewell;
+    this.#ending = ending;
   }
 
   endWithSession(): void {
-    this.#end(this, this.#farewell(this.entry));
+    this.#ending.end(this, () => this.#ending.farewell(this.entry));
   }
 
   override endWithServer(): void {
-    this.#end(this, `${retrySoon()}\n`);
+    this.#ending.end(this, comeAgain);
   }
 }
 
 interface Ending {
-  readonly end: (watched: WatchedSession, text: string) => void;
+  /** @param lastWords of each stream, because not all are to come again at the same moment */
+  readonly end: (watched: WatchedSession, lastWords: () => string) => void;
   readonly farewell: (entry: SessionEntry) => string;
 }
 
@@ -145,9 +148,9 @@ export function createEventStreams(config: Config, { sessions, events, bound, vi
     beating = undefined;
   }
 
-  function endAll(watched: WatchedSession, text: string): void {
+  function endAll(watched: WatchedSession, lastWords: () => string): void {
     unwatch(watched);
-    for (const stream of watched.streams) stream.end(text);
+    for (const stream of watched.streams) stream.end(lastWords());
     watched.streams.clear();
   }
 
@@ -175,7 +178,7 @@ export function createEventStreams(config: Config, { sessions, events, bound, vi
     if (sessions.hasEnded(watched.entry)) return;
     noteTold(watched);
     const text = viewOrNone(watched.entry);
-    if (text === undefined) endAll(watched, `${retrySoon()}\n`);
+    if (text === undefined) endAll(watched, comeAgain);
     else for (const stream of watched.streams) stream.send(text);
   }
 

@@ -7,17 +7,16 @@
  * because whoever invents them could fill the store.
  */
 import { BffError } from '../http/errors.ts';
-import { framedSignOutPage } from '../http/pages.ts';
 import { providerSessionName } from '../session/session-names.ts';
-import { sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
+import { headersOf, sendPage, single, type BffContext, type EndpointDeps } from './endpoint.ts';
 
 /** Characters. Providers' are of 20 to 60. */
 const maximumSid = 1024;
 /** Frames that wait for the store: strangers must not queue up before it when it is slow. */
 const maximumWaiting = 100;
 
-export function createFrontchannelLogout({ config, sessions }: EndpointDeps) {
-  const page = framedSignOutPage(new URL(config.issuer).origin);
+export function createFrontchannelLogout({ config, pages, sessions }: EndpointDeps) {
+  const ancestor = new URL(config.issuer).origin;
   let waiting = 0;
 
   /** Answers the same whether or not there is such a session. @throws {BffError} `store_unavailable` */
@@ -29,7 +28,7 @@ export function createFrontchannelLogout({ config, sessions }: EndpointDeps) {
     }
     if (sid.length > maximumSid) throw new BffError('request_invalid', `A sid has ${maximumSid} characters at most.`);
     await endSessions(providerSessionName(config.issuer, sid));
-    return sendPage(c, page);
+    return sendPage(c, pages(headersOf(c)).framedSignOut(ancestor));
   };
 
   async function endSessions(name: string): Promise<void> {

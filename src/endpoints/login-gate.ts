@@ -3,7 +3,6 @@ import type { Config } from '../config/config.ts';
 import { createAddressMark } from '../http/address-mark.ts';
 import { loginUrl } from '../http/login-url.ts';
 import { comesFromOwnPage, isNavigation } from '../http/navigation.ts';
-import { sameSiteReloadPage } from '../http/pages.ts';
 import { parseReturnTo } from '../http/return-to.ts';
 import { headersOf, sendPage, type BffContext, type EndpointDeps } from './endpoint.ts';
 
@@ -13,7 +12,7 @@ import { headersOf, sendPage, type BffContext, type EndpointDeps } from './endpo
  */
 const reloaded = createAddressMark('sallyport_reloaded');
 
-export function createLoginGate({ config, sessions }: EndpointDeps) {
+export function createLoginGate({ config, pages, sessions }: EndpointDeps) {
   /** @returns the response in place of the app; undefined if it may be served */
   return async function gate(c: BffContext): Promise<Response | undefined> {
     const headers = headersOf(c);
@@ -27,7 +26,7 @@ export function createLoginGate({ config, sessions }: EndpointDeps) {
     // A link on another site comes without the Strict cookie, and in Firefox and WebKit so does a typed address that
     // another site redirects here. It would start a login for a person who is signed in, and lose the fragment.
     if (!isReloaded && !comesFromOwnPage(headers)) {
-      return sendPage(c, sameSiteReloadPage(config.origin + path, reloaded));
+      return sendPage(c, pages(headers).sameSiteReload(config.origin + path, reloaded));
     }
     return c.redirect(loginUrl(config, `returnTo=${encodeURIComponent(returnToOf(path, config))}`), 302);
   };

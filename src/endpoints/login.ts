@@ -3,7 +3,6 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { amendError, asBffError, BffError } from '../http/errors.ts';
 import { loginUrl } from '../http/login-url.ts';
 import { isNavigation } from '../http/navigation.ts';
-import { sameSiteRedirectPage } from '../http/pages.ts';
 import {
   continuedParameter,
   headersOf,
@@ -20,7 +19,7 @@ import { createLoginStart } from './start-login.ts';
 const forwardedParameters = ['prompt', 'login_hint', 'max_age', 'acr_values', 'ui_locales'];
 
 export function createLogin(deps: EndpointDeps) {
-  const { config, events, sessions } = deps;
+  const { config, pages, events, sessions } = deps;
   const startLogin = createLoginStart(deps);
   const allowed = [...forwardedParameters, ...config.login.allowParams];
 
@@ -61,7 +60,7 @@ export function createLogin(deps: EndpointDeps) {
   /** Has the browser repeat the request from a page of this origin, so that it sends all its cookies. */
   function continueFromOwnPage(c: BffContext, parameters: URLSearchParams): Response {
     const query = new URLSearchParams([...parameters, [continuedParameter, '1']]);
-    return sendPage(c, sameSiteRedirectPage('Signing in', loginUrl(config, query.toString())));
+    return sendPage(c, pages(headersOf(c)).sameSiteRedirect('signingIn', loginUrl(config, query.toString())));
   }
 
   /** A fetch can't follow to the provider, and its transactions would pile up: no cookie is set. */

@@ -2,7 +2,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { loginUrl } from '../http/login-url.ts';
 import { comesFromOwnPage, isNavigation } from '../http/navigation.ts';
-import { sameSiteRedirectPage, signedOutPage } from '../http/pages.ts';
 import { isAppPath } from '../http/return-to.ts';
 import {
   appendCookies,
@@ -13,7 +12,7 @@ import {
   type EndpointDeps,
 } from './endpoint.ts';
 
-export function createLogoutReturn({ config, sessions, logoutReturns }: EndpointDeps) {
+export function createLogoutReturn({ config, pages, sessions, logoutReturns }: EndpointDeps) {
   const isGated = config.spa?.requireLogin === true;
 
   /** @returns the response in place of the app; undefined for whatever comes back from no sign-out */
@@ -26,7 +25,7 @@ export function createLogoutReturn({ config, sessions, logoutReturns }: Endpoint
     c.header('cache-control', 'no-store');
     const isGoodbye = isGated && found.isRemembered;
     if (isGoodbye && mayHideSession(headers, searchParams.has(continuedParameter))) {
-      return sendPage(c, sameSiteRedirectPage('Signing out', `${pathname}${search}&${continuedParameter}`));
+      return sendPage(c, pages(headers).sameSiteRedirect('signingOut', `${pathname}${search}&${continuedParameter}`));
     }
     appendCookies(c, logoutReturns.forget(headers.cookie));
     // Checked again, because a deployment may have made the path an API route since.
@@ -34,7 +33,7 @@ export function createLogoutReturn({ config, sessions, logoutReturns }: Endpoint
     // The app would send a person who has just signed out to the provider's login form.
     if (isGoodbye && (await sessions.open(headers.cookie)).state !== 'active') {
       const query = returnTo === undefined ? '' : `returnTo=${encodeURIComponent(returnTo)}`;
-      return sendPage(c, signedOutPage(loginUrl(config, query)));
+      return sendPage(c, pages(headers).signedOut(loginUrl(config, query)));
     }
     return c.redirect(returnTo ?? config.logout.returnTo, 302);
   };

@@ -6,7 +6,6 @@ import { timingSafeEqual } from 'node:crypto';
 import { nowSeconds } from '../clock.ts';
 import { BffError } from '../http/errors.ts';
 import { comesFromOwnPage, isPrefetchOrSubresource } from '../http/navigation.ts';
-import { sameSiteRedirectPage } from '../http/pages.ts';
 import { requireSameOrigin } from '../http/same-origin.ts';
 import { cookieNames, cookiePairs, logoutCookie, maximumCookieBytes } from '../session/cookies.ts';
 import { pack, unpack } from '../session/packing.ts';
@@ -40,7 +39,7 @@ interface LogoutTicket {
 }
 
 export function createLogout(deps: EndpointDeps) {
-  const { config, provider, sessions, logoutReturns } = deps;
+  const { config, pages, provider, sessions, logoutReturns } = deps;
   const signOut = createSignOut(deps);
   const names = cookieNames(config);
   const sealer = createSealer(config.secrets, 'logout ticket');
@@ -62,7 +61,7 @@ export function createLogout(deps: EndpointDeps) {
 
   /** A form post has ended the session; the page's navigation to the provider is subject to no `form-action`. */
   function showInterstitial(c: BffContext, returnTo: string | undefined): Response {
-    return sendPage(c, sameSiteRedirectPage('Signing out', ownAddress({ returnTo })));
+    return sendPage(c, pages(headersOf(c)).sameSiteRedirect('signingOut', ownAddress({ returnTo })));
   }
 
   /** A link of the app, with a session: ends it here, then at the provider. */

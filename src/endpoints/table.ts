@@ -46,7 +46,7 @@ export function createEndpointTable(deps: EndpointDeps): readonly Endpoint[] {
       : [{ path: '/backchannel-logout', methods: { POST: createBackchannelLogout(deps) } }]),
     ...(frontchannel ? [{ path: '/frontchannel-logout', methods: { GET: createFrontchannelLogout(deps) } }] : []),
     // Explains the codes of errors. It is the same for everyone.
-    { path: '/errors', methods: { GET: createErrorReference() } },
+    { path: '/errors', methods: { GET: createErrorReference(deps) } },
   ];
 }
 

@@ -1,8 +1,7 @@
 /** What happens to an error that ends a request: it is reported with the request's id, and sent if that is possible. */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import type { Config } from '../config/config.ts';
 import { asBffError, type BffError } from './errors.ts';
-import { renderError, type RenderedProblem } from './problem.ts';
+import { renderError, type ErrorSurroundings, type RenderedProblem } from './problem.ts';
 import type { RequestIdOf } from './request-id.ts';
 
 /**
@@ -14,7 +13,7 @@ export type ErrorListener = (error: BffError, requestId: string, request: Incomi
 export type ErrorResponder = ReturnType<typeof createErrorResponder>;
 
 export function createErrorResponder(
-  config: Config,
+  surroundings: ErrorSurroundings,
   { requestIdOf, onError }: { readonly requestIdOf: RequestIdOf; readonly onError: ErrorListener },
 ) {
   /** Reports an error that can't be sent. */
@@ -31,7 +30,7 @@ export function createErrorResponder(
     const converted = asBffError(error);
     const id = requestIdOf(request);
     onError(converted, id, request);
-    return renderError(converted, { headers, id }, config);
+    return renderError(converted, { headers, id }, surroundings);
   }
 
   /** Reports an error and answers with it; a response that has begun is broken off, so that the client sees the error. */

@@ -180,6 +180,9 @@ export function describeCode(code: ErrorCode): CodeDescription {
   return table[code];
 }
 
+/** Words of pages that belong to no code alone: that the sign-in is set up wrongly, so that waiting does not help. */
+export type PageWording = 'setup';
+
 export interface BffErrorOptions {
   /** What went wrong underneath; logged, never sent. */
   readonly cause?: unknown;
@@ -188,10 +191,10 @@ export interface BffErrorOptions {
   /** Further members of the problem, e.g. `loginUrl`. Must hold nothing secret. */
   readonly extensions?: Readonly<Record<string, string | number>>;
   /**
-   * What a page says where the code's title would mislead a person. In problem details the title stays that of the code
+   * What a page says where the code's words would mislead a person. In problem details the title stays that of the code
    * (RFC 9457 3.1.3).
    */
-  readonly pageTitle?: string | undefined;
+  readonly pageWording?: PageWording | undefined;
   /** Whether it ends a login in a popup, whose page tells the app's tabs. Default: no. */
   readonly inPopup?: boolean;
 }
@@ -213,7 +216,7 @@ export class BffError extends Error {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly extensions: Readonly<Record<string, string | number>>;
-  readonly pageTitle: string | undefined;
+  readonly pageWording: PageWording | undefined;
   readonly inPopup: boolean;
 
   constructor(code: ErrorCode, detail: string, options: BffErrorOptions = {}) {
@@ -223,7 +226,7 @@ export class BffError extends Error {
     this.status = table[code].status;
     this.headers = options.headers ?? {};
     this.extensions = options.extensions ?? {};
-    this.pageTitle = options.pageTitle;
+    this.pageWording = options.pageWording;
     this.inPopup = options.inPopup ?? false;
   }
 
@@ -243,12 +246,12 @@ export function asBffError(error: unknown): BffError {
 
 /** The same error with more to it. */
 export function amendError(error: BffError, more: Pick<BffErrorOptions, 'extensions' | 'inPopup'>): BffError {
-  const { code, message, cause, headers, pageTitle } = error;
+  const { code, message, cause, headers, pageWording } = error;
   const extensions = { ...error.extensions, ...more.extensions };
   return new BffError(code, message, {
     cause,
     headers,
-    pageTitle,
+    pageWording,
     extensions,
     inPopup: more.inPopup ?? error.inPopup,
   });

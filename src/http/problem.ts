@@ -8,7 +8,7 @@ import { isLoopback } from '../config/rules.ts';
 import type { BffError, ErrorCode } from './errors.ts';
 import { loginUrl } from './login-url.ts';
 import { isNavigation } from './navigation.ts';
-import { errorPage, type PageLink } from './pages.ts';
+import type { PagesFor } from './pages.ts';
 
 /** Ready for a raw response as well as for a `Response`. */
 export interface RenderedProblem {
@@ -23,10 +23,20 @@ export interface RequestFacts {
   readonly id: string;
 }
 
-export function renderError(error: BffError, request: RequestFacts, config: Config): RenderedProblem {
+/** What every error needs: the configuration, and the pages that follow from it. */
+export interface ErrorSurroundings {
+  readonly config: Config;
+  readonly pages: PagesFor;
+}
+
+export function renderError(
+  error: BffError,
+  request: RequestFacts,
+  { config, pages }: ErrorSurroundings,
+): RenderedProblem {
   const signInUrl = String(error.extensions['loginUrl'] ?? loginUrl(config));
   const { body, headers } = isNavigation(request.headers)
-    ? problemPage(error, request.id, signInUrl, config)
+    ? problemPage(error, request, signInUrl, { config, pages })
     : problemBody(error, request.id, typeOf(error, config), error.status === 401 ? { loginUrl: signInUrl } : {});
   return {
     status: error.status,
@@ -78,17 +88,18 @@ const signInHelps: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'authorization_failed',
 ]);
 
-function problemPage(error: BffError, requestId: string, signInUrl: string, config: Config): ProblemContent {
-  const { title, pageTitle = title, message, code, extensions } = error;
-  const { inPopup } = error;
-  // In a popup the app would open a second time.
-  const links: PageLink[] = inPopup ? [] : [{ href: config.home, text: 'Go to the app' }];
-  if (signInHelps.has(code) || 'loginUrl' in extensions) links.unshift({ href: signInUrl, text: 'Sign in' });
-  // The explanation is for those who set the app up.
-  if (isLoopback(new URL(config.origin).hostname)) {
-    links.push({ href: typeOf(error, config), text: 'What does this mean?' });
-  }
-  const popupOf = inPopup ? config.basePath : undefined;
-  const page = errorPage({ title: pageTitle, detail: message, code, requestId, links, popupOf });
-  return { headers: page.headers, body: page.html };
+function problemPage(
+  error: BffError,
+  { headers: asked, id }: RequestFacts,
+  signInUrl: string,
+  { config, pages }: ErrorSurroundings,
+): ProblemContent {
+  const { headers, html } = pages(asked).error(error, id, {
+    signIn: signInHelps.has(error.code) || 'loginUrl' in error.extensions ? signInUrl : undefined,
+    // In a popup the app would open a second time.
+    app: error.inPopup ? undefined : config.home,
+    // It is for those who set the app up.
+    explanation: isLoopback(new URL(config.origin).hostname) ? typeOf(error, config) : undefined,
+  });
+  return { headers, body: html };
 }

@@ -50,7 +50,7 @@ export function providerUnavailable(error: unknown, cause: unknown = error): Bff
       : 'The identity provider cannot be reached or answers with an error. Try again in a moment.';
   return new BffError('provider_unavailable', detail, {
     cause,
-    ...(rejectsClient ? { pageTitle: setupTitle } : {}),
+    ...(rejectsClient ? { pageWording: 'setup' } : {}),
     headers: retryAfter(Math.ceil(retryAfterMs(error) / 1000) || defaultRetrySeconds),
   });
 }
@@ -66,7 +66,7 @@ export function undiscovered(cause: unknown, { origin }: Pick<Config, 'origin'>)
     ? new BffError(
         'provider_unavailable',
         `This app and its identity provider do not fit together; the operator finds the reason in the log.${reason}`,
-        { ...options, pageTitle: setupTitle },
+        { ...options, pageWording: 'setup' },
       )
     : new BffError(
         'provider_unavailable',
@@ -74,9 +74,6 @@ export function undiscovered(cause: unknown, { origin }: Pick<Config, 'origin'>)
         options,
       );
 }
-
-/** For a person: that the provider is unavailable would not be true, and waiting does not help. */
-const setupTitle = 'The sign-in is not set up correctly';
 
 /** Whether the provider rejected Sallyport's own authentication, not the grant. */
 function isClientRejected(error: unknown): boolean {

@@ -22,7 +22,7 @@ export interface Goal {
   readonly spread?: readonly [number, number];
   readonly bound: number;
   readonly kind: 'at most' | 'at least' | 'exactly';
-  readonly unit: 'x' | 'ms' | 'MiB' | '';
+  readonly unit: 'x' | 'ms' | 'KiB' | 'MiB' | '';
 }
 
 /** What one scenario found. */

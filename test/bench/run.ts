@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { contenderNames, type Contender, startContender, type Surroundings } from './contenders.ts';
 import { cleanUp, launch, pinned } from './processes.ts';
 import { describeRun, isMet, type Outcome, printGoals, printOutcome, writeReport } from './report.ts';
+import { eventsScenario } from './scenarios/events.ts';
 import { expiryScenario } from './scenarios/expiry.ts';
 import { firstRequestScenario } from './scenarios/first-request.ts';
 import { idleScenario } from './scenarios/idle-streams.ts';
@@ -29,6 +30,7 @@ const scenarios: readonly Scenario[] = [
   postScenario,
   largeBodiesScenario,
   idleScenario,
+  eventsScenario,
   firstRequestScenario,
   expiryScenario,
   modesScenario,

@@ -94,9 +94,7 @@ describe('the page of an error', () => {
   test('leads to the paragraph on a loopback origin', async () => {
     const world = await startWorld();
     const page = await world.client().navigate('/bff/callback?state=x&code=y');
-    expect(page.text).toContain(
-      '<a class="plain" href="/bff/errors#login_transaction_invalid">What does this mean?</a>',
-    );
+    expect(page.text).toContain('<a href="/bff/errors#login_transaction_invalid">What does this mean?</a>');
     const elsewhere = await startWorld({ config: { errorDocs: 'https://docs.example.com/?a&b' } });
     const other = await elsewhere.client().navigate('/bff/nowhere');
     expect(other.text).toContain('href="https://docs.example.com/?a&#38;b#route_not_found"');

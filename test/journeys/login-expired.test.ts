@@ -7,7 +7,7 @@ import { leadToCallback, signIn, startWorld } from '../support/world.ts';
 
 /** Where the page's link to sign in leads, with its entities resolved. */
 function signInLink(page: { text: string }): URL {
-  const [, href = ''] = /<a href="([^"]*)">Sign in<\/a>/.exec(page.text) ?? [];
+  const [, href = ''] = /<a class="button" href="([^"]*)">Sign in<\/a>/.exec(page.text) ?? [];
   const address = href.replace(/&#(\d+);/g, (_, code) => String.fromCodePoint(Number(code)));
   return new URL(address, 'http://app.test');
 }

@@ -269,7 +269,7 @@ function saysSignedOut(page: Navigation): boolean {
 }
 
 function signInLink(page: Navigation): string {
-  return (/<a href="([^"]*)">Sign in<\/a>/.exec(page.text)?.[1] ?? '').replace(/&#38;/g, '&');
+  return (/<a class="button" href="([^"]*)">Sign in<\/a>/.exec(page.text)?.[1] ?? '').replace(/&#38;/g, '&');
 }
 
 describe('an app that nobody sees without a login (requireLogin)', () => {

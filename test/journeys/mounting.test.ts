@@ -22,6 +22,7 @@ import type { ConfigInput } from '../../src/config/config.ts';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { readBody } from '../support/listener.ts';
 import { mountBff } from '../support/mounted.ts';
+import { follow } from '../support/session-events.ts';
 import { acceptWebSockets, closeOf, nextMessage, refusalOf } from '../support/web-socket.ts';
 import { callHead, chunked, exchange, finalOf, valuesOf, Wire } from '../support/wire.ts';
 import { signIn, startWorld, within, type World } from '../support/world.ts';
@@ -105,8 +106,14 @@ async function expectToWork({ world, port, browser }: Mounted): Promise<void> {
   await world.api.up();
   expect((await browser.fetch('/bff/nowhere')).at('code')).toBe('route_not_found');
   expect((await browser.fetch('/bff/refresh', { method: 'POST' })).at('authenticated')).toBe(true);
+  const tab = await follow(browser, { port });
+  expect((await tab.event(0)).content).toMatchObject({ authenticated: true });
   expect((await browser.fetch('/bff/logout', { method: 'POST' })).status).toBe(200);
+  expect([(await tab.signedOut()).content, tab.end]).toEqual([{ reason: 'logout' }, 'complete']);
   expect((await browser.fetch('/api/me')).status).toBe(401);
+  const stranger = await follow(browser, { port });
+  expect((await stranger.event(0)).content).toMatchObject({ authenticated: false });
+  await stranger.until(({ end }) => end === 'complete');
 }
 
 /** Events leave as they come, and a client that goes is told to the API. */

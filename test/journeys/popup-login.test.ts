@@ -105,7 +105,7 @@ describe('a login in a popup', () => {
     await restart((base) => ({ ...base, api: [{ path: '/orders', target: api.url }] }));
     const page = await browser.navigate(callback.href);
     expect(messageOf(page)).toEqual(signedIn);
-    expect(page.text).toContain('<a href="/">');
+    expect(page.text).toContain('href="/">Go to the app</a>');
   });
 
   test('tells the app below its own base path', async () => {

@@ -30,8 +30,9 @@ function messagesOf(cause: Cause | undefined): string[] {
 
 /** The title and the text of a page, as a person reads them. */
 function readingOf({ text }: Navigation): { title: string; detail: string } {
-  const [, title = '', body = ''] = /<h1>(.*?)<\/h1><p>(.*?)<\/p>/s.exec(text) ?? [];
-  return { title: withoutEscapes(title), detail: withoutEscapes(body) };
+  const [, title = ''] = /<h1>(.*?)<\/h1>/s.exec(text) ?? [];
+  const [, detail = ''] = /<span lang="en" dir="ltr">(.*?)<\/span>/s.exec(text) ?? [];
+  return { title: withoutEscapes(title), detail: withoutEscapes(detail) };
 }
 
 function withoutEscapes(html: string): string {
@@ -47,7 +48,7 @@ async function startAndLogin(config: (base: ConfigInput) => ConfigInput, arrange
 }
 
 const unsuitable = 'The sign-in is not set up correctly';
-const unavailable = 'The identity provider is unavailable';
+const unavailable = 'Sign-in is unavailable at the moment';
 
 describe('metadata that', () => {
   const faults: ReadonlyArray<readonly [story: string, title: string, failure: Failure, reason: RegExp]> = [
@@ -227,7 +228,11 @@ describe('a provider that refuses our own credentials', () => {
     await signIn(browser);
     world.provider.fail('refresh', refusal);
     const answer = await browser.fetch('/bff/refresh', { method: 'POST' });
-    expect([answer.status, answer.at('title'), answer.at('code')]).toEqual([503, unavailable, 'provider_unavailable']);
+    expect([answer.status, answer.at('title'), answer.at('code')]).toEqual([
+      503,
+      'The identity provider is unavailable',
+      'provider_unavailable',
+    ]);
     expect(answer.at('detail')).toContain('must check the client id');
   });
 });

@@ -156,7 +156,9 @@ test('the page runs nothing of the address, and loads nothing but the app’s ic
   expect(page.text).not.toContain('<script>alert');
   expect(page.text.match(/<meta http-equiv/g)).toHaveLength(1);
   const policy = String(page.headers['content-security-policy']);
-  expect(policy).toMatch(/^default-src 'none'; style-src 'sha256-[^']+'; img-src 'self'; script-src 'sha256-[^']+'; /);
+  expect(policy).toMatch(
+    /^default-src 'none'; style-src 'sha256-[^']+'; img-src 'self'; script-src 'sha256-[^']+'; form-action 'none'; /,
+  );
   expect(page.headers['x-frame-options']).toBe('DENY');
 });
 

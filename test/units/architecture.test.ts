@@ -61,7 +61,7 @@ const doors: Readonly<Record<string, { readonly in: readonly string[]; readonly 
   pino: { in: ['telemetry/'], types: ['server/'] },
   '@redis/client': { in: ['store/redis-connection.ts'] },
   'lru-cache': { in: ['session/', 'oidc/', 'spa/'] },
-  hono: { in: unitsOn(floorsOfHono) },
+  hono: { in: [...unitsOn(floorsOfHono), 'http/pages/language.ts'] },
   '@hono/node-server': { in: ['app.ts'] },
   react: { in: ['browser/react/'] },
 };

@@ -40,6 +40,7 @@ beforeAll(async () => {
   await mkdir(join(folder, 'spa'));
   await mkdir(join(folder, 'empty'));
   await writeFile(join(folder, 'spa/index.html'), '<!doctype html>');
+  await writeFile(join(folder, 'large.svg'), `<svg>${'x'.repeat(32_768)}</svg>`);
   startedIn = process.cwd();
   // Here no default file lies about.
   process.chdir(folder);
@@ -315,6 +316,27 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
   ...['ngCspNonce', 'csp-nonce', 'CspNonce'].map(
     (nonce) => [`the placeholder ${nonce}`, { spa: { nonce } }, /^spa\.nonce: is the name of an attribute/] as const,
   ),
+  ...(
+    [
+      ['no colour', { accentColor: 'red' }, /^pages\.accentColor: must be a colour such as "#1f5eff"/],
+      ['half a colour', { accentColor: '#fff' }, /^pages\.accentColor: must be a colour/],
+      ['a rule of CSS', { accentColor: '#1f5eff;}body{}' }, /^pages\.accentColor: must be a colour/],
+      ['a long name', { appName: 'x'.repeat(61) }, /^pages\.appName: must have at most 60 characters/],
+      ['a name of two lines', { appName: 'a\nb' }, /^pages\.appName: must be one line/],
+      ['a name that turns what follows', { appName: 'a\u202eb' }, /^pages\.appName: must be one line/],
+      ['no logo', { logoFile: 'nowhere.svg' }, /^pages\.logoFile: "\/.*nowhere\.svg" cannot be read \(ENOENT\)/],
+      ['a folder as logo', { logoFile: 'empty' }, /^pages\.logoFile: .* cannot be read \(EISDIR\)/],
+      ['a page as logo', { logoFile: 'spa/index.html' }, /^pages\.logoFile: .* is no SVG, PNG, JPEG or WebP image/],
+      ['a large logo', { logoFile: 'large.svg' }, /^pages\.logoFile: .* has 32779 bytes; a logo has at most 32768/],
+      ['an unknown language', { language: 'pl' }, /^pages\.language: "pl" has no texts; .* choose one of de, en, es, /],
+      ['no language', { language: 'german!' }, /^pages\.language: must be a language such as "de" or "pt-BR"/],
+      ['texts of no language', { texts: { de_AT: {} } }, /^pages\.texts\.de_AT: must be a language/],
+      ['a language in other letters', { texts: { 'DE-at': {} } }, /^pages\.texts\.DE-at: must be a language/],
+      ['an unknown text', { texts: { de: { login: 'x' } } }, /^pages\.texts\.de\.login: is not a known key/],
+      ['an unknown code', { texts: { de: { errors: { oops: {} } } } }, /^pages\.texts\.de\.errors\.oops: is not/],
+      ['an empty text', { texts: { de: { signIn: '' } } }, /^pages\.texts\.de\.signIn: must not be empty/],
+    ] as const
+  ).map(([what, pages, fault]) => [`${what} for pages`, { pages }, fault] as const),
   [
     'a lifetime of nothing',
     { session: { lifetimeSeconds: 0 } },
@@ -566,8 +588,23 @@ describe('is accepted:', () => {
       logLevel: 'info',
       trustedProxies: [],
       api: [],
+      pages: { accentColor: '#1f5eff', language: 'en', texts: {}, logoUrl: undefined },
       spa: undefined,
     });
+  });
+
+  test.each([
+    ['logo.svg', '<?xml version="1.0"?>\n<!-- a mark -->\n<svg xmlns="http://www.w3.org/2000/svg"/>', 'image/svg+xml'],
+    // By what it is, not by its name.
+    ['logo.svg', Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0]), 'image/png'],
+    ['logo', Buffer.from([0xff, 0xd8, 0xff, 0xe0]), 'image/jpeg'],
+    ['logo.png', 'RIFF\x00\x00\x00\x00WEBPVP8 ', 'image/webp'],
+  ])('a logo beside the file, %s (%#)', async (name, content, mediaType) => {
+    await mkdir(join(folder, 'config'), { recursive: true });
+    await writeFile(join(folder, 'config', name), content);
+    const file = await fileOf('config/app.json', JSON.stringify({ ...minimal, pages: { logoFile: name } }));
+    const { logoUrl } = (await loaded({}, file)).pages;
+    expect(logoUrl).toBe(`data:${mediaType};base64,${Buffer.from(content).toString('base64')}`);
   });
 
   test.each([
@@ -781,10 +818,12 @@ describe('variables', () => {
     expect(variables.filter(({ path }) => !known.has(path)).map(({ name }) => name)).toEqual([]);
     expect(new Set(variables.map(({ name }) => name)).size).toBe(variables.length);
     const given = new Set(variables.map(({ path }) => path));
-    // In the file only: what is about one route, and the finer points of hosting the SPA (whose source is one variable).
+    // In the file only: what is about one route, the texts of pages, and the finer points of hosting the SPA (whose source
+    // is one variable).
     const withoutVariable = keys.map(({ path }) => path).filter((path) => !given.has(path) && !path.includes('[]'));
     expect(withoutVariable).toEqual(expect.arrayContaining(['spa.folder', 'spa.devServer', 'spa.headers']));
-    expect(withoutVariable.filter((path) => !path.startsWith('spa.') && !path.startsWith('upstream.'))).toEqual([]);
+    const others = withoutVariable.filter((path) => !path.startsWith('spa.') && !path.startsWith('upstream.'));
+    expect(others).toEqual(['pages.texts']);
   });
 
   test('name themselves in a fault', async () => {

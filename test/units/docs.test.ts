@@ -6,6 +6,7 @@ import { BffError, errorCodes } from '../../src/http/errors.ts';
 import { securityHeaders } from '../../src/spa/security-headers.ts';
 import { configSection, configTable } from '../support/config-table.ts';
 import { errorSection, errorTable } from '../support/error-table.ts';
+import { textSection, textTable } from '../support/text-table.ts';
 import { headerSection, headerTable } from '../support/header-table.ts';
 import { readPage } from '../support/markdown.ts';
 import { readSection } from '../support/marked-section.ts';
@@ -39,6 +40,10 @@ test('the option table shows ranges, allowed values, defaults and what is requir
 
 test('the error table equals the code; if not: npm run docs:errors', async () => {
   expect(readSection(errorSection)).toBe(await errorTable());
+});
+
+test('the table of texts equals the code; if not: npm run docs:texts', async () => {
+  expect(readSection(textSection)).toBe(await textTable());
 });
 
 test('the error table names every code with its status, its title and when it is sent', async () => {

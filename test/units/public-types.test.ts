@@ -116,6 +116,7 @@ test('the members of the exported types', () => {
     | 'logLevel'
     | 'logout'
     | 'origin'
+    | 'pages'
     | 'path'
     | 'provider'
     | 'redisUrl'

@@ -5,6 +5,7 @@
  * by an {@link IdleCount}.
  */
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 
 /** How many connections of each kind to open to `port`. */
@@ -16,6 +17,10 @@ export interface IdleOrder {
   readonly webSocketPath: string;
   readonly headers: Record<string, string>;
   readonly origin: string;
+  /** A file of cookies, one a line and one an event stream, in place of that of the headers. */
+  readonly cookieFile?: string;
+  /** What an event stream has said when it stands. Default: what that of the upstream says. */
+  readonly greeting?: string;
 }
 
 /** How many connections have received a broadcast since the start, and how many have closed. */
@@ -47,13 +52,21 @@ async function openAll(order: IdleOrder): Promise<void> {
   const head = Object.entries(order.headers)
     .map(([name, value]) => `${name}: ${value}\r\n`)
     .join('');
-  const stream = `GET ${order.eventStreamPath} HTTP/1.1\r\n${head}accept: text/event-stream\r\n\r\n`;
+  const cookies = order.cookieFile === undefined ? [] : readFileSync(order.cookieFile, 'utf8').split('\n');
+  const stream = (index: number): string => {
+    const own = cookies[index] === undefined ? head : head.replace(/^cookie: .*$/im, `cookie: ${cookies[index]}`);
+    return `GET ${order.eventStreamPath} HTTP/1.1\r\n${own}accept: text/event-stream\r\n\r\n`;
+  };
+  const greeting = order.greeting ?? ': open';
   const upgrade = (): string =>
     `GET ${order.webSocketPath} HTTP/1.1\r\n${head.replace(/connection: .*\r\n/i, '')}connection: Upgrade\r\n` +
     `upgrade: websocket\r\norigin: ${order.origin}\r\nsec-websocket-version: 13\r\n` +
     `sec-websocket-key: ${randomBytes(16).toString('base64')}\r\n\r\n`;
   const jobs = [
-    ...Array.from({ length: order.eventStreams }, () => () => open(order.port, stream, 'HTTP/1.1 200', ': open')),
+    ...Array.from(
+      { length: order.eventStreams },
+      (_, index) => () => open(order.port, stream(index), 'HTTP/1.1 200', greeting),
+    ),
     ...Array.from({ length: order.webSockets }, () => () => open(order.port, upgrade(), 'HTTP/1.1 101', '\r\n\r\n')),
   ];
   for (let index = 0; index < jobs.length; index += atOnce) {
