@@ -30,7 +30,11 @@ export async function startFleetStore(kind: StoreKind): Promise<FleetStore> {
   if (kind === 'sentinels') {
     const group = await startSentinels({ replicas: 2, settings: refusesAlone });
     onTestFinished(() => group.close());
-    return { ...faultsOf(group.servers, 1), url: group.url };
+    const isReplaced = async ({ port }: TestRedis) => {
+      const addresses = await group.ask('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', 'the-master');
+      return addresses.every((address) => !address.endsWith(`\n${port}`));
+    };
+    return { ...faultsOf(group.servers, 1, isReplaced), url: group.url };
   }
   const cluster = await startCluster({ failsAfterMs: 1500 });
   onTestFinished(() => cluster.close());
@@ -44,7 +48,12 @@ function isMissing(): Promise<never> {
   return Promise.reject(new Error('This fleet has no server to agree through.'));
 }
 
-function faultsOf(servers: readonly TestRedis[], masterCount: number): Omit<FleetStore, 'url'> {
+/** @param isReplaced whether all who are asked for the master name another one */
+function faultsOf(
+  servers: readonly TestRedis[],
+  masterCount: number,
+  isReplaced: (server: TestRedis) => Promise<boolean> = async () => true,
+): Omit<FleetStore, 'url'> {
   let turn = 0;
 
   /** Those that are written to, when all others are their replicas and have what they have. */
@@ -86,8 +95,9 @@ function faultsOf(servers: readonly TestRedis[], masterCount: number): Omit<Flee
         const states = await Promise.all(others.map((other) => other.ask('ROLE')));
         const count = states.filter((state) => state.startsWith('master')).length;
         if (count !== masterCount) throw new Error(`${count} servers are written to`);
+        if (!(await isReplaced(server))) throw new Error('it is still named as the master');
       }, waiting);
-      // It comes back empty, and gets what the others have.
+      // It comes back empty, and gets what the others have. Earlier, instances would read there that all is lost.
       await server.up();
     },
   };
