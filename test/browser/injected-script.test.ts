@@ -85,13 +85,17 @@ const askEverything = `(async () => {
   const paths = ['/bff/session', '/bff/refresh', '/bff/sessions', '/bff/events', '/bff/login', '/bff/login?display=popup',
     '/bff/callback', '/bff/callback?code=1&state=1', '/bff/errors', '/bff/frontchannel-logout', '/bff/backchannel-logout',
     '/bff/nothing', '/bff', '/', '/api/orders', '/api/../bff/session', '/assets/none.js'];
-  for (const path of paths) for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS']) {
-    for (const redirect of ['manual', 'follow']) {
-      const over = new AbortController();
-      const answer = fetch(path, { method, redirect, signal: over.signal, headers: { accept: '*/*', 'x-csrf': '1' } });
-      await Promise.race([answer, new Promise((resolve) => setTimeout(resolve, 500))]).catch((error) => take('failed', String(error)));
-      over.abort();
-    }
+  const ask = async (path, method, redirect) => {
+    const over = new AbortController();
+    const answer = fetch(path, { method, redirect, signal: over.signal, headers: { accept: '*/*', 'x-csrf': '1' } });
+    await Promise.race([answer, new Promise((resolve) => setTimeout(resolve, 1000))]).catch((error) => take('failed', String(error)));
+    over.abort();
+  };
+  for (const path of paths) {
+    await Promise.all([
+      ask(path, 'GET', 'follow'),
+      ...['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'].map((method) => ask(path, method, 'manual')),
+    ]);
   }
   for (const method of ['TRACE', 'CONNECT', 'TRACK']) {
     await fetch('/bff/session', { method }).catch((error) => take('failed', String(error)));
@@ -100,7 +104,8 @@ const askEverything = `(async () => {
 
 /** What a hidden frame shows: its address, its text, and what its own performance entries say. */
 const logInInFrames = `(async () => {
-  for (const path of ['/bff/login', '/bff/login?prompt=none', '/bff/login?display=popup', '/bff/logout', '/']) {
+  const paths = ['/bff/login', '/bff/login?prompt=none', '/bff/login?display=popup', '/bff/logout', '/'];
+  await Promise.all(paths.map(async (path) => {
     const frame = document.createElement('iframe');
     const loaded = new Promise((resolve) => { frame.onload = resolve; });
     frame.src = path;
@@ -112,7 +117,7 @@ const logInInFrames = `(async () => {
     } catch (error) {
       take('frame', String(error));
     }
-  }
+  }));
 })()`;
 
 /** Looks at the window that it opened as often as it can. */
@@ -234,9 +239,9 @@ describe.each(browserNames)('in %s', (name) => {
     await noteCookies(person, cookies);
     await other.run('sallyport.refresh().then(() => undefined)');
     await noteCookies(person, cookies);
-    await other.begin('sallyport.logout()');
+    await other.begin(`sallyport.logout({ returnTo: '/bye' })`);
     await expect.poll(() => world.provider.calls.endSession, patient).toBeGreaterThan(0);
-    await other.arrives(`${app}/`);
+    await other.arrives(`${app}/bye`);
     await other.begin(`location.assign('/bff/login')`);
     await expect.poll(() => other.text('#private'), patient).toBe('orders of alice');
     await noteCookies(person, cookies);

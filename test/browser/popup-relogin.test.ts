@@ -78,7 +78,6 @@ describe.each(browserNames)('in %s', (name) => {
     expect(await popup.text()).toContain('authorization_failed');
     await popup.close();
 
-    await tab.page.bringToFront();
     await tab.click('#save');
     await tab.click('#again');
     await expect.poll(() => tab.text('#saved'), patient).toBe('saved: 200');
