@@ -25,22 +25,19 @@ export interface LoginOptions {
 }
 
 export function createLogin(basePath: string, session: (maxAgeSeconds: number) => Promise<SessionView>) {
-  let signingIn: Promise<SessionView> | undefined;
-
   /** Resolves when signed in; undefined where the browser opens no popup. */
   function inPopup(address: string): Promise<SessionView> | undefined {
     // Nothing tells that the person has closed a popup, because the provider's or the app's COOP cuts the handle. So a
     // call opens one even while another waits; calls of one moment find the same by its name.
     if (!hasChannel() || !window.open(address, 'sallyport', 'popup,width=500,height=700')) return undefined;
-    return (signingIn ??= new Promise((resolve, reject) => {
+    return new Promise((resolve, reject) => {
       const channel = listen(basePath, (message) => {
         if (message.type === 'signed-in') resolve(session(0));
         else if (message.type === 'sign-in-failed') reject(failure(message.code));
         else return;
         channel?.close();
-        signingIn = undefined;
       });
-    }));
+    });
   }
 
   return async function login({ url, popup, signal, returnTo, ...given }: LoginOptions = {}): Promise<SessionView> {

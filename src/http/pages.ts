@@ -84,8 +84,8 @@ function createPagesIn(texts: PageTexts, page: (content: PageContent) => Page, b
       title,
       body:
         `<p>${escape(text)}</p>${navigation(actions)}<div class="facts">` +
-        `<p>${escape(texts.details)}: <span lang="en" dir="ltr">${escape(message)}</span></p>` +
-        `<p>${escape(texts.code)}: <code>${escape(code)}</code></p><p>${escape(texts.request)}: <code>${escape(requestId)}</code></p></div>`,
+        `<p>${fact(texts.details)} <span lang="en" dir="ltr">${escape(message)}</span></p>` +
+        `<p>${fact(texts.code)} <code>${escape(code)}</code></p><p>${fact(texts.request)} <code>${escape(requestId)}</code></p></div>`,
       ...(inPopup ? { script: announce({ basePath, type: 'sign-in-failed', code }) + closeButtonScript } : {}),
     });
   }
@@ -178,6 +178,11 @@ export function errorReferencePage({ pages }: Pick<Config, 'pages'>): Page {
 /** Texts of the table of codes may hold code in Markdown. */
 function withCode(markdown: string): string {
   return escape(markdown).replaceAll(/`([^`]*)`/g, '<code>$1</code>');
+}
+
+/** Not followed by a colon, which French sets apart and Japanese writes wider. */
+function fact(name: string): string {
+  return `<b>${escape(name)}</b>`;
 }
 
 function navigation(actions: readonly string[]): string {

@@ -1,6 +1,9 @@
 /**
  * A circuit breaker for a provider that is down. After failures of several sessions in a row it opens: for a while calls
  * fail at once. Then one call, the trial, asks the provider, and the others wait for its outcome.
+ *
+ * When the provider is back, everybody's token has expired. So after an outage calls run a few at a time, and each answer
+ * admits one more than before, so that they come as fast as the provider proves to answer them, and not at once.
  */
 import { monotonicMs } from '../clock.ts';
 import { BffError, retryAfter } from '../http/errors.ts';
@@ -8,6 +11,14 @@ import { BffError, retryAfter } from '../http/errors.ts';
 const failuresUntilOpen = 5;
 const firstPauseMs = 1000;
 const lastPauseMs = 30_000;
+/**
+ * By so much of itself a pause may be shorter, so that instances that lost the provider together do not try it together,
+ * and clients are told to wait longer, so that they do not come back together.
+ */
+const pauseJitter = 0.25;
+/** How many calls run at a time after an outage, and from how many on all may. */
+const firstConcurrency = 4;
+const fullConcurrency = 256;
 
 export interface CircuitBreaker {
   /**
@@ -29,31 +40,55 @@ export function createCircuitBreaker(retryAfterMs: (error: unknown) => number): 
   let failedTrials = 0;
   let openUntil = 0;
   let trial: Promise<unknown> | undefined;
+  let concurrency = Infinity;
+  let running = 0;
+  const waiting: (() => void)[] = [];
+
+  function onSuccess(): void {
+    if (isOpen) concurrency = firstConcurrency;
+    else concurrency = concurrency < fullConcurrency ? concurrency + 1 : Infinity;
+    isOpen = false;
+    failing.clear();
+  }
 
   function onFailure(subject: string, error: unknown, isTrial: boolean): void {
     failing.add(subject);
+    if (concurrency < Infinity) concurrency = firstConcurrency;
     // Calls that were in flight when the breaker opened are no news: only a failed trial prolongs the pause.
     if (isOpen ? !isTrial : failing.size < failuresUntilOpen) return;
     failedTrials = isOpen ? failedTrials + 1 : 0;
     isOpen = true;
-    const pause = Math.min(lastPauseMs, firstPauseMs * 2 ** failedTrials);
+    const pause = Math.min(lastPauseMs, firstPauseMs * 2 ** failedTrials) * (1 - pauseJitter * Math.random());
     openUntil = monotonicMs() + Math.max(pause, retryAfterMs(error));
   }
 
+  /** Those who wait look again: there is room, or the breaker has opened. */
+  function wakeWaiting(): void {
+    for (const wake of waiting.splice(0, isOpen ? waiting.length : Math.max(0, concurrency - running))) wake();
+  }
+
   async function attempt<T>(subject: string, call: () => Promise<T>, isTrial: boolean): Promise<T> {
+    running += 1;
     try {
       const result = await call();
-      isOpen = false;
-      failing.clear();
+      onSuccess();
       return result;
     } catch (error) {
       onFailure(subject, error, isTrial);
       throw error;
+    } finally {
+      running -= 1;
+      wakeWaiting();
     }
   }
 
   async function run<T>(subject: string, call: () => Promise<T>): Promise<T> {
-    while (isOpen) {
+    for (;;) {
+      if (!isOpen) {
+        if (running < concurrency) return attempt(subject, call, false);
+        await new Promise<void>((resolve) => waiting.push(resolve));
+        continue;
+      }
       const waitMs = openUntil - monotonicMs();
       if (waitMs > 0) throw paused(waitMs);
       if (trial === undefined) {
@@ -63,7 +98,6 @@ export function createCircuitBreaker(retryAfterMs: (error: unknown) => number): 
       }
       await trial;
     }
-    return attempt(subject, call, false);
   }
 
   return { run };
@@ -73,6 +107,7 @@ function paused(waitMs: number): PausedError {
   return new PausedError(
     'provider_unavailable',
     'The identity provider has failed several times. Try again in a moment.',
-    { headers: retryAfter(Math.ceil(waitMs / 1000)) },
+    // Those who come later than the first find out from it, and not all in the same second.
+    { headers: retryAfter(Math.ceil((waitMs * (1 + pauseJitter * Math.random())) / 1000)) },
   );
 }

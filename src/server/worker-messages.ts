@@ -27,14 +27,20 @@ export type FromWorker =
   | { readonly type: 'listening' }
   /** It cannot start, and no other could in its place. */
   | { readonly type: 'refused'; readonly message: string; readonly code?: string | undefined }
+  /** Whenever it changes, and as a sign of life. */
   | {
       readonly type: 'state';
       /** Whether it can sign people in. */
       readonly ready: boolean;
       readonly connections: number;
+      /** Whether a debugger may stop it. */
+      readonly inspected: boolean;
     }
   /** An error that nothing caught: it takes no new calls any more, and ends when those that run are finished. */
   | { readonly type: 'failing' };
+
+/** A worker sends its state at least so often. */
+export const signOfLifeMs = 1000;
 
 /** The descriptor under which a worker finds the socket that all of them listen on. */
 export const socketDescriptor = 3;

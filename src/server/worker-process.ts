@@ -9,7 +9,7 @@ import { dangerouslyAllowHttpIssuer, type ConfigInput } from '../config/config.t
 import type { Store } from '../store/store.ts';
 import { serveWorker } from '../store/workers.ts';
 import type { CloseLimits } from './shutdown.ts';
-import type { FromWorker, ToWorker } from './worker-messages.ts';
+import { signOfLifeMs, type FromWorker, type ToWorker } from './worker-messages.ts';
 
 /** What a worker runs with. */
 export interface Launch {
@@ -59,6 +59,11 @@ export class WorkerRefusal extends Error {
 const program = fileURLToPath(new URL(`./worker${extname(import.meta.url)}`, import.meta.url));
 /** Longer than a start takes on a machine that is busy with other things. */
 const startLimitMs = 60_000;
+/**
+ * So many signs of life in a row may be missing. A worker that says nothing for longer, because its event loop is blocked
+ * or it was stopped, is taken for one that hangs; a busy machine or a long garbage collection takes less.
+ */
+const missedSignsOfLife = 15;
 /** What a worker may take for its end beside draining. */
 const endLimitMs = 10_000;
 
@@ -74,9 +79,13 @@ export function createWorkerProcess(
   let isReady = false;
   let connections = 0;
   let isServing = false;
+  let hasListened = false;
+  let isInspected = false;
+  let silentTurns = 0;
   let endLimit: NodeJS.Timeout | undefined;
   const child = forkWorker(launch);
   const startLimit = setTimeout(() => child.kill('SIGKILL'), startLimitMs);
+  const watch = setInterval(watchOverHanging, signOfLifeMs).unref();
 
   // From before its start on, so that it misses no news.
   const { store } = launch;
@@ -84,15 +93,18 @@ export function createWorkerProcess(
     store === undefined ? undefined : serveWorker(store, (frame, onSent) => tell({ type: 'store', frame }, onSent));
 
   child.on('message', (message: FromWorker) => {
+    silentTurns = 0;
     if (message.type === 'store') served?.receive(message.frame);
     else if (message.type === 'listening') {
       isServing = true;
+      hasListened = true;
       listening.resolve();
     } else if (message.type === 'refused') listening.reject(new WorkerRefusal(message.message, message.code));
     else if (message.type === 'failing') fail('an error that nothing caught');
     else {
       isReady = isServing && message.ready;
       connections = message.connections;
+      isInspected = message.inspected;
       if (isReady) ready.resolve();
     }
   });
@@ -116,6 +128,18 @@ export function createWorkerProcess(
     else onSent(new Error('the worker has gone'));
   }
 
+  /**
+   * Counts turns of this process's own timer, not time: a machine that slept, or a first process that stood still itself,
+   * finds one turn gone, and then what the worker has sent meanwhile.
+   */
+  function watchOverHanging(): void {
+    if (!hasListened || isInspected) return;
+    silentTurns += 1;
+    if (silentTurns <= missedSignsOfLife) return;
+    fail(`no sign of life for ${(missedSignsOfLife * signOfLifeMs) / 1000} seconds`);
+    child.kill('SIGKILL');
+  }
+
   function fail(reason: string): void {
     isReady = false;
     if (!isServing) return;
@@ -125,6 +149,7 @@ export function createWorkerProcess(
 
   function end(reason: string): void {
     clearTimeout(endLimit);
+    clearInterval(watch);
     served?.end();
     listening.reject(new Error(reason));
     fail(reason);

@@ -3,6 +3,7 @@
  * starts, stops and ends by that process's word. Without the first process it has no store: it finishes its calls and
  * ends.
  */
+import { url as inspectorUrl } from 'node:inspector';
 import { flushCompileCache } from 'node:module';
 import { dangerouslyAllowHttpIssuer, resolveConfig } from '../config/config.ts';
 import { detach } from '../detached.ts';
@@ -11,7 +12,7 @@ import { createWorkerStore, type WorkerStore } from '../store/workers.ts';
 import { startPlaced, type RunningServer } from './server.ts';
 import { createShedding, type Shedding } from './shedding.ts';
 import { drainOnProcessFault, type CloseLimits } from './shutdown.ts';
-import { socketDescriptor, type FromWorker, type ToWorker } from './worker-messages.ts';
+import { signOfLifeMs, socketDescriptor, type FromWorker, type ToWorker } from './worker-messages.ts';
 
 const reportMs = 100;
 /** Time to close what draining leaves open, before the process exits in any case. */
@@ -61,12 +62,22 @@ async function start({ worker, config: input, allowsHttpIssuer, store }: Start):
 
 function reportState({ bff }: RunningServer): void {
   let reported = '';
+  let reportedAt = -Infinity;
+  let isUnread = false;
   const report = (): void => {
-    const state = { ready: bff.ready(), connections: shedding?.connections() ?? 0 };
+    const state = {
+      ready: bff.ready(),
+      connections: shedding?.connections() ?? 0,
+      inspected: inspectorUrl() !== undefined,
+    };
     const told = JSON.stringify(state);
-    if (told === reported) return;
+    if (told === reported && performance.now() < reportedAt + signOfLifeMs) return;
+    // A first process that stands still reads nothing, and must not find hours of it.
+    if (isUnread) return;
     reported = told;
-    tell({ type: 'state', ...state });
+    reportedAt = performance.now();
+    isUnread = true;
+    tell({ type: 'state', ...state }, () => void (isUnread = false));
   };
   report();
   setInterval(report, reportMs).unref();

@@ -17,6 +17,7 @@ import type {
   Store,
 } from '../store/store.ts';
 import { createOutbox } from './outbox.ts';
+import { createRecentWrites } from './recent-writes.ts';
 import { endsAtLatest } from './session.ts';
 import type { SessionEntry } from './session-entry.ts';
 
@@ -36,6 +37,8 @@ export function createSharedSessions(
   const graceMs = config.refresh.graceSeconds * 1000;
   const recheckMs = config.store.recheckSeconds * 1000;
   const outbox = createOutbox(nowSeconds);
+  const recent = createRecentWrites(store, outbox.add);
+  const startedAt = monotonicMs();
   let isDown = false;
   let failedAt = -Infinity;
 
@@ -135,12 +138,16 @@ export function createSharedSessions(
    * @returns undefined if it is later
    */
   async function tell<T>(about: string, expiresAt: number, write: () => Promise<T>): Promise<T | undefined> {
+    const repeatable = { write: () => callStore(write), expiresAt };
     outbox.cancel(about);
+    recent.cancel(about);
     try {
-      return await callStore(write);
+      const result = await callStore(write);
+      recent.add(about, repeatable);
+      return result;
     } catch {
       // An event has reported why.
-      outbox.add(about, { write: () => callStore(write), expiresAt });
+      outbox.add(about, repeatable);
       return undefined;
     }
   }
@@ -167,6 +174,16 @@ export function createSharedSessions(
   /** Whether the store, or its messages, did not come through a moment ago: other processes may have been cut off, too. */
   function wasAway(): boolean {
     return Math.max(failedAt, store.heardSince() ?? Infinity) > monotonicMs() - outageMarginMs;
+  }
+
+  /**
+   * The same, where this process has seen it: claims of others may have been lost then. It cannot know what was before it
+   * started.
+   */
+  function wasSeenAway(): boolean {
+    const since = monotonicMs() - outageMarginMs;
+    const heardSince = store.heardSince() ?? Infinity;
+    return failedAt > since || (heardSince > since && heardSince > startedAt + outageMarginMs);
   }
 
   function ttlOf(entry: SessionEntry): number {
@@ -197,8 +214,10 @@ export function createSharedSessions(
     /** Whether messages of other processes can come. */
     hears: () => store.heardSince() !== undefined,
     wasAway,
+    wasSeenAway,
     /** Tells the store what it has not been told yet. */
     async close() {
+      recent.close();
       const lost = await outbox.close(lastAttemptMs);
       if (lost > 0) events.emit({ type: 'store.writes_lost', count: lost });
     },

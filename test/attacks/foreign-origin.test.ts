@@ -19,6 +19,8 @@ const routes: ReadonlyArray<readonly [method: string, path: string]> = [
   ['GET', '/bff/session'],
   ['POST', '/bff/refresh'],
   ['POST', '/bff/logout'],
+  // Behind the sign-out, because with a session it would not end.
+  ['GET', '/bff/events'],
 ];
 
 type Headers = Record<string, string | null>;

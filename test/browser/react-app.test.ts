@@ -17,6 +17,7 @@ const scripts = new Map<ReactMajor, string>();
 let browser: Browser;
 
 const main = `
+import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { SessionProvider, useSession } from 'sallyport/react';
 import { NoteForm } from './note-form.tsx';
@@ -29,11 +30,13 @@ function Status() {
 }
 
 createRoot(document.querySelector('#app')!).render(
-  <SessionProvider client={client}>
-    <Status />
-    <Staying>{({ sub }) => <NoteForm sub={sub} />}</Staying>
-    <SignInAgain />
-  </SessionProvider>,
+  <StrictMode>
+    <SessionProvider client={client}>
+      <Status />
+      <Staying>{({ sub }) => <NoteForm sub={sub} />}</Staying>
+      <SignInAgain />
+    </SessionProvider>
+  </StrictMode>,
 );`;
 
 beforeAll(async () => {
@@ -104,6 +107,18 @@ describe.each(majors)('React %s', (major) => {
     expect(await page.getByLabel('Note').inputValue()).toBe('');
     expect(await page.evaluate('window.stayed')).toBe(true);
     await page.getByText('signed-in Alice').waitFor();
+  });
+
+  test('all components share one look at the session, in strict mode too', async () => {
+    const { world, context } = await open(major);
+    const page = await context.newPage();
+    const looks: string[] = [];
+    page.on('request', (request) => looks.push(new URL(request.url()).pathname));
+    await page.goto(`${world.origin}/notes`);
+    await page.getByText('signed-in Alice').waitFor();
+    await page.waitForLoadState('load');
+    expect(looks.filter((path) => path === '/bff/session')).toHaveLength(1);
+    expect(looks.filter((path) => path === '/bff/events').length).toBeLessThan(2);
   });
 
   test('who says no keeps the form, and the call its 401', async () => {

@@ -136,6 +136,19 @@ describe.each(majors)('React %s', (major) => {
     await page.evaluate("kit.renders.length = 0; kit.show('status', bob)");
     await expect.poll(() => statusOf(page)).toBe('loading');
     expect(await page.evaluate('[...new Set(kit.renders)]')).toEqual(['loading']);
+    await page.evaluate("bob.fail('Sallyport is away')");
+    await expect.poll(() => statusOf(page)).toBe('loading Sallyport is away');
+  });
+
+  test('a late failure of the former instance does not hide one of the present', async () => {
+    const page = await openPage(major);
+    await page.evaluate("kit.show('status', alice)");
+    await settled(page);
+    await page.evaluate("kit.show('status', bob); bob.fail('Sallyport is away')");
+    await expect.poll(() => statusOf(page)).toBe('loading Sallyport is away');
+    await page.evaluate("alice.fail('the network is away')");
+    await settled(page);
+    expect(await statusOf(page)).toBe('loading Sallyport is away');
   });
 
   test('the gates show nothing before it is known who is there', async () => {
@@ -167,6 +180,8 @@ describe.each(majors)('React %s, the countdown', (major) => {
     await page.evaluate(
       `alice.endsAt = Date.now() + ${seconds * 1000}; alice.signIn('Alice'); kit.show('${scene}', alice)`,
     );
+    // React's effects are scheduled by messages, which the stopped clock leaves alone.
+    await expect.poll(() => page.evaluate('alice.listeners()')).toBe(2);
     await page.clock.runFor(100);
     await page.evaluate('kit.renders.length = 0');
     return page;
@@ -238,13 +253,21 @@ describe.each(majors)('React %s, the countdown', (major) => {
 
   test('leaves no timer and no subscription behind', async () => {
     const page = await open(30);
-    expect(await page.evaluate('alice.listeners()')).toBe(2);
+    await page.evaluate(`window.removed = []; const { removeEventListener } = document;
+      document.removeEventListener = (type, listener) => {
+        removed.push(type);
+        removeEventListener.call(document, type, listener);
+      };`);
+    // What has changed just before is told just after.
     await page.evaluate(
-      'kit.unmount(); kit.renders.length = 0; alice.secondsLeft = () => { throw new Error("looked") }',
+      "alice.signIn('Alice'); alice.signOut(); kit.unmount(); alice.secondsLeft = () => { throw new Error('looked') }",
     );
+    await page.evaluate('kit.renders.length = 0');
     await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))");
     await page.clock.runFor(60_000);
     expect(await page.evaluate('[alice.listeners(), kit.renders.length]')).toEqual([0, 0]);
+    expect(await page.evaluate('removed')).toContain('visibilitychange');
+    await page.evaluate('delete document.removeEventListener');
   });
 });
 
@@ -287,6 +310,8 @@ describe.each(majors)('React %s, useAuth', (major) => {
       await press(page, button);
       await expect.poll(() => authOf(page)).toEqual({ user: 'Alice', is: 'authenticated,loading', activeNavigator });
       expect(await page.evaluate('alice.calls.at(-1)')).toEqual(call);
+      // An option that is there and undefined would get lost on the way to this test.
+      expect(await page.evaluate('Object.values(alice.calls.at(-1)[1] ?? {}).includes(undefined)')).toBe(false);
     }
   });
 

@@ -3,7 +3,7 @@
  * import its module, and a Node that is too old is told so.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -68,6 +68,7 @@ describe("a file that imports 'sallyport' loads", () => {
 
 describe("'sallyport/browser'", () => {
   const app = `import { createSallyport, session, type Sallyport, type SessionView } from 'sallyport/browser';
+    export { reconnecting } from 'sallyport/browser/reconnecting';
     export const instance: Sallyport = createSallyport({ basePath: '/app/bff' });
     export async function nameOf(): Promise<unknown> {
       const view: SessionView = await session();
@@ -91,7 +92,7 @@ describe("'sallyport/browser'", () => {
     writeFileSync(join(folder, 'app.ts'), app);
     expect(typeErrors(folder)).toBe('');
     writeFileSync(join(folder, 'app.ts'), app.replace("basePath: '/app/bff'", 'basePath: 7'));
-    expect(typeErrors(folder)).toContain("app.ts(2,58): error TS2322: Type 'number' is not assignable");
+    expect(typeErrors(folder)).toContain("app.ts(3,58): error TS2322: Type 'number' is not assignable");
   });
 
   test('can be bundled', async () => {
@@ -111,6 +112,56 @@ describe("'sallyport/browser'", () => {
     const code = "import { current } from 'sallyport/browser'; console.log(current());";
     const options = { cwd: installed.folder, encoding: 'utf8' } as const;
     expect(execFileSync(process.execPath, ['--input-type=module', '-e', code], options)).toBe('undefined\n');
+  });
+});
+
+describe.each([
+  ['18', 'types-react-18', 'react-18'],
+  ['19', '@types/react', 'react'],
+])("'sallyport/react' with React %s", (major, types, react) => {
+  const app = `import { SignedIn, useAuth } from 'sallyport/react';
+    declare module 'sallyport/react' {
+      interface User { readonly roles: readonly string[] }
+    }
+    export const roles = <SignedIn>{({ user }) => user.roles.join()}</SignedIn>;
+    export const useName = () => useAuth().user?.profile.name;`;
+
+  beforeAll(() => {
+    const packages = join(installed.folder, 'node_modules');
+    mkdirSync(join(packages, '@types'), { recursive: true });
+    for (const [name, own] of [
+      ['react', react],
+      ['@types/react', types],
+    ] as const) {
+      rmSync(join(packages, name), { force: true });
+      symlinkSync(join(root, 'node_modules', own), join(packages, name));
+    }
+  });
+
+  test('has types, those of claims that the app declares too, and none of tokens', () => {
+    const folder = join(installed.folder, `react-${major}`);
+    const compilerOptions = {
+      strict: true,
+      noEmit: true,
+      target: 'es2022',
+      lib: ['es2022', 'dom'],
+      types: [],
+      jsx: 'react-jsx',
+      module: 'esnext',
+      moduleResolution: 'bundler',
+    };
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['app.tsx'] }));
+    writeFileSync(join(folder, 'app.tsx'), app);
+    expect(typeErrors(folder)).toBe('');
+    writeFileSync(join(folder, 'app.tsx'), app.replace('profile.name', 'access_token'));
+    expect(typeErrors(folder)).toContain("Property 'access_token' does not exist on type 'UserWithoutTokens'");
+  });
+
+  test('can be imported on a server', () => {
+    const code = "import { useSession } from 'sallyport/react'; console.log(typeof useSession);";
+    const options = { cwd: installed.folder, encoding: 'utf8' } as const;
+    expect(execFileSync(process.execPath, ['--input-type=module', '-e', code], options)).toBe('function\n');
   });
 });
 

@@ -102,23 +102,32 @@ export interface TestSentinelsOptions {
   readonly program?: string;
   readonly password?: string;
   readonly sentinelPassword?: string;
+  /** Default 1. */
+  readonly replicas?: number;
+  /** Further arguments of each server. */
+  readonly settings?: readonly string[];
 }
 
-/** A master and a replica, watched by three Sentinels. */
+/** A master and its replicas, watched by three Sentinels. */
 export async function startSentinels(options: TestSentinelsOptions = {}): Promise<TestSentinels> {
-  const { program = redisPrograms[0], password, sentinelPassword } = options;
+  const { program = redisPrograms[0], password, sentinelPassword, replicas: count = 1, settings = [] } = options;
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-sentinel-'));
   const secret = password === undefined ? [] : ['--masterauth', password];
   const servers = await Promise.all(
-    Array.from({ length: 2 }, async () => {
-      const settings = [...quickly, ...secret];
-      return startRedis({ program, settings, ...(password === undefined ? {} : { password }) });
+    Array.from({ length: 1 + count }, async () => {
+      const all = [...quickly, ...secret, ...settings];
+      return startRedis({ program, settings: all, ...(password === undefined ? {} : { password }) });
     }),
   );
-  const [first, second] = servers;
-  if (first === undefined || second === undefined) throw new Error('unreachable');
-  await second.ask('REPLICAOF', '127.0.0.1', String(first.port));
-  await vi.waitFor(async () => expectText(await second.ask('INFO', 'replication'), 'master_link_status:up'), waiting);
+  const [first, ...replicas] = servers;
+  if (first === undefined) throw new Error('unreachable');
+  for (const replica of replicas) {
+    await replica.ask('REPLICAOF', '127.0.0.1', String(first.port));
+    await vi.waitFor(
+      async () => expectText(await replica.ask('INFO', 'replication'), 'master_link_status:up'),
+      waiting,
+    );
+  }
   const ports = await Promise.all([freePort(), freePort(), freePort()]);
   const signIn = sentinelPassword === undefined ? [] : [['AUTH', sentinelPassword]];
   const sentinels: ChildProcess[] = [];
@@ -143,7 +152,7 @@ export async function startSentinels(options: TestSentinelsOptions = {}): Promis
   // Each one must have found the others and the replica, or it elects nobody.
   await vi.waitFor(async () => {
     for (const state of await ask('SENTINEL', 'MASTER', 'the-master')) {
-      expectText(state, 'num-slaves\n1');
+      expectText(state, `num-slaves\n${count}`);
       expectText(state, 'num-other-sentinels\n2');
     }
   }, waiting);

@@ -5,12 +5,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, vi } from 'vitest';
 import type { BrowserClient } from './browser-client.ts';
-import { disturb, startFleet, type DoneFault, type FaultKind, type Fleet } from './fleet.ts';
+import { disturb, type DoneFault, type FaultKind } from './fleet-faults.ts';
+import type { StoreKind } from './fleet-store.ts';
+import { startFleet, type Fleet } from './fleet.ts';
 import { inParallel, signIn, type World } from './world.ts';
 
 export interface SoakPlan {
   readonly mode: 'cookie' | 'store';
-  readonly instances: number;
+  readonly store: StoreKind;
+  /** How many workers each process has; 1: it serves alone. */
+  readonly workers: readonly number[];
+  /** What happens, again and again in this order. */
+  readonly faults: readonly FaultKind[];
   readonly people: number;
   /** How many calls a person makes at the same time. */
   readonly parallel: number;
@@ -25,7 +31,7 @@ export interface SoakReport {
   readonly outcomes: Readonly<Record<string, number>>;
   /** Failures that no fault of the moment explains. */
   readonly unexplained: readonly string[];
-  readonly faults: Readonly<Record<FaultKind, number>>;
+  readonly faults: Readonly<Partial<Record<FaultKind, number>>>;
   /** Refresh tokens that were shown to the provider. */
   readonly refreshes: number;
   /** Those that were shown again because an instance was killed that may have used them up. */
@@ -62,7 +68,8 @@ const atOnce = 4;
 
 export async function soak(plan: SoakPlan): Promise<SoakReport> {
   const fleet = await startFleet({
-    instances: plan.instances,
+    store: plan.store,
+    workers: plan.workers,
     settings: { session: { mode: plan.mode } },
     provider: { settings: { lifetimes: { ...defaultLifetimes, accessToken: tokenSeconds } } },
     // They are counted here.
@@ -76,7 +83,7 @@ export async function soak(plan: SoakPlan): Promise<SoakReport> {
     await Promise.all(people.slice(at, at + atOnce).map((person) => person.arrive()));
   }
   const working = people.map((person) => person.work());
-  const faults = await disturb(fleet, plan.seconds);
+  const faults = await disturb(fleet, plan.faults, plan.seconds);
   await sleep(recoveryMs);
   for (const person of people) person.stop();
   await Promise.all(working);
@@ -90,8 +97,11 @@ export async function soak(plan: SoakPlan): Promise<SoakReport> {
   return {
     calls: outcomes.length,
     outcomes: countBy(outcomes, ({ what }) => what),
-    unexplained: [...new Set(outcomes.filter((outcome) => !isExplained(outcome, faults)).map(({ what }) => what))],
-    faults: { kill: 0, pause: 0, cut: 0, ...countBy(faults, ({ kind }) => kind) },
+    unexplained: outcomes
+      .filter((outcome) => !isExplained(outcome, faults))
+      .map((outcome) => describeOutcome(outcome, faults))
+      .slice(0, 10),
+    faults: { ...Object.fromEntries(plan.faults.map((kind) => [kind, 0])), ...countBy(faults, ({ kind }) => kind) },
     refreshes: provider.calls.refresh,
     takeovers: reuse.found.length - duplicates.length,
     duplicates: duplicates.map((each) => describeReuse(each, reuse.endedAt.get(each.first.port), faults)),
@@ -196,10 +206,22 @@ function isExplained({ what, from, until }: Outcome, faults: readonly DoneFault[
   if (what === '200' || what === '401 session_expired') return true;
   const near = faults.filter((fault) => fault.from <= until && from <= fault.until + recoveryMs);
   const kinds = new Set(near.map(({ kind }) => kind));
-  if (what === '503 store_unavailable') return kinds.has('pause') || kinds.has('cut');
+  if (what === '503 store_unavailable') return [...kinds].some((kind) => storeFaults.has(kind));
+  // A refresh that an instance was killed in, or cut off from the store, is taken over late where the machine is busy.
+  if (what === '503 provider_unavailable') return [...kinds].some((kind) => kind !== 'reload');
   // While no instance is ready, as where all wait for the store, the balancer has nobody to give a connection to.
-  return what.startsWith('cut ') && kinds.size > 0;
+  return what.startsWith('cut ') && [...kinds].some((kind) => kind !== 'reload');
 }
+
+function describeOutcome({ what, from, until }: Outcome, faults: readonly DoneFault[]): string {
+  const last = faults.findLast((fault) => fault.from <= until);
+  const after = last === undefined ? 'no fault' : `${last.kind} from ${seconds(last.from)} to ${seconds(last.until)}`;
+  return `${what} from ${seconds(from)} to ${seconds(until)}, after ${after}`;
+}
+
+const storeFaults: ReadonlySet<FaultKind> = new Set(['pause', 'cut', 'failover']);
+/** What ends a process in the middle of its work. */
+const killingFaults: ReadonlySet<FaultKind> = new Set(['kill', 'kill worker', 'hang worker']);
 
 interface Showing {
   readonly at: number;
@@ -256,12 +278,16 @@ function watchReuse({ requests, server }: World['provider']): ReuseWatch {
   };
 }
 
-/** Whether the process that showed the token first was killed soon after that. */
+/** Whether the process that showed the token first was killed, or stood still, soon after that. */
 function isTakeover({ first }: Reuse, endedAt: ReadonlyMap<number, number>, faults: readonly DoneFault[]): boolean {
   const ended = endedAt.get(first.port) ?? Infinity;
-  const isKill = ({ kind, from }: DoneFault) =>
-    kind === 'kill' && first.at <= from + seenWithinMs && Math.abs(ended - from) <= seenWithinMs;
-  return first.at >= ended - refreshMs && faults.some(isKill);
+  return faults.some(
+    ({ kind, from, until }) =>
+      killingFaults.has(kind) &&
+      Math.abs(first.at - from) <= (first.at < from ? refreshMs : seenWithinMs) &&
+      ended >= from - seenWithinMs &&
+      ended <= until + seenWithinMs,
+  );
 }
 
 function seconds(at: number | undefined): string {
@@ -301,8 +327,19 @@ async function signAllOut({ world, backends }: Fleet, people: readonly Person[])
 }
 
 function ownFaultsOf(fleet: Fleet): readonly string[] {
-  const lines = fleet.logs().filter(({ level, code }) => Number(level) >= 50 || code === 'internal_error');
+  const lines = fleet.logs().filter((line) => isOwnFault(line) && !isLostWorker(line));
   return [...new Set(lines.map((line) => JSON.stringify(line)))].slice(0, 5);
+}
+
+type LogLine = ReturnType<Fleet['logs']>[number];
+
+function isOwnFault({ level, code }: LogLine): boolean {
+  return Number(level) >= 50 || code === 'internal_error';
+}
+
+/** One that the test has killed or stopped. */
+function isLostWorker({ msg, reason }: LogLine): boolean {
+  return msg === 'worker.failed' && /^signal SIGKILL$|^no sign of life/.test(String(reason));
 }
 
 function countBy<Item>(items: readonly Item[], keyOf: (item: Item) => string): Record<string, number> {

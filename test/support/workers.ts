@@ -42,15 +42,7 @@ export async function startWorkersWorld({
   const command = await startCommand(started, options);
   const linesOf = (msg: string) => command.lines().filter((line) => line['msg'] === msg);
 
-  function pids(): ReadonlyMap<number, number> {
-    const found = new Map<number, number>();
-    for (const { msg, worker, pid } of command.lines()) {
-      if (msg === 'worker.started') found.set(Number(worker), Number(pid));
-      const hasEnded = msg === 'worker.failed' || msg === 'worker.stopped';
-      if (hasEnded && found.get(Number(worker)) === pid) found.delete(Number(worker));
-    }
-    return found;
-  }
+  const pids = () => listeningWorkers(command.lines());
 
   async function whenListening(count: number, not: Iterable<number> = []): Promise<ReadonlyMap<number, number>> {
     const unwanted = new Set(not);
@@ -71,6 +63,17 @@ export async function startWorkersWorld({
   });
   await whenListening(workers);
   return Object.assign(world, { command, started, pids, whenListening, linesOf });
+}
+
+/** The process ids of the workers that listen, by worker, as the log of their first process tells. */
+export function listeningWorkers(lines: ReturnType<Command['lines']>): ReadonlyMap<number, number> {
+  const found = new Map<number, number>();
+  for (const { msg, worker, pid } of lines) {
+    if (msg === 'worker.started') found.set(Number(worker), Number(pid));
+    const hasEnded = msg === 'worker.failed' || msg === 'worker.stopped';
+    if (hasEnded && found.get(Number(worker)) === pid) found.delete(Number(worker));
+  }
+  return found;
 }
 
 export function isAlive(pid: number): boolean {

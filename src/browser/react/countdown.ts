@@ -71,8 +71,11 @@ function createCountdown(client: SessionClient, warnSeconds: number) {
 
   function subscribe(onChange: () => void): () => void {
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let isOver = false;
 
     function look(): void {
+      // A change that is under way is told once more after the subscription's end.
+      if (isOver) return;
       clearTimeout(timer);
       const left = client.secondsLeft();
       const before = secondsLeft;
@@ -85,6 +88,7 @@ function createCountdown(client: SessionClient, warnSeconds: number) {
     document.addEventListener('visibilitychange', look);
     look();
     return () => {
+      isOver = true;
       clearTimeout(timer);
       unsubscribe();
       document.removeEventListener('visibilitychange', look);

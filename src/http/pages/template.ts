@@ -109,6 +109,7 @@ button.quiet{background:none;color:inherit}
 a:focus-visible,button:focus-visible{outline:3px solid var(--text);outline-offset:3px;border-radius:.5rem}
 [hidden]{display:none}
 .facts{margin-top:1.75rem;padding-top:1rem;border-top:1px solid var(--line);color:var(--quiet);font-size:.875rem}
+b{font-weight:600}
 code{font-family:ui-monospace,monospace;font-size:.95em}
 section{margin-top:2rem}
 section:target{outline:2px solid var(--text);outline-offset:.75rem;border-radius:.25rem}`;

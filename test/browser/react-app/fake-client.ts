@@ -32,7 +32,8 @@ export function createFakeClient(): FakeClient {
   function show(next: SessionView): void {
     view = next;
     first.resolve(next);
-    for (const listener of listeners) listener(next);
+    // As the browser module does it: a listener may be called just after it has unsubscribed.
+    for (const listener of listeners) queueMicrotask(() => listener(next));
   }
 
   function act(name: string, ...args: unknown[]): Promise<never> {

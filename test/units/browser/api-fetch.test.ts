@@ -49,9 +49,10 @@ describe('the API’s own answer passes unread', () => {
 
   test('a 503 problem of its own type, which stays readable', async () => {
     const browser = fakeBrowser();
-    const answer = new Response(body, { status: 503, headers: { ...json, 'retry-after': '1' } });
+    const own = JSON.stringify({ type: 'https://api.example.com/errors#busy', code: 'store_unavailable' });
+    const answer = new Response(own, { status: 503, headers: { ...json, 'retry-after': '1' } });
     const requests = script(browser, answer);
-    expect(await (await createSallyport().apiFetch(orders, { method: 'POST' })).text()).toBe(body);
+    expect(await (await createSallyport().apiFetch(orders, { method: 'POST' })).text()).toBe(own);
     expect(requests).toHaveLength(1);
   });
 
@@ -204,10 +205,11 @@ describe('a body that Sallyport could not send twice', () => {
     const browser = fakeBrowser();
     const requests = script(browser, problem('repeat_required'));
     const body = new Blob(['large']).stream();
+    const clone = vi.spyOn(Request.prototype, 'clone');
     const call = createSallyport().apiFetch(orders, { method: 'POST', body, duplex: 'half' } as RequestInit);
     expect(await (await call).json()).toMatchObject({ code: 'repeat_required' });
     expect(requests).toHaveLength(1);
-    expect(requests[0]?.bodyUsed).toBe(false);
+    expect(clone).not.toHaveBeenCalled();
   });
 });
 

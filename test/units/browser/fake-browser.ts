@@ -71,7 +71,6 @@ class FakeEventSource extends EventTarget {
 
 class FakeChannel extends EventTarget {
   static open = new Set<FakeChannel>();
-  static posted: unknown[] = [];
 
   readonly name: string;
 
@@ -82,7 +81,6 @@ class FakeChannel extends EventTarget {
   }
 
   postMessage(data: unknown): void {
-    FakeChannel.posted.push(data);
     const others = [...FakeChannel.open].filter((one) => one !== this && one.name === this.name);
     for (const one of others) {
       queueMicrotask(() => {
@@ -144,7 +142,7 @@ export interface FakeBrowser {
   readonly calls: string[];
   readonly sources: () => FakeEventSource[];
   readonly sourcesOpened: () => number;
-  readonly posted: unknown[];
+  readonly channelsOpen: () => number;
   readonly post: (message: unknown) => void;
   readonly fire: (type: string) => void;
   readonly navigated: string[];
@@ -162,7 +160,6 @@ export function fakeBrowser({ without = [] as ReadonlyArray<'locks' | 'Broadcast
   FakeEventSource.open = [];
   FakeEventSource.opened = 0;
   FakeChannel.open = new Set();
-  FakeChannel.posted = [];
   const events = new EventTarget();
   const navigated: string[] = [];
   const popups: string[] = [];
@@ -185,9 +182,13 @@ export function fakeBrowser({ without = [] as ReadonlyArray<'locks' | 'Broadcast
     calls,
     sources: () => FakeEventSource.open,
     sourcesOpened: () => FakeEventSource.opened,
-    posted: FakeChannel.posted,
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- that is another postMessage
-    post: (message) => new FakeChannel('sallyport').postMessage(message),
+    channelsOpen: () => FakeChannel.open.size,
+    post: (message) => {
+      const channel = new FakeChannel('sallyport');
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- that is another postMessage
+      channel.postMessage(message);
+      channel.close();
+    },
     fire: (type) => events.dispatchEvent(new Event(type)),
     navigated,
     popups,

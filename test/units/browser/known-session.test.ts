@@ -21,6 +21,16 @@ test('one request serves all who ask at the same time, and holds for a minute', 
   expect(browser.calls).toEqual([look, look]);
 });
 
+test('who has just asked and then subscribes asks once, and leaves no channel open before', async () => {
+  const browser = fakeBrowser();
+  const { session, subscribe } = createSallyport();
+  await session();
+  expect(browser.channelsOpen()).toBe(0);
+  subscribe(nothing);
+  await browser.settle();
+  expect(browser.calls).toEqual([look]);
+});
+
 test('a request that fails is not remembered', async () => {
   const browser = fakeBrowser();
   const { session, current } = createSallyport();
@@ -166,6 +176,25 @@ test('a sign-in elsewhere is seen by a tab that was signed out, which then follo
   expect(current()).toEqual(signedIn('b'));
 });
 
+test('an answer that was asked for before a sign-in elsewhere says nothing', async () => {
+  const browser = fakeBrowser();
+  browser.session = signedOut;
+  const { session, subscribe, current } = createSallyport();
+  subscribe(nothing);
+  await browser.settle();
+  const { answer } = browser;
+  const late = held();
+  browser.answer = () => late.answer;
+  const asked = session(0);
+  browser.answer = answer;
+  browser.session = signedIn();
+  browser.post({ basePath: '/bff', type: 'signed-in' });
+  await browser.settle();
+  late.release(Response.json(signedOut));
+  expect(await asked).toEqual(signedIn());
+  expect(current()).toEqual(signedIn());
+});
+
 test.each([
   ['of another app', { basePath: '/other/bff', type: 'signed-out', reason: 'logout' }],
   ['that is empty', null],
@@ -309,6 +338,35 @@ test('without connection the last known state stays, and looks come more and mor
   expect(browser.sources()).toHaveLength(1);
 });
 
+test.each([
+  ['with', [] as const],
+  ['without', ['locks'] as const],
+])('after a long outage the next one begins with short pauses, %s events', async (_with, without) => {
+  const browser = fakeBrowser({ without });
+  // The longest pauses that there can be.
+  vi.spyOn(Math, 'random').mockReturnValue(0.999);
+  createSallyport().subscribe(nothing);
+  await browser.settle();
+  const { answer } = browser;
+  const goDown = () => {
+    browser.answer = () => Promise.reject(new TypeError('offline'));
+    browser.sources()[0]?.fail();
+    browser.fire('focus');
+  };
+  await browser.pass(2);
+  goDown();
+  await browser.pass(3600);
+  browser.answer = answer;
+  browser.fire('online');
+  await browser.settle();
+  browser.sources()[0]?.say('session', signedIn());
+  await browser.pass(2);
+  goDown();
+  const before = browser.calls.length;
+  await browser.pass(4);
+  expect(browser.calls.length).toBeGreaterThan(before);
+});
+
 test('a server that refuses the connection is not stormed', async () => {
   const browser = fakeBrowser();
   createSallyport().subscribe(nothing);
@@ -355,10 +413,16 @@ test('subscribing again at once, as React does in strict mode, keeps one connect
   await browser.settle();
   expect(browser.sources()).toHaveLength(1);
   expect(browser.calls).toEqual([look]);
+  await browser.pass(10);
+  const stopSecond = subscribe(() => undefined);
+  await browser.settle();
+  expect(browser.calls).toEqual([look]);
+  stopSecond();
   stop();
   stop();
   await browser.settle();
   expect(browser.sources()).toEqual([]);
+  expect(browser.channelsOpen()).toBe(0);
 });
 
 test('refresh renews, and all tabs know', async () => {

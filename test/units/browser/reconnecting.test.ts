@@ -2,7 +2,7 @@
 import { expect, test, vi } from 'vitest';
 import { createSallyport } from '../../../src/browser/index.ts';
 import { reconnecting } from '../../../src/browser/reconnecting.ts';
-import { fakeBrowser, signedIn, signedOut, type FakeBrowser } from './fake-browser.ts';
+import { fakeBrowser, held, signedIn, signedOut, type FakeBrowser } from './fake-browser.ts';
 
 class FakeSocket extends EventTarget {
   readonly bufferedAmount = 0;
@@ -103,8 +103,24 @@ test.each([
   const browser = fakeBrowser();
   const { opened, stops } = openSockets(1);
   await browser.pass(60);
+  const before = looks(browser);
   end(opened[0] as FakeSocket, stops[0] as () => void);
   await browser.pass(600);
+  expect(opened).toHaveLength(1);
+  expect(looks(browser)).toBe(before);
+});
+
+test('it opens no more when it is stopped while it asks', async () => {
+  const browser = fakeBrowser();
+  const { opened, stops } = openSockets(1);
+  await browser.pass(60);
+  const late = held();
+  browser.answer = () => late.answer;
+  opened[0]?.end(4401);
+  await browser.pass(5);
+  stops[0]?.();
+  late.release(Response.json(signedIn()));
+  await browser.pass(60);
   expect(opened).toHaveLength(1);
 });
 

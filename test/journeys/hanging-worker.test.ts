@@ -1,0 +1,73 @@
+/**
+ * A worker that hangs: it neither dies nor answers. The first process misses its signs of life and puts another in its
+ * place; a machine that slept, a first process that stood still and a debugger are no reason to.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { beginLoad, isAlive, signInPeople, startWorkersWorld, whenCalled } from '../support/workers.ts';
+
+vi.setConfig({ testTimeout: 120_000 });
+
+/** Each SIGUSR2 keeps the event loop of a process for ever. */
+const spinning = `data:text/javascript,process.on('SIGUSR2',()=>{for(;;);})`;
+/** After which a worker that gives no sign of life is taken for one that hangs. */
+const hangingSeconds = 15;
+
+test.each<[string, NodeJS.Signals]>([
+  ['stands still', 'SIGSTOP'],
+  ['does not come to an end with something', 'SIGUSR2'],
+])('a worker that %s is replaced, and takes only its own calls with it', async (_story, signal) => {
+  const world = await startWorkersWorld({ before: `export NODE_OPTIONS="--import ${spinning}"; ` });
+  const browsers = await signInPeople(world, 8);
+  const load = beginLoad(browsers);
+  await whenCalled(load, 100);
+  const victim = Number(world.pids().get(1));
+  const hungAt = performance.now();
+  process.kill(victim, signal);
+  // Those of people whose calls go to the other worker.
+  await whenCalled(load, 200);
+  expect(world.linesOf('worker.failed')).toEqual([]);
+  await world.whenListening(2, [victim]);
+  expect(performance.now() - hungAt).toBeGreaterThan((hangingSeconds - 2) * 1000);
+  expect(isAlive(victim)).toBe(false);
+  await whenCalled(load, 200);
+  await load.stop();
+  expect(load.failed().length).toBeLessThanOrEqual(browsers.length);
+  expect(load.failed().filter(({ outcome }) => outcome !== 'ECONNRESET')).toEqual([]);
+  expect(world.linesOf('worker.failed')).toEqual([
+    expect.objectContaining({
+      level: 50,
+      worker: 1,
+      pid: victim,
+      reason: `no sign of life for ${hangingSeconds} seconds`,
+      restartSeconds: 0,
+    }),
+  ]);
+  for (const browser of browsers) expect((await browser.fetch('/api/x')).status).toBe(200);
+  expect(world.provider.reusedRefreshTokens).toBe(0);
+});
+
+test('no worker is replaced because all stood still, the first process did, or a debugger stops it', async () => {
+  const asleep = await startWorkersWorld();
+  const unwatched = await startWorkersWorld();
+  const inspected = await startWorkersWorld({ before: 'export NODE_OPTIONS=--inspect=0; ' });
+  const worlds = [asleep, unwatched, inspected];
+  const first = ({ command }: typeof asleep) => Number(command.process.pid);
+  const stopped = [first(asleep), ...asleep.pids().values(), first(unwatched), Number(inspected.pids().get(1))];
+  const before = worlds.map((world) => world.pids());
+  const resume = () => {
+    for (const pid of stopped) if (isAlive(pid)) process.kill(pid, 'SIGCONT');
+  };
+  onTestFinished(resume);
+  for (const pid of stopped) process.kill(pid, 'SIGSTOP');
+  await sleep((hangingSeconds + 3) * 1000);
+  resume();
+  // The next turns of the first processes' timers.
+  await sleep(3000);
+  for (const world of worlds) {
+    expect(world.linesOf('worker.failed')).toEqual([]);
+    const [browser] = await signInPeople(world, 1);
+    expect((await browser?.fetch('/api/x'))?.status).toBe(200);
+  }
+  expect(worlds.map((world) => world.pids())).toEqual(before);
+});
