@@ -147,6 +147,19 @@ describe('three tabs', () => {
   });
 });
 
+test('a tab that was offline keeps what it knew, and learns what it has missed', async () => {
+  // Chromium's emulation does not cut connections that are open, so that the event would still arrive.
+  await context.route(`${app}/bff/events`, (route) => route.abort());
+  const tab = await start();
+  await context.setOffline(true);
+  await endElsewhere();
+  expect(await tab.evaluate('sallyport.session(0).then(() => "answered", (error) => error.name)')).toBe('TypeError');
+  expect(await knownIn(tab)).toBe('Alice Adams');
+  expect(await tab.evaluate('sallyport.session().then(({ user }) => user.name)')).toBe('Alice Adams');
+  await context.setOffline(false);
+  await expect.poll(() => knownIn(tab), patient).toBe('logout');
+});
+
 describe('apiFetch', () => {
   test('passes what the API answers, its own 401 included', async () => {
     const tab = await start();

@@ -68,6 +68,7 @@ describe("a file that imports 'sallyport' loads", () => {
 
 describe("'sallyport/browser'", () => {
   const app = `import { createSallyport, session, type Sallyport, type SessionView } from 'sallyport/browser';
+    export { reconnecting } from 'sallyport/browser/reconnecting';
     export const instance: Sallyport = createSallyport({ basePath: '/app/bff' });
     export async function nameOf(): Promise<unknown> {
       const view: SessionView = await session();
@@ -91,7 +92,7 @@ describe("'sallyport/browser'", () => {
     writeFileSync(join(folder, 'app.ts'), app);
     expect(typeErrors(folder)).toBe('');
     writeFileSync(join(folder, 'app.ts'), app.replace("basePath: '/app/bff'", 'basePath: 7'));
-    expect(typeErrors(folder)).toContain("app.ts(2,58): error TS2322: Type 'number' is not assignable");
+    expect(typeErrors(folder)).toContain("app.ts(3,58): error TS2322: Type 'number' is not assignable");
   });
 
   test('can be bundled', async () => {
