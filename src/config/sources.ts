@@ -30,7 +30,7 @@ export interface LoadedConfig {
  * @throws {ConfigError} with every fault, each under the name by which it was given
  */
 export async function loadConfig(file: string | undefined, env: Environment): Promise<LoadedConfig> {
-  const found = file ?? defaultFileIn('');
+  const found = file ?? defaultFilesIn('').find((path) => existsSync(path));
   if (found === undefined) return withVariables({}, withEnvFile(resolve(), env));
   const path = resolve(found);
   const label = file === undefined ? found : '--config';
@@ -46,9 +46,9 @@ export async function loadConfig(file: string | undefined, env: Environment): Pr
   return withVariables(await readConfigFile(path, label), given);
 }
 
-/** @returns the configuration file that is read where none is named, if the folder has one */
-export function defaultFileIn(folder: string): string | undefined {
-  return defaultFiles.map((name) => join(folder, name)).find((path) => existsSync(path));
+/** Where a folder may have its configuration file: the first one that exists is read. */
+export function defaultFilesIn(folder: string): string[] {
+  return defaultFiles.map((name) => join(folder, name));
 }
 
 /**

@@ -3,17 +3,17 @@
  * what is neither Sallyport's nor an API's goes on to it, its WebSocket and its `server.proxy` included.
  */
 import { randomBytes } from 'node:crypto';
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { basename, dirname, resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
 import type { Plugin, PreviewServer, ResolvedConfig, UserConfig, ViteDevServer } from 'vite';
 import { assembleBff, type Bff } from '../bff.ts';
 import type { ConfigFile } from '../config/config.ts';
 import { readConfigFile } from '../config/config-file.ts';
 import { withEnvFile } from '../config/env-file.ts';
 import { isLoopback } from '../config/rules.ts';
-import { defaultFileIn, withVariables, type LoadedConfig } from '../config/sources.ts';
+import { defaultFilesIn, withVariables, type LoadedConfig } from '../config/sources.ts';
 import { overlay, type Environment } from '../config/variables.ts';
 import { createMemoryStore } from '../store/memory.ts';
 import { createLog, logEvents } from '../telemetry/log.ts';
@@ -36,8 +36,8 @@ export interface SallyportPluginOptions {
 interface Settings {
   readonly file: ConfigFile;
   readonly env: Environment;
-  /** The file that was read. */
-  readonly path: string | undefined;
+  /** The files that may hold it, whether or not they exist. */
+  readonly files: readonly string[];
 }
 
 /** Seals where no secret is configured. The process keeps it, so that people stay signed in when Vite restarts. */
@@ -70,8 +70,9 @@ export function sallyport(options: SallyportPluginOptions = {}): Plugin {
       return placeOf(originOf(settings), user);
     },
     configResolved({ configFileDependencies, server, preview }) {
-      // Vite restarts when one of these changes.
-      if (settings?.path !== undefined) configFileDependencies.push(settings.path.replaceAll('\\', '/'));
+      // Vite restarts when one of these comes, changes or goes.
+      const files = settings?.files ?? [];
+      configFileDependencies.push(...files.map((file) => file.replaceAll('\\', '/')));
       speakHttp1(server);
       speakHttp1(preview);
     },
@@ -82,23 +83,24 @@ export function sallyport(options: SallyportPluginOptions = {}): Plugin {
 }
 
 async function readSettings({ config }: SallyportPluginOptions, root: string): Promise<Settings> {
-  const path = config === undefined ? defaultFileIn(root) : undefined;
-  const given = withEnvFile(path === undefined ? root : dirname(path), process.env);
+  const files = config === undefined ? defaultFilesIn(root) : [];
+  const path = files.find((file) => existsSync(file));
+  const given = withEnvFile(root, process.env);
   // Vite is the SPA, whatever is served in production.
   const env = Object.fromEntries(Object.entries(given).filter(([name]) => !/^SALLYPORT_SPA(?:_|$)/.test(name)));
   const read = path === undefined ? {} : await readConfigFile(path, basename(path), String(statSync(path).mtimeMs));
-  return { file: { secrets: [processSecret], ...read, ...config, spa: undefined }, env, path };
+  return { file: { secrets: [processSecret], ...read, ...config, spa: undefined }, env, files };
 }
 
 /** Only what a demo has no values of its own for. */
-function demoSettings({ file, env, path }: Settings): Settings {
+function demoSettings({ file, env, files }: Settings): Settings {
   const kept = new Set(['SALLYPORT_API', 'SALLYPORT_BASE_PATH', 'SALLYPORT_LOG_LEVEL']);
   const { api, basePath, logLevel, pages, session } = overlay(file, env).input;
   const given = Object.entries({ api, basePath, logLevel, pages, session }).filter(([, value]) => value !== undefined);
   return {
     file: { ...(Object.fromEntries(given) as ConfigFile), secrets: [processSecret] },
     env: Object.fromEntries(Object.entries(env).filter(([name]) => kept.has(name))),
-    path,
+    files,
   };
 }
 

@@ -12,6 +12,7 @@ import { parseDocument } from 'yaml';
 import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/sources.ts';
 import { nginxFaults } from '../support/nginx.ts';
+import { tutorialFile } from '../support/tutorial.ts';
 import { codeBlocks, commentExamples, documentationPages, root, type CodeBlock } from '../support/markdown.ts';
 
 const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((path) =>
@@ -32,8 +33,10 @@ test('every block names its language, and one that this test knows', () => {
 
 test('TypeScript and JavaScript compile against the sources', { timeout: 120_000 }, () => {
   const typed = inLanguage('json').filter(({ type }) => type !== '');
-  // docs/frameworks.md has a test of its own: its blocks are files that import each other.
-  const code = inLanguage('ts', 'tsx', 'js').filter(({ place }) => !place.startsWith('docs/frameworks.md'));
+  // docs/frameworks.md and the tutorial have tests of their own: their blocks are files that import each other.
+  const code = inLanguage('ts', 'tsx', 'js').filter(
+    (block) => !block.place.startsWith('docs/frameworks.md') && tutorialFile(block) === undefined,
+  );
   const all = [...code, ...typed];
   expect(compile(all.filter((block) => !isForBrowsers(block)))).toEqual([]);
   expect(compile(all.filter(isForBrowsers), browser)).toEqual([]);
