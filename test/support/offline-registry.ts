@@ -14,7 +14,7 @@ interface Manifest {
 export function offlineRegistry(template: string): Map<string, StandIn> {
   return new Map<string, StandIn>([
     [
-      'npm create vite@latest my-app -- --template react-ts --no-interactive',
+      'npm create --yes vite@latest my-app -- --template react-ts --no-interactive',
       (folder) => cp(template, join(folder, 'my-app'), { recursive: true }),
     ],
     ['npm install', async (folder) => link(folder, await packagesOf(folder))],
