@@ -7,8 +7,10 @@ export function CallLog({ calls }: { calls: readonly CallRecord[] }): ReactNode 
     <section className="card" aria-labelledby="log-title">
       <h2 id="log-title">Latest calls</h2>
       <p className="muted">Beside each call, the name (jti) of the token that the API saw.</p>
-      <div className="scroll">
-        <table>
+      {calls.length === 0 ? (
+        <p className="empty muted">No calls yet.</p>
+      ) : (
+        <table className="calls">
           <thead>
             <tr>
               <th scope="col">Call</th>
@@ -22,7 +24,7 @@ export function CallLog({ calls }: { calls: readonly CallRecord[] }): ReactNode 
               <tr key={calls.length - index}>
                 <td>
                   <code>
-                    {call.method} {shortPath(call.path)}
+                    {call.method} {call.path.replace(/(?<=\/[\w-]{6})[\w-]{10,}$/, '…')}
                   </code>
                 </td>
                 <td>{call.status === 0 ? 'lost' : call.status}</td>
@@ -35,7 +37,7 @@ export function CallLog({ calls }: { calls: readonly CallRecord[] }): ReactNode 
             ))}
           </tbody>
         </table>
-      </div>
+      )}
     </section>
   );
 }
@@ -45,8 +47,4 @@ function isRenewed(calls: readonly CallRecord[], index: number): boolean {
   const tokenId = calls[index]?.tokenId;
   const before = calls.slice(index + 1).find((call) => call.tokenId !== undefined);
   return tokenId !== undefined && before !== undefined && before.tokenId !== tokenId;
-}
-
-function shortPath(path: string): string {
-  return path.length > 22 ? `${path.slice(0, 20)}…` : path;
 }
