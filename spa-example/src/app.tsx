@@ -1,12 +1,12 @@
 /** The whole app: the signed-out or the signed-in page, and what happens between them. */
-import { useCallback, useState } from 'react';
+import { useCallback, useState, useSyncExternalStore } from 'react';
 import type { ReactNode } from 'react';
 import type { SignedOutReason } from 'sallyport/browser';
 import { useSession } from 'sallyport/react';
 import type { SessionState, SignedInSession } from 'sallyport/react';
 import readmeUrl from '../README.md?url';
 import { GateIcon } from './gate-icon.tsx';
-import { isMeant } from './session.ts';
+import { isMeant, stepUpQuestion } from './session.ts';
 import { SignInAgain } from './sign-in-again.tsx';
 import { SignedInPage } from './signed-in-page.tsx';
 import { SignedOutPage } from './signed-out-page.tsx';
@@ -24,6 +24,7 @@ export function App({ loginRequired }: { loginRequired: boolean }): ReactNode {
   const [last, setLast] = useState<SignedInSession>();
   if (session.status === 'signed-in' && session !== last) setLast(session);
   if (session.status === 'signed-out' && last !== undefined && isMeant(session.reason)) setLast(undefined);
+  const stepUp = useSyncExternalStore(stepUpQuestion.subscribe, stepUpQuestion.current);
   const [hasLeft, setHasLeft] = useState(false);
   const leave = useCallback(() => {
     setLast(undefined);
@@ -42,8 +43,9 @@ export function App({ loginRequired }: { loginRequired: boolean }): ReactNode {
         <>
           {/* Another person gets another page, and nothing of this one's. */}
           <SignedInPage key={shown.user.sub} session={shown} isOver={isOver} />
-          {isOver && <SignInAgain onLeave={leave} />}
-          {!isOver && <StepUpDialog />}
+          {/* A stronger sign-in is a sign-in: while one is asked for, there is no second question. */}
+          {stepUp && <StepUpDialog question={stepUp} />}
+          {isOver && !stepUp && <SignInAgain onLeave={leave} />}
         </>
       ) : (
         <Outside session={session} notice={noticeFor(session, hasLeft, loginRequired)} />

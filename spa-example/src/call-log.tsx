@@ -1,3 +1,4 @@
+import { Fragment } from 'react';
 import type { ReactNode } from 'react';
 import type { CallRecord } from './api.ts';
 
@@ -24,7 +25,7 @@ export function CallLog({ calls }: { calls: readonly CallRecord[] }): ReactNode 
               <tr key={calls.length - index}>
                 <td>
                   <code>
-                    {call.method} {call.path.replace(/(?<=\/[\w-]{6})[\w-]{10,}$/, '…')}
+                    {call.method} <Path path={call.path} />
                   </code>
                 </td>
                 <td>{call.status === 0 ? 'lost' : call.status}</td>
@@ -40,6 +41,18 @@ export function CallLog({ calls }: { calls: readonly CallRecord[] }): ReactNode 
       )}
     </section>
   );
+}
+
+/** An address that may break after its slashes; what names one thing in it is cut short. */
+function Path({ path }: { path: string }): ReactNode {
+  const segments = path.split('/').slice(1);
+  return segments.map((segment, index) => (
+    // Segments never change places.
+    <Fragment key={index}>
+      /<wbr />
+      {segment.length > 12 ? `${segment.slice(0, 6)}…` : segment}
+    </Fragment>
+  ));
 }
 
 /** Newest first: a call shows a renewal when the call before it was made with another token. */

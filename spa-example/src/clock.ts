@@ -10,11 +10,11 @@ export function useNow(intervalMs = 1000): number {
   return now;
 }
 
-/** Seconds as a person says them. */
+/** Seconds as a person says them: exact only near the end, so that nothing on the page ticks without need. */
 export function formatDuration(seconds: number): string {
   if (seconds < 120) return `${seconds} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${String(seconds % 60).padStart(2, '0')} s`;
+  const minutes = Math.ceil(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, '0')} min`;
 }
 

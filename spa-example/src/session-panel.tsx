@@ -31,10 +31,10 @@ export function SessionPanel({ session }: { session: SignedInSession }): ReactNo
         <Timer
           name="Access token"
           seconds={left(tokenSeconds)}
-          after={refreshable ? 'renewed by the next call' : 'sign in again to renew it'}
+          after={refreshable ? 'the next call renews it' : 'sign in again to renew it'}
         />
-        <Timer name="Unused for" seconds={left(idleExpiresInSeconds)} after="then the session ends; calls restart it" />
-        <Timer name="At the latest" seconds={left(expiresInSeconds)} after="then everybody signs in again" />
+        <Timer name="Session, unused" seconds={left(idleExpiresInSeconds)} after="any call begins it anew" />
+        <Timer name="Session, at most" seconds={left(expiresInSeconds)} after="then everybody signs in again" />
       </dl>
       <div className="actions actions-row">
         <button type="button" className="button" onClick={() => void stay()}>

@@ -20,7 +20,7 @@ export interface SignedInPageProps {
   isOver: boolean;
 }
 
-const loggedCalls = 6;
+const loggedCalls = 5;
 
 export function SignedInPage({ session, isOver }: SignedInPageProps): ReactNode {
   const [calls, setCalls] = useState<CallRecord[]>([]);

@@ -1,17 +1,10 @@
-import { useSyncExternalStore } from 'react';
 import type { ReactNode } from 'react';
 import { Dialog } from './dialog.tsx';
 import { usePopupLogin } from './popup-login.ts';
-import { stepUpQuestion } from './session.ts';
 import type { StepUp } from './session.ts';
 
 /** Shows while a call waits for a stronger sign-in. */
-export function StepUpDialog(): ReactNode {
-  const question = useSyncExternalStore(stepUpQuestion.subscribe, stepUpQuestion.current);
-  return question && <Question problem={question.problem} answer={question.answer} />;
-}
-
-function Question({ problem, answer }: StepUp): ReactNode {
+export function StepUpDialog({ question: { problem, answer } }: { question: StepUp }): ReactNode {
   const { message, open } = usePopupLogin({ url: problem.loginUrl ?? '/bff/login' });
 
   async function confirm(): Promise<void> {
