@@ -5,7 +5,7 @@
  */
 import type { Server, ServerResponse } from 'node:http';
 import { Server as TcpServer, type Socket } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as afterReading, setTimeout as sleep } from 'node:timers/promises';
 import type { Bff } from '../bff.ts';
 import type { Log } from '../telemetry/log.ts';
 
@@ -144,6 +144,9 @@ async function drainConnections(
   const unusedUntil = performance.now() + firstBytesMs;
   const isClosed = closed.then(() => true);
   while (performance.now() < cutAt()) {
+    // Calls that have arrived are read first: on a busy machine this turn may be late, and a connection that was idle
+    // in the turn before has one.
+    await afterReading();
     if (![...connections].some(isSendingLastBytes)) server.closeIdleConnections();
     // Browsers open connections ahead, and may never use them.
     if (performance.now() > unusedUntil) for (const socket of connections) if (socket.bytesRead === 0) socket.destroy();

@@ -12,6 +12,7 @@ import type { CookieCache } from './cookie-cache.ts';
 import type { Envelopes } from './envelope.ts';
 import type { LiveSessions } from './live-sessions.ts';
 import { loginIssuedAt, type Session, type SessionForm } from './session.ts';
+import { namesOf } from './session-names.ts';
 import { applyForm, hasNewestGeneration, isIdle, noteGeneration, type SessionEntry } from './session-entry.ts';
 import { ifAvailable, storeUnavailable, type SharedSessions } from './shared-sessions.ts';
 
@@ -174,11 +175,24 @@ export function createGenerations(config: Config, { shared, live, cache, envelop
     if (result?.advanced === false) await applyRecord(entry, result.record);
     if (result?.advanced === false || entry.ended !== undefined) return false;
     entry.oldestServed = Math.max(entry.oldestServed, oldestServed);
-    applyForm(entry, next, sealed);
+    takeForm(entry, next, sealed);
     if (!entry.isStored) cache.add(sealed, entry, next);
     entry.knownAsOf = Math.max(entry.knownAsOf, startedAt);
     entry.readAt = -Infinity;
     return true;
+  }
+
+  function takeOver(entry: SessionEntry, sealed: string | undefined): void {
+    const session = sealed === undefined ? undefined : entry.sealer.unseal(sealed);
+    if (sealed !== undefined && session?.id === entry.session.id && session.generation > entry.session.generation) {
+      takeForm(entry, session, sealed);
+    }
+  }
+
+  /** {@link applyForm}; its ID token may have another `sid` than the one before. */
+  function takeForm(entry: SessionEntry, session: Session, sealed: string | undefined): void {
+    applyForm(entry, session, sealed);
+    live.rename(entry, namesOf(session, config.issuer));
   }
 
   /** Seals the newest form, for a browser that doesn't have it. */
@@ -195,6 +209,7 @@ export function createGenerations(config: Config, { shared, live, cache, envelop
     knowsEnough,
     bringUpToDate,
     sealForm,
+    takeForm,
     applyLook,
     applyRecord,
     hasNewerGeneration,
@@ -209,11 +224,4 @@ function noteActivity(entry: SessionEntry, activeMsAgo: number): void {
   const activeAt = Math.floor((Date.now() - activeMsAgo) / 1000);
   entry.lastActivityAt = Math.max(entry.lastActivityAt, activeAt);
   entry.countedAt = Math.max(entry.countedAt, activeAt);
-}
-
-function takeOver(entry: SessionEntry, sealed: string | undefined): void {
-  const session = sealed === undefined ? undefined : entry.sealer.unseal(sealed);
-  if (sealed !== undefined && session?.id === entry.session.id && session.generation > entry.session.generation) {
-    applyForm(entry, session, sealed);
-  }
 }

@@ -44,15 +44,31 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
 
   function add(entry: SessionEntry): SessionEntry {
     entry.ended = endings.reasonFor(entry);
+    entries.set(entry.key, new WeakRef(entry));
+    index(entry);
+    return entry;
+  }
+
+  function index(entry: SessionEntry): void {
     const { key, names } = entry;
-    entries.set(key, new WeakRef(entry));
     for (const name of names) {
       const known = keysByName.get(name);
       if (typeof known === 'object') known.add(key);
       else keysByName.set(name, known === undefined || known === key ? key : new Set([known, key]));
     }
-    collected.register(entry, { key, names });
-    return entry;
+    collected.register(entry, { key, names }, entry);
+  }
+
+  /** After a refresh whose ID token names another session of the provider's. */
+  function rename(entry: SessionEntry, names: readonly string[]): void {
+    if (entry.names.join() === names.join()) return;
+    const { key, names: earlier } = entry;
+    entry.names = names;
+    collected.unregister(entry);
+    index(entry);
+    forget({ key, names: earlier });
+    const reason = endings.reasonFor(entry);
+    if (reason !== undefined) endHere(entry, reason);
   }
 
   /** After an entry is gone; there may be another of the same session since. */
@@ -164,5 +180,5 @@ export function createLiveSessions({ store, events, endings }: LiveSessionDeps) 
   const onAdvance = (listener: (entry: SessionEntry) => void) => void advanceListeners.push(listener);
 
   const changes = { endElsewhere, endRevoked, revokeHere, onAdvance };
-  return { find, add, activeKeysOf, expectMessage, ...changes, close: unsubscribe };
+  return { find, add, rename, activeKeysOf, expectMessage, ...changes, close: unsubscribe };
 }

@@ -23,7 +23,7 @@ export interface SessionEntry {
   /** Short hash of the id, for events. */
   readonly sessionHash: string;
   /** The names of the person and of the provider's session in the store, by which the provider ends sessions. */
-  readonly names: readonly string[];
+  names: readonly string[];
   /** Orders the sessions that began in this process, by 1 and more; 0 for one that came by its cookie. */
   readonly ordinal: number;
   /** From 0 to 1, by the id: how far this session's refreshes are moved ahead. */

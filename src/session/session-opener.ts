@@ -10,7 +10,7 @@ import { cookieNames, readSessionCookie, sessionCandidates } from './cookies.ts'
 import type { Generations } from './generations.ts';
 import type { LiveSessions } from './live-sessions.ts';
 import { isNewer, type SessionForm } from './session.ts';
-import { applyForm, createEntry, hasEnded, sessionKey, type SessionEntry } from './session-entry.ts';
+import { createEntry, hasEnded, sessionKey, type SessionEntry } from './session-entry.ts';
 import { namesOf } from './session-names.ts';
 import type { SessionSealer } from './session-sealer.ts';
 import type { SharedSessions } from './shared-sessions.ts';
@@ -110,7 +110,7 @@ export function createSessionOpener(config: Config, deps: OpenerDeps) {
     const start = { cookieText: undefined, isStored: false, sealer, names: namesOf(session, config.issuer) };
     const entry = live.find(sessionKey(session.id)) ?? live.add(createEntry(session, start));
     // Another process may have refreshed, or counted calls, and written that into this cookie.
-    if (isNewer(session, entry.session)) applyForm(entry, session, undefined);
+    if (isNewer(session, entry.session)) generations.takeForm(entry, session, undefined);
     return cache.add(text, entry, session);
   }
 
@@ -138,9 +138,11 @@ export function createSessionOpener(config: Config, deps: OpenerDeps) {
     const ticketSealer = tickets.sealerOf(ticket);
     const session = content === undefined ? undefined : ticketSealer.unseal(content);
     if (session?.id !== id) return { state: 'absent' };
-    const entry = createEntry(session, { cookieText: text, isStored: true, sealer: ticketSealer, names: ticketNames });
-    live.add(entry);
-    await generations.applyLook(entry, found, startedAt);
+    const names = namesOf(session, config.issuer);
+    const entry = live.add(createEntry(session, { cookieText: text, isStored: true, sealer: ticketSealer, names }));
+    // A refreshed ID token may have another `sid` than the login's, which the ticket has.
+    const isAsked = names.every((name) => ticketNames.includes(name));
+    await generations.applyLook(entry, isAsked ? found : await shared.look(entry), startedAt);
     return stateOf(cache.add(text, entry, formOfTickets));
   }
 

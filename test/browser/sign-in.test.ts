@@ -94,7 +94,6 @@ describe.each(browserNames)('in %s', (name) => {
     expect(Object.keys(await person.cookies(app))).toHaveLength(3);
 
     for (const { tab, path } of tabs.toReversed()) {
-      await tab.page.bringToFront();
       await tab.click('button');
       await tab.arrives(`${app}${path}`);
     }

@@ -172,6 +172,22 @@ test('connections without a call hold nothing up: idle ones, and those that a br
   expect(ends).toEqual(['closed', 'closed']);
 });
 
+test('a call that has arrived on an idle connection is answered, also where the server is late to read it', async () => {
+  const world = await startSignedIn();
+  const wire = openWire(world);
+  const head = `${callHead(world.browser, 'GET', '/api/late')}\r\n`;
+  wire.write(head);
+  await wire.until(({ responses }) => responses.length === 1);
+  const stopped = world.server.close({ waitSeconds: 0.2 });
+  await nextTurn();
+  // The process is busy at the moment at which idle connections are closed.
+  const busyUntil = performance.now() + 400;
+  while (performance.now() < busyUntil);
+  wire.write(head);
+  expect((await within(2, wire.ended(), 'stayed open')).responses.map(({ status }) => status)).toEqual([200, 200]);
+  await within(2, stopped, 'the server did not stop');
+});
+
 test('a connection made just before still gets its call answered', async () => {
   const world = await startSignedIn({ config: { drainSeconds: 9 } });
   const wire = openWire(world);

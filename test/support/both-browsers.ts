@@ -1,5 +1,5 @@
 /** For the top of a test file: Chromium and Firefox, and worlds at https sites that both can open. */
-import { afterAll, beforeAll, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, onTestFinished, vi } from 'vitest';
 import { startHttpsSites, type HttpsSites } from './https-sites.ts';
 import { browserNames, startBrowser, type BrowserName, type RealBrowser } from './real-browsers.ts';
 import { newPerson, type Person, type Tab } from './tab.ts';
@@ -25,6 +25,8 @@ export interface BothBrowsers {
 export function useBothBrowsers(): BothBrowsers {
   const browsers = new Map<BrowserName, RealBrowser>();
   let sites: HttpsSites | undefined;
+  // Two browsers on a machine that is busy with other tests: a step that fails tells so by its own limit.
+  vi.setConfig({ testTimeout: 60_000 });
 
   beforeAll(async () => {
     const started = await startHttpsSites();
@@ -54,6 +56,8 @@ export function useBothBrowsers(): BothBrowsers {
       });
       sites.route(new URL(app).host, world.server.port);
       sites.route(new URL(provider).host, world.provider.port);
+      // One browser's requests prove nothing of the other one.
+      sites.forget();
       const person = await newPerson(browser);
       onTestFinished(() => person.leave());
       return { world, person };

@@ -23,6 +23,8 @@ export interface HttpsSites {
   readonly heads: (host: string, target: string) => string[];
   /** What a name was asked for, in the order in which it was. */
   readonly targets: (host: string) => string[];
+  /** Forgets what was sent. */
+  readonly forget: () => void;
   /** Holds the answer of the next request for `target` back, when the server has begun it. */
   readonly holdAnswer: (host: string, target: string) => Gate;
   /** Cuts every connection to a name and takes no new ones, until the name is restored. */
@@ -112,6 +114,7 @@ export async function startHttpsSites(): Promise<HttpsSites> {
       (sent.get(host) ?? '').split('\r\n\r\n').filter((head) => head.split(' ', 2)[1] === target),
     targets: (host) =>
       (sent.get(host) ?? '').split('\r\n').flatMap((line) => /^[A-Z]+ (\S+) HTTP\/1\.1$/.exec(line)?.[1] ?? []),
+    forget: () => sent.clear(),
     holdAnswer(host, target) {
       const gate = createGate();
       holds.set(`${host} ${target}`, gate);

@@ -67,16 +67,22 @@ export function tabOf(page: Page): Tab {
     return (await page.evaluate(script)) as Value;
   }
 
+  /** A person uses the tab that is in front: the others are hidden, and pages heed that. */
+  async function inFront(act: () => Promise<void>): Promise<void> {
+    await command('browsingContext.activate', {});
+    await act();
+  }
+
   const tab: Tab = {
     page,
-    open: (url) => command('browsingContext.navigate', { url, wait: 'complete' }),
-    back: () => command('browsingContext.traverseHistory', { delta: -1 }),
-    forward: () => command('browsingContext.traverseHistory', { delta: 1 }),
-    reload: () => command('browsingContext.reload', { wait: 'complete' }),
+    open: (url) => inFront(() => command('browsingContext.navigate', { url, wait: 'complete' })),
+    back: () => inFront(() => command('browsingContext.traverseHistory', { delta: -1 })),
+    forward: () => inFront(() => command('browsingContext.traverseHistory', { delta: 1 })),
+    reload: () => inFront(() => command('browsingContext.reload', { wait: 'complete' })),
     run,
     begin: (script) => run(`void setTimeout(() => { ${script} })`),
-    click: (selector) => page.click(selector),
-    type: (selector, text) => page.type(selector, text),
+    click: (selector) => inFront(() => page.click(selector)),
+    type: (selector, text) => inFront(() => page.type(selector, text)),
     address: () => run('location.href'),
     text: (selector = 'body') => run(`document.querySelector(${JSON.stringify(selector)})?.innerText ?? ''`),
     async arrives(address) {

@@ -316,17 +316,45 @@ test('a planted ticket that cannot be looked up hides no session that is known',
   expect((await here.open(`${ticket}; ${cookie}`)).state).toBe('active');
 });
 
-test('a refreshed ID token with another sid leaves the session to be ended by that of its login', async () => {
-  const { here, there, provider } = startTwo();
-  const { entry } = await here.openActive(await signIn(here));
-  vi.advanceTimersByTime(301_000);
-  vi.spyOn(provider.provider, 'refresh').mockResolvedValue({
-    granted: true,
-    grant: { tokens: tokensOf(1, { sid: 'renamed' }), userInfo: undefined, subject: 'alice' },
-  } as never);
-  await here.refresher.refreshIfDue(entry);
-  const cookie = cookieOf(entry);
-  await there.openActive(cookie);
-  await there.sessions.revoke({ sid: 'at the provider', issuedBefore: 1_800_000_000, reason: 'backchannel' });
-  expect((await there.open(cookie)).state).toBe('ended');
+describe.each(['cookie', 'store'] as const)('a refreshed ID token with another sid, in %s mode', (mode) => {
+  async function renamed() {
+    const two = startTwo({ session: { mode } });
+    const login = await signIn(two.here);
+    const { entry } = await two.here.openActive(login);
+    await two.there.openActive(login);
+    vi.advanceTimersByTime(301_000);
+    vi.spyOn(two.provider.provider, 'refresh').mockResolvedValue({
+      granted: true,
+      grant: { tokens: tokensOf(1, { sid: 'renamed' }), userInfo: undefined, subject: 'alice' },
+    } as never);
+    await two.here.refresher.refreshIfDue(entry);
+    return { ...two, cookie: cookieOf(entry) };
+  }
+
+  test.each(['at the provider', 'renamed'])('leaves the session to be ended by the sid %j', async (sid) => {
+    const { here, there, cookie } = await renamed();
+    await there.openActive(cookie);
+    await there.sessions.revoke({ sid, issuedBefore: 1_800_000_000, reason: 'backchannel' });
+    for (const instance of [here, there]) expect((await instance.open(cookie)).state).toBe('ended');
+  });
+
+  test('ends it also where the sign-out comes before the answer that brings the new one', async () => {
+    const { here, there, provider } = startTwo({ session: { mode } });
+    const { entry } = await here.openActive(await signIn(here));
+    vi.advanceTimersByTime(301_000);
+    vi.spyOn(provider.provider, 'refresh').mockImplementation(async () => {
+      await there.sessions.revoke({ sid: 'renamed', issuedBefore: 1_800_000_000, reason: 'backchannel' });
+      const tokens = tokensOf(1, { sid: 'renamed' });
+      return { granted: true, grant: { tokens, userInfo: undefined, subject: 'alice' } } as never;
+    });
+    await here.refresher.refreshIfDue(entry)?.catch(() => undefined);
+    expect(entry.ended).toBe('backchannel');
+  });
+
+  test('ends it also where only a call that comes after the sign-out brings the new one', async () => {
+    const { store, provider, here, there, cookie } = await renamed();
+    await here.sessions.revoke({ sid: 'renamed', issuedBefore: 1_800_000_000, reason: 'backchannel' });
+    const later = startInstance(store, provider.provider, { session: { mode } });
+    for (const instance of [there, later]) expect((await instance.open(cookie)).state).toBe('ended');
+  });
 });
