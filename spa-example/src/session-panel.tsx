@@ -59,7 +59,11 @@ function Timer({ name, seconds, after }: TimerProps): ReactNode {
   return (
     <div>
       <dt>{name}</dt>
-      <dd role="timer">{seconds === undefined ? 'no limit' : seconds === 0 ? 'over' : formatDuration(seconds)}</dd>
+      <dd>
+        <span role="timer">
+          {seconds === undefined ? 'no limit' : seconds === 0 ? 'over' : formatDuration(seconds)}
+        </span>
+      </dd>
       <dd className="small muted">{after}</dd>
     </div>
   );
