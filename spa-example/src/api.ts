@@ -21,7 +21,7 @@ export interface CallRecord {
 
 export interface Api {
   listNotes(): Promise<Note[]>;
-  addNote(text: string): Promise<void>;
+  addNote(text: string): Promise<Note>;
   removeNote(id: string): Promise<void>;
   /** Makes the API refuse the access token of this very call from now on. */
   expireToken(): Promise<void>;
@@ -47,7 +47,9 @@ export function createApi(onCall: (record: CallRecord) => void): Api {
     },
     async addNote(text) {
       const headers = { 'content-type': 'application/json' };
-      await send('POST', '/api/notes', { headers, body: JSON.stringify({ text }) });
+      const response = await send('POST', '/api/notes', { headers, body: JSON.stringify({ text }) });
+      const note: Note = await response.json();
+      return note;
     },
     async removeNote(id) {
       await send('DELETE', `/api/notes/${encodeURIComponent(id)}`);
