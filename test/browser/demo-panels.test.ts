@@ -96,7 +96,7 @@ describe('where I am signed in', () => {
     for (const other of others) await other.getByRole('button', { name: 'Sign in', exact: true }).waitFor();
     await expect.poll(() => here.getByRole('button', { name: /^End it/ }).count(), patient).toBe(0);
     await press(bob, 'Stay signed in');
-    await bob.getByText('Renewed: the token is new').waitFor();
+    await expect.poll(() => panel(bob, 'Your session').innerText(), patient).toContain('Renewed: the token is new');
   });
 });
 
@@ -163,7 +163,9 @@ describe('the search for tokens', () => {
     const page = await signedInPage();
     await page.evaluate(plant);
     await press(page, 'Look for a token');
-    await page.getByText(`Found what looks like a token: ${place}.`).waitFor();
+    await expect
+      .poll(() => panel(page, 'What the browser can see').innerText(), patient)
+      .toContain(`Found what looks like a token: ${place}.`);
   });
 });
 
@@ -235,7 +237,9 @@ test('the strongbox stays closed for those who decline', async () => {
   const page = await signedInPage();
   await press(page, 'Open the strongbox');
   await press(page, 'Not now');
-  await page.getByText('A stronger or fresher sign-in is required').waitFor();
+  await expect
+    .poll(() => panel(page, 'Your strongbox').innerText(), patient)
+    .toContain('A stronger or fresher sign-in is required');
 });
 
 /**
@@ -246,7 +250,7 @@ async function meetTheEnd(page: Page, button: string): Promise<void> {
   await page.route(ownLooks, (route) => route.abort());
   const cookies = await page.context().cookies(demo.origin);
   const { port } = new URL(demo.origin);
-  const [session] = cookies.filter(({ name }) => name.startsWith(`session-${port}`));
+  const session = cookies.find(({ name }) => name.startsWith(`session-${port}`));
   if (session === undefined) throw new Error('There is no session cookie.');
   await page.context().clearCookies({ name: session.name });
   await press(page, button);
