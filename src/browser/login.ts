@@ -54,8 +54,13 @@ export function createLogin(basePath: string, session: (maxAgeSeconds: number) =
     // The server takes no longer one.
     const back = returnTo ?? (here.length > 2048 ? pathname : here);
     if (returnTo || !query.has('returnTo')) query.set('returnTo', back);
-    const waiting = popup ? inPopup(`${address.href}&display=popup`) : undefined;
-    if (waiting) return abortable(waiting, signal);
+    if (popup) {
+      query.set('display', 'popup');
+      const waiting = inPopup(address.href);
+      if (waiting) return abortable(waiting, signal);
+      // The app's own page must not become the one that a popup closes.
+      query.delete('display');
+    }
     location.assign(address);
     // The page is left.
     return new Promise(() => undefined);

@@ -14,11 +14,12 @@ import type { ConfigFile } from './schema.ts';
 /**
  * Reads a `.ts`, `.js` or `.json` file. Relative paths in it become absolute: they are relative to the file.
  * @param label under which a fault of the file as a whole is reported
+ * @param edition where a process reads a file in code again: another text than before, because Node runs a module once
  * @throws {ConfigError} that names the file and the line, if it is broken
  */
-export async function readConfigFile(path: string, label: string): Promise<ConfigFile> {
+export async function readConfigFile(path: string, label: string, edition?: string): Promise<ConfigFile> {
   const isJson = extname(path) === '.json';
-  const content: unknown = isJson ? parseJson(path, label) : await importDefault(path);
+  const content: unknown = isJson ? parseJson(path, label) : await importDefault(path, edition);
   if (typeof content !== 'object' || content === null || Array.isArray(content)) {
     throw new ConfigError([
       { path: label, reason: `"${path}" must hold one object; in code: export default defineConfig({ … })` },
@@ -120,7 +121,8 @@ const ownIndex = new URL(`../index${extname(import.meta.url)}`, import.meta.url)
  * The default export of a file in code. `sallyport` in it is this installation, also where none can be found from the
  * file, or another one.
  */
-async function importDefault(path: string): Promise<unknown> {
+async function importDefault(path: string, edition: string | undefined): Promise<unknown> {
+  const query = edition === undefined ? '' : `?edition=${edition}`;
   const loaded = new Set<string>();
   const hooks = registerHooks({
     resolve(specifier, context, nextResolve) {
@@ -131,7 +133,7 @@ async function importDefault(path: string): Promise<unknown> {
     },
   });
   try {
-    const module = (await import(pathToFileURL(path).href)) as { default?: unknown };
+    const module = (await import(pathToFileURL(path).href + query)) as { default?: unknown };
     return module.default;
   } catch (error) {
     throw new ConfigError([faultOfCode(error, path, loaded)]);

@@ -5,12 +5,16 @@ import { codeOf } from '../http/errors.ts';
 
 const maximumBytes = 32 * 1024;
 
+/** An XML declaration, comments and the document type (XML 1.0 2.8) may come before the image. */
+const svgStart =
+  /^\uFEFF?\s*(?:<\?(?:(?!\?>)[^])*\?>\s*|<!--(?:(?!-->)[^])*-->\s*|<!DOCTYPE\s+svg\b[^[>]*(?:\[[^\]]*\]\s*)?>\s*)*<svg[\s/>]/;
+
 /** What a file begins with, whatever its name says: a browser must not be told another type. */
 const types: ReadonlyArray<readonly [mediaType: string, isOf: (bytes: Buffer) => boolean]> = [
   ['image/png', (bytes) => bytes.subarray(0, 8).equals(Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'))],
   ['image/jpeg', (bytes) => bytes.subarray(0, 3).equals(Buffer.from([0xff, 0xd8, 0xff]))],
   ['image/webp', (bytes) => bytes.toString('latin1', 0, 4) === 'RIFF' && bytes.toString('latin1', 8, 12) === 'WEBP'],
-  ['image/svg+xml', (bytes) => /^\uFEFF?\s*(?:<\?xml[^>]*>\s*)?(?:<!--[^]*?-->\s*)*<svg[\s>]/.test(bytes.toString())],
+  ['image/svg+xml', (bytes) => svgStart.test(bytes.toString())],
 ];
 
 /** @returns a `data:` URL (RFC 2397), or why the file is no logo, with the remedy */

@@ -3,7 +3,7 @@
  * `SALLYPORT_` (`variables.ts`), those of an `.env` file included (`env-file.ts`).
  */
 import { existsSync, statSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { readConfigFile } from './config-file.ts';
 import { resolveConfig, type Config } from './config.ts';
 import { withEnvFile } from './env-file.ts';
@@ -30,7 +30,7 @@ export interface LoadedConfig {
  * @throws {ConfigError} with every fault, each under the name by which it was given
  */
 export async function loadConfig(file: string | undefined, env: Environment): Promise<LoadedConfig> {
-  const found = file ?? defaultFiles.find((name) => existsSync(name));
+  const found = file ?? defaultFileIn('');
   if (found === undefined) return withVariables({}, withEnvFile(resolve(), env));
   const path = resolve(found);
   const label = file === undefined ? found : '--config';
@@ -44,6 +44,11 @@ export async function loadConfig(file: string | undefined, env: Environment): Pr
   }
   const given = withEnvFile(dirname(path), env);
   return withVariables(await readConfigFile(path, label), given);
+}
+
+/** @returns the configuration file that is read where none is named, if the folder has one */
+export function defaultFileIn(folder: string): string | undefined {
+  return defaultFiles.map((name) => join(folder, name)).find((path) => existsSync(path));
 }
 
 /**

@@ -50,26 +50,37 @@ function mayHoldToken(value: unknown): boolean {
   return typeof value === 'string' || value instanceof Object;
 }
 
-/** What may be a JWT in a text (RFC 7515 3.1, RFC 7516 3.1), from the beginning of a word, for else it takes long. */
-const segments = /(?<![\w-])[\w-]{4,}(?:\.[\w-]*){2,4}/g;
-
 /** A token in a query, a fragment or a JSON text: its name tells it. */
 const namedToken = /(?:access|refresh|id)[_-]?token["']?\s*[:=]/i;
 
 function isToken(text: string, own: readonly string[]): boolean {
   if (namedToken.test(text) || own.some((token) => text.includes(token))) return true;
-  return (text.match(segments) ?? []).some((candidate) => isJoseHeader(candidate.slice(0, candidate.indexOf('.'))));
+  // By the dots of a JWT (RFC 7515 3.1, RFC 7516 3.1). A regular expression with a loop needs stack for each letter of a
+  // long word, and passes over a token behind words with dots, such as the name of a host.
+  const parts = text.split('.');
+  return parts.some((part, at) => {
+    const [payload, rest] = parts.slice(at + 1, at + 3);
+    if (payload === undefined || rest === undefined || notInSegment.test(payload)) return false;
+    return isJoseHeader(part.split(notInSegment).at(-1) ?? '');
+  });
 }
+
+/** A character that base64url does not have. */
+const notInSegment = /[^\w-]/;
 
 /** Words that may stand before a token in one run of letters, as in `my_token_eyJ…`. */
 const maximumPrefixes = 4;
+/** An object with a member has more. */
+const shortestHeader = 4;
 
 /** Whether a segment, or what follows a prefix in it, is a JSON object in base64url. */
 function isJoseHeader(segment: string): boolean {
   let rest = segment;
-  for (let prefixes = 0; prefixes <= maximumPrefixes; prefixes++) {
+  for (let prefixes = 0; prefixes <= maximumPrefixes && rest.length >= shortestHeader; prefixes++) {
     if (isEncodedObject(rest)) return true;
-    rest = rest.slice(rest.search(/[_-]/) + 1);
+    const end = rest.search(/[_-]/);
+    if (end === -1) return false;
+    rest = rest.slice(end + 1);
   }
   return false;
 }

@@ -101,6 +101,7 @@ function plant(): { readonly claims: Record<string, unknown>; readonly rest: Rec
   add('https://app.test/session', `{"access_token":"${opaque()}"}`);
   add('https://app.test/link', `https://shop.test/#id_token=${opaque()}&x=1`);
   add('labels', { [jws()]: true, plain: true }, { plain: true });
+  add('hosted', [`www.example.${jws()}`, `api.eu.example.com.${jws()}`, `v1.2.${jwe()}`], []);
   add('prefixed', [`token_${jws()}`, `my-new-token_${jws()}`, `(${jws()})`], []);
   add('has_api_token', true, true);
   add('host', 'www.login.example.com', 'www.login.example.com');
@@ -257,4 +258,13 @@ test('claims that are nested without end, or very long, cost nobody the session'
   expect(shownDepth).toBeGreaterThan(10);
   expect(shownDepth).toBeLessThan(20);
   expect(performance.now() - startedAt).toBeLessThan(2000);
+});
+
+test('a claim of one word of many megabytes is shown', async () => {
+  const word = 'a'.repeat(9 * 2 ** 20);
+  const world = await startWorld({ ...withClaims(), sessionView: () => ({ word, dots: 'ab.'.repeat(10_000) }) });
+  const browser = world.client();
+  await signIn(browser);
+  const { text } = await browser.fetch('/bff/session');
+  expect(text.length).toBeGreaterThan(word.length + 30_000);
 });

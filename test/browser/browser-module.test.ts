@@ -2,6 +2,7 @@
  * `sallyport/browser` as an app bundles it, in Chromium and against the real server: one connection for all tabs, a
  * sign-out that all of them see, and each answer of Sallyport's made for real.
  */
+import { stripTypeScriptTypes } from 'node:module';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createMemoryStore } from '../../src/store/memory.ts';
@@ -9,6 +10,7 @@ import { bundleForBrowsers } from '../support/browser-bundle.ts';
 import { launchChromium } from '../support/chromium.ts';
 import { startHttpsSites, type HttpsSites } from '../support/https-sites.ts';
 import { linkStore } from '../support/linked-store.ts';
+import { codeBlocks } from '../support/markdown.ts';
 import { acceptWebSockets } from '../support/web-socket.ts';
 import { startWorld, type World, type WorldOptions } from '../support/world.ts';
 
@@ -145,6 +147,29 @@ describe('three tabs', () => {
     for (const tab of [first, second]) await expect.poll(() => knownIn(tab), patient).toBe('Bob Brown');
     await expect.poll(() => connected.length, patient).toBe(2);
   });
+});
+
+test('the documented reload takes Back from others, and the sign-out from nobody', async () => {
+  const tab = await start();
+  const other = await anotherTab();
+  const documented = codeBlocks('docs/browser.md').find(({ code }) => code.includes('location.reload()'));
+  const script = stripTypeScriptTypes(documented?.code ?? '').replace('sallyport/browser', '/sallyport.js');
+  const body = `${script}\nsubscribe(() => { window.isFollowed = true; });`;
+  await context.route(`${app}/documented.js`, (route) => route.fulfill({ contentType: 'text/javascript', body }));
+  for (const page of [tab, other]) {
+    await page.evaluate('window.isOld = true');
+    await page.addScriptTag({ type: 'module', url: '/documented.js' });
+    await expect.poll(() => page.evaluate('window.isFollowed'), patient).toBe(true);
+  }
+  await tab.bringToFront();
+  await other.evaluate("Object.defineProperty(document, 'hidden', { value: true })");
+  // The server ends the session, revokes the tokens at the provider, and answers then.
+  const revocation = world.provider.hold('revocation');
+  const atProvider = tab.waitForRequest(/\/session\/end/, patient);
+  await tab.evaluate("void import('/sallyport.js').then(({ logout }) => logout())");
+  await expect.poll(() => other.evaluate('window.isOld'), patient).toBeUndefined();
+  revocation.release();
+  await atProvider;
 });
 
 test('a tab that was offline keeps what it knew, and learns what it has missed', async () => {

@@ -375,6 +375,38 @@ describe.each(majors)('React %s, useAuth', (major) => {
     await page.getByText('secret of alice').waitFor();
   });
 
+  test('withAuthenticationRequired signs in again when the session has run out', async () => {
+    const page = await openPage(major);
+    await page.evaluate("alice.signIn('Alice'); kit.show('guarded', alice)");
+    await page.getByText('secret of alice').waitFor();
+    await page.evaluate("alice.signOut('idle')");
+    await expect.poll(() => page.evaluate('alice.calls')).toEqual([['login', { returnTo: '/deep' }]]);
+  });
+
+  test.each(['visibilitychange', 'focus', 'pageshow'])(
+    'withAuthenticationRequired keeps a sign-out from nothing: it signs in when the person is back by %s',
+    async (event) => {
+      const page = await openPage(major);
+      await page.evaluate("alice.signIn('Alice'); kit.show('guarded', alice)");
+      await page.getByText('secret of alice').waitFor();
+      await page.evaluate("alice.signOut('logout')");
+      await page.getByText('on the way').waitFor();
+      await settled(page);
+      expect(await page.evaluate('alice.calls')).toEqual([]);
+      await page.evaluate(`dispatchEvent(new Event('${event}'))`);
+      await expect.poll(() => page.evaluate('alice.calls')).toEqual([['login', { returnTo: '/deep' }]]);
+      await page.evaluate(`dispatchEvent(new Event('${event}'))`);
+      await settled(page);
+      expect(await page.evaluate('alice.calls.length')).toBe(1);
+    },
+  );
+
+  test('withAuthenticationRequired signs in at once who comes to it after a sign-out', async () => {
+    const page = await openPage(major);
+    await page.evaluate("alice.signOut('logout'); kit.show('guarded', alice)");
+    await expect.poll(() => page.evaluate('alice.calls.length')).toBe(1);
+  });
+
   test('withAuthenticationRequired does not try again by itself after a failure', async () => {
     const page = await openPage(major);
     await page.evaluate(

@@ -51,15 +51,22 @@ function check(
   writeDocumentedFiles(folder, files);
   const { compilerOptions, ...others } = { compilerOptions: {}, ...settings };
   const common = {
-    ...{ strict: true, noEmit: true, skipLibCheck: true, isolatedModules: true, types: [] },
-    ...{ target: 'es2022', module: 'esnext', moduleResolution: 'bundler', lib: ['es2024', 'dom', 'dom.iterable'] },
+    strict: true,
+    noEmit: true,
+    skipLibCheck: true,
+    isolatedModules: true,
+    types: [],
+    target: 'es2022',
+    module: 'esnext',
+    moduleResolution: 'bundler',
+    lib: ['es2024', 'dom', 'dom.iterable'],
     allowImportingTsExtensions: true,
     paths: { 'sallyport/browser': ['../../../src/browser/index.ts'] },
   };
   const config = {
     compilerOptions: { ...common, ...compilerOptions },
     include: [],
-    files: [...files.map(({ path }) => path)],
+    files: files.map(({ path }) => path),
   };
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ ...config, ...others }));
   const { status, stdout, stderr } = spawnSync(process.execPath, [join(packages, program), ...options], {
@@ -75,7 +82,7 @@ test.each(Object.entries(checkers))('%s', { timeout: 120_000 }, (name, { fault: 
   expect(check(name, files)).toMatchObject({ status: 0 });
 
   const faulty = files.map((one) =>
-    one.path.endsWith(`/${file}`) ? { ...one, code: one.code.replace(from, to) } : one,
+    one.path.endsWith(`/${file}`) ? Object.assign({}, one, { code: one.code.replace(from, to) }) : one,
   );
   const { status, said } = check(name, faulty);
   expect(status).not.toBe(0);

@@ -47,6 +47,9 @@ async function startFirefox(sites: HttpsSites): Promise<RealBrowser> {
     ['--headless', '--no-remote', '--profile', profile, '--remote-debugging-port=0', 'about:blank'],
     { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, MOZ_CRASHREPORTER_DISABLE: '1' } },
   );
+  // Chromium ends with the pipe to this process, Firefox doesn't.
+  const kill = () => program.kill();
+  process.once('exit', kill);
   const browser = await connect({
     browserWSEndpoint: `${await debuggingAddress(program)}/session`,
     protocol: 'webDriverBiDi',
@@ -59,6 +62,7 @@ async function startFirefox(sites: HttpsSites): Promise<RealBrowser> {
       const ended = once(program, 'exit');
       await browser.close();
       await ended;
+      process.off('exit', kill);
       await rm(profile, { recursive: true, force: true, maxRetries: 5 });
     },
   };

@@ -41,6 +41,8 @@ beforeAll(async () => {
   await mkdir(join(folder, 'empty'));
   await writeFile(join(folder, 'spa/index.html'), '<!doctype html>');
   await writeFile(join(folder, 'large.svg'), `<svg>${'x'.repeat(32_768)}</svg>`);
+  await writeFile(join(folder, 'comments.svg'), '<!-- a -->'.repeat(32));
+  await writeFile(join(folder, 'drawing.html'), '<!doctype html><svg></svg>');
   startedIn = process.cwd();
   // Here no default file lies about.
   process.chdir(folder);
@@ -327,6 +329,8 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
       ['no logo', { logoFile: 'nowhere.svg' }, /^pages\.logoFile: "\/.*nowhere\.svg" cannot be read \(ENOENT\)/],
       ['a folder as logo', { logoFile: 'empty' }, /^pages\.logoFile: .* cannot be read \(EISDIR\)/],
       ['a page as logo', { logoFile: 'spa/index.html' }, /^pages\.logoFile: .* is no SVG, PNG, JPEG or WebP image/],
+      ['comments as logo', { logoFile: 'comments.svg' }, /^pages\.logoFile: .* is no SVG, PNG, JPEG or WebP image/],
+      ['a document with a drawing as logo', { logoFile: 'drawing.html' }, /^pages\.logoFile: .* is no SVG, PNG/],
       ['a large logo', { logoFile: 'large.svg' }, /^pages\.logoFile: .* has 32779 bytes; a logo has at most 32768/],
       ['an unknown language', { language: 'pl' }, /^pages\.language: "pl" has no texts; .* choose one of de, en, es, /],
       ['no language', { language: 'german!' }, /^pages\.language: must be a language such as "de" or "pt-BR"/],
@@ -595,6 +599,11 @@ describe('is accepted:', () => {
 
   test.each([
     ['logo.svg', '<?xml version="1.0"?>\n<!-- a mark -->\n<svg xmlns="http://www.w3.org/2000/svg"/>', 'image/svg+xml'],
+    [
+      'logo.svg',
+      '\uFEFF<?xml version="1.0"?>\n<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "svg11.dtd" [\n<!ENTITY a "b">\n]>\n<svg/>',
+      'image/svg+xml',
+    ],
     // By what it is, not by its name.
     ['logo.svg', Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0]), 'image/png'],
     ['logo', Buffer.from([0xff, 0xd8, 0xff, 0xe0]), 'image/jpeg'],

@@ -69,6 +69,7 @@ function compile(examples: readonly CodeBlock[], options: object = {}): string[]
       'sallyport/browser': ['../../src/browser/index.ts'],
       'sallyport/browser/reconnecting': ['../../src/browser/reconnecting.ts'],
       'sallyport/react': ['../../src/browser/react.tsx'],
+      'sallyport/vite': ['../../src/vite/plugin.ts'],
     },
     noUnusedLocals: false,
     noUnusedParameters: false,

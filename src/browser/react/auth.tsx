@@ -2,7 +2,15 @@
  * `useAuth()` in the shape of `react-oidc-context`, so that an app which had its tokens in the browser changes an import
  * instead of its components. What makes sense only with tokens in the browser is missing from the types on purpose.
  */
-import { useEffect, useMemo, useSyncExternalStore, type ComponentType, type ReactElement, type ReactNode } from 'react';
+import {
+  useEffect,
+  useMemo,
+  useRef,
+  useSyncExternalStore,
+  type ComponentType,
+  type ReactElement,
+  type ReactNode,
+} from 'react';
 import type { LoginOptions, SessionView } from '../index.ts';
 import { useClient, type SessionClient } from './client.ts';
 import { useSession, type User } from './session.tsx';
@@ -110,17 +118,37 @@ export function withAuthenticationRequired<Props extends object>(
 ): (props: Props) => ReactElement {
   return function AuthenticationRequired(props) {
     const { isAuthenticated, isLoading, error, signinRedirect } = useAuth();
+    const { reason } = useSession();
+    const wasAuthenticated = useRef(false);
     // After a failure the person decides, or the app would ask the provider again and again.
     const mustSignIn = !isAuthenticated && !isLoading && error === undefined;
     useEffect(() => {
+      if (isAuthenticated) wasAuthenticated.current = true;
       if (!mustSignIn) return undefined;
-      // In strict mode effects run twice, and one sign-in is enough.
-      const timer = setTimeout(() => {
+      const signIn = () => {
         signinRedirect(signinRedirectArgs).catch(reportError);
-      });
+      };
+      if (wasAuthenticated.current && reason === 'logout') return whenSeenAgain(signIn);
+      // In strict mode effects run twice, and one sign-in is enough.
+      const timer = setTimeout(signIn);
       return () => clearTimeout(timer);
-    }, [mustSignIn, signinRedirect]);
+    }, [isAuthenticated, mustSignIn, reason, signinRedirect]);
     return isAuthenticated ? <Component {...props} /> : <>{OnRedirecting?.()}</>;
+  };
+}
+
+/**
+ * For the time after a sign-out. At once, the tab that signs out would not go on to the provider, and the others would be
+ * signed in again by the provider's session, which has not ended yet.
+ */
+function whenSeenAgain(act: () => void): () => void {
+  const begin = () => {
+    if (!document.hidden) act();
+  };
+  const events = ['visibilitychange', 'focus', 'pageshow'];
+  for (const event of events) addEventListener(event, begin);
+  return () => {
+    for (const event of events) removeEventListener(event, begin);
   };
 }
 

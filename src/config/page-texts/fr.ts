@@ -24,7 +24,7 @@ export const fr: PageTexts = {
     session_expired: { title: 'Veuillez vous reconnecter', text: 'Votre session est terminée.' },
     step_up_required: {
       title: 'Veuillez confirmer votre identité',
-      text: 'Une connexion plus récente ou plus forte est nécessaire. Reconnectez-vous pour continuer.',
+      text: 'Une connexion plus récente ou plus sûre est nécessaire. Reconnectez-vous pour continuer.',
     },
     repeat_required: {
       title: 'Veuillez réessayer',

@@ -24,7 +24,7 @@ export const ja: PageTexts = {
     session_expired: { title: 'もう一度サインインしてください', text: 'セッションが終了しました。' },
     step_up_required: {
       title: 'ご本人であることを確認してください',
-      text: 'より強力な、または新しいサインインが必要です。続けるには、もう一度サインインしてください。',
+      text: 'より安全な方法で、または改めてサインインする必要があります。続けるには、もう一度サインインしてください。',
     },
     repeat_required: {
       title: 'もう一度お試しください',
@@ -64,7 +64,7 @@ export const ja: PageTexts = {
     },
     store_unavailable: {
       title: '現在アプリを利用できません',
-      text: 'セッションを確認できません。サインアウトはしていません。しばらくしてから、もう一度お試しください。',
+      text: 'セッションを確認できません。サインインしたままです。しばらくしてから、もう一度お試しください。',
     },
     upstream_unavailable: {
       title: '現在アプリを利用できません',

@@ -24,12 +24,12 @@ export const pt: PageTexts = {
     session_expired: { title: 'Entre novamente', text: 'A sua sessão terminou.' },
     step_up_required: {
       title: 'Confirme a sua identidade',
-      text: 'É necessário um início de sessão mais forte ou mais recente. Entre novamente para continuar.',
+      text: 'É necessário um início de sessão mais seguro ou mais recente. Entre novamente para continuar.',
     },
     repeat_required: { title: 'Tente novamente', text: 'Os dados enviados não chegaram. Envie mais uma vez.' },
     navigation_required: {
       title: 'Abra a página de início de sessão',
-      text: 'Só é possível entrar em uma janela própria.',
+      text: 'Só é possível entrar numa janela ou num separador à parte.',
     },
     request_forbidden: {
       title: 'Pedido recusado',

@@ -11,7 +11,7 @@ export interface FakeClient extends SessionClient {
   readonly listeners: () => number;
   /** Signed in as this person, signed out for this reason, or unknown again. */
   readonly signIn: (name: string) => void;
-  readonly signOut: (reason?: 'idle' | 'operator') => void;
+  readonly signOut: (reason?: 'idle' | 'operator' | 'logout') => void;
   /** The first look at the session fails. */
   readonly fail: (message: string) => void;
   /** When the session ends, on the page's clock; undefined for 'unknown'. */

@@ -65,6 +65,17 @@ describe('in a popup', () => {
     expect(browser.navigated).toEqual([]);
   });
 
+  test('an address that is a popup’s already says so once, and not where the browser opens none', () => {
+    const browser = fakeBrowser();
+    const { login } = createSallyport();
+    const url = '/bff/login?display=popup&returnTo=%2Fx';
+    void login({ url, popup: true });
+    browser.page.popupsBlocked = true;
+    void login({ url, popup: true });
+    const addresses = [...browser.popups, ...browser.navigated].map((address) => new URL(address ?? '').search);
+    expect(addresses).toEqual(['?display=popup&returnTo=%2Fx', '?returnTo=%2Fx']);
+  });
+
   test('it rejects with the code when the sign-in failed, and the next one may succeed', async () => {
     const browser = fakeBrowser();
     const { login } = createSallyport();
