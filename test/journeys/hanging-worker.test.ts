@@ -71,10 +71,10 @@ test('no worker is replaced because all stood still, the first process did, or a
   };
   onTestFinished(resume);
   for (const pid of stopped) process.kill(pid, 'SIGSTOP');
-  await sleep((hangingSeconds + 3) * 1000);
+  await sleep((hangingSeconds + 2) * 1000);
   resume();
   // The next turns of the first processes' timers.
-  await sleep(3000);
+  await sleep(2000);
   for (const world of worlds) {
     expect(world.linesOf('worker.failed')).toEqual([]);
     const [browser] = await signInPeople(world, 1);
