@@ -18,6 +18,7 @@ import { createMemoryStore } from '../src/store/memory.ts';
 import { startDemoApi } from './demo/api.ts';
 import { closeServer, isPortBusy, listen } from './demo/listen.ts';
 import { accessTokenSeconds, apiScope, signingAlgorithm, startDemoProvider } from './demo/provider.ts';
+import { createTimeline, recordEvents } from './demo/timeline.ts';
 import { demoUsers } from './demo/users.ts';
 import exampleConfig from './sallyport.config.ts';
 
@@ -100,8 +101,9 @@ export async function startDemo(options: DemoOptions = {}): Promise<Demo> {
     // A proxy of the environment cannot reach this machine's loopback.
     // The spelling that counts where both are set.
     process.env['no_proxy'] = [process.env['no_proxy'] ?? process.env['NO_PROXY'] ?? '', host].join(',');
+    const timeline = createTimeline();
     const api = await onPortOrAnother(apiPort, (port) =>
-      startDemoApi({ host, port, issuer: provider.issuer, audience: apiAudience }),
+      startDemoApi({ host, port, issuer: provider.issuer, audience: apiAudience, timeline }),
     );
     running.push(api);
     const file: ConfigFile = {
@@ -119,6 +121,7 @@ export async function startDemo(options: DemoOptions = {}): Promise<Demo> {
     // All of the demo is gone when it ends: memory is the store that it wants.
     const server = await startServer(config, { store: createMemoryStore() });
     running.push(server);
+    recordEvents(timeline, server.bff.events);
     for (const warning of warnings) server.log.warn(warning);
     const { issuer, jwksUrl } = provider;
     return { origin, api: own.SALLYPORT_API, tokens: { issuer, audience: apiAudience, jwksUrl }, close };
@@ -144,7 +147,15 @@ function portFromEnvironment(text: string | undefined): number {
 async function buildExample(): Promise<string> {
   const root = import.meta.dirname;
   const folder = join(root, 'dist');
-  const sources = ['src', 'public', 'index.html', 'vite.config.ts', 'README.md', '../package-lock.json'];
+  const sources = [
+    'src',
+    '../src/browser',
+    'public',
+    'index.html',
+    'vite.config.ts',
+    'README.md',
+    '../package-lock.json',
+  ];
   const changed = await Promise.all(sources.map((source) => lastChange(join(root, source))));
   const built = await lastChange(join(folder, 'index.html'));
   if (built > Math.max(...changed)) return folder;
@@ -192,7 +203,8 @@ const tour = `
   Try this:
     - Write a note, then press "Expire my token now" and write another: the token is renewed on the way.
     - Press "Fire 20 calls at once": twenty calls, one refresh, one token.
-    - Look for a token in the browser's tools: cookies, storage, network. Scripts can see none.
+    - Press "Look for a token": the page tries everything that a script can reach, and shows what it found.
+    - Sign in with a second browser, and end that session from the first.
     - Leave it for ${accessTokenSeconds} seconds: the access token ends, the next call works all the same.
 `;
 

@@ -12,5 +12,6 @@ export default defineConfig({
   client: { id: 'spa-example' },
   scope: 'openid profile email offline_access notes',
   api: [{ path: '/api', target: 'http://127.0.0.1:9100/v1' }],
+  session: { idleSeconds: 15 * 60 },
   spa: { folder: join(import.meta.dirname, 'dist') },
 });

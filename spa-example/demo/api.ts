@@ -6,12 +6,15 @@ import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
 import { Hono } from 'hono';
+import { streamSSE } from 'hono/streaming';
 import type { Context, MiddlewareHandler } from 'hono';
 import { createRemoteJWKSet, errors, jwtVerify } from 'jose';
 import type { JWTVerifyGetKey } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { closeServer, listen } from './listen.ts';
 import type { ListenAddress } from './listen.ts';
+import { createTimeline } from './timeline.ts';
+import type { Timeline, TimelineEntry } from './timeline.ts';
 
 export interface DemoApiOptions extends ListenAddress {
   /** Whose tokens are accepted: the `iss` claim. */
@@ -20,6 +23,8 @@ export interface DemoApiOptions extends ListenAddress {
   audience: string;
   /** The provider's signing keys; found through its metadata when absent. Fetched with the first call, not before. */
   jwksUrl?: string;
+  /** What the page shows of the events; default: only what the API itself notices. */
+  timeline?: Timeline;
 }
 
 export interface DemoApi {
@@ -40,11 +45,16 @@ interface Caller {
   /** The token's `jti`: names the token, but can't be used in its place. */
   tokenId: string;
   expiresAt: Date;
+  /** How strong the sign-in was (`acr`). */
+  acr: string | undefined;
 }
 
 type Env = { Variables: { caller: Caller } };
 
 const requiredScope = 'notes';
+/** The sign-in that the strongbox asks for: name, password and PIN. */
+const strongSignIn = 'urn:example:pin';
+const heartbeatMs = 20_000;
 const maxPeople = 1000;
 const maxNotesPerPerson = 100;
 const maxNoteLength = 200;
@@ -68,9 +78,10 @@ export async function startDemoApi(options: DemoApiOptions): Promise<DemoApi> {
 function createApi(options: DemoApiOptions): Hono<Env> {
   const notesOf = new LRUCache<string, Note[]>({ max: maxPeople, memoMethod: () => [] });
   const refusedTokens = new LRUCache<string, true>({ max: 10_000 });
+  const { timeline = createTimeline() } = options;
   const app = new Hono<Env>().basePath('/v1');
 
-  app.use(requireToken(options, refusedTokens));
+  app.use(requireToken(options, refusedTokens, timeline));
 
   app.get('/notes', (c) => c.json({ notes: notesOf.memo(c.var.caller.subject) }));
 
@@ -95,6 +106,16 @@ function createApi(options: DemoApiOptions): Hono<Env> {
 
   app.get('/token', (c) => c.json(c.var.caller));
 
+  app.get('/strongbox', (c) => {
+    if (c.var.caller.acr === strongSignIn)
+      return c.json({ content: 'A brass key, a map of the cellars, and a note: well guarded.' });
+    // RFC 9470 section 3: says which sign-in would do. Sallyport turns it into an address for that sign-in.
+    c.header('www-authenticate', `Bearer error="insufficient_user_authentication", acr_values="${strongSignIn}"`);
+    return sendError(c, 401, 'The strongbox opens only after a sign-in with a PIN.');
+  });
+
+  app.get('/timeline', (c) => sendTimeline(c, timeline));
+
   app.post('/token/expire', (c) => {
     const { tokenId, expiresAt } = c.var.caller;
     refusedTokens.set(tokenId, true, { ttl: Math.max(1, expiresAt.getTime() - Date.now()) });
@@ -109,9 +130,46 @@ function createApi(options: DemoApiOptions): Hono<Env> {
   return app;
 }
 
+/** Sends what has happened, and then what happens, until the caller leaves or the API stops. */
+function sendTimeline(c: Context<Env>, timeline: Timeline): Response {
+  const { subject } = c.var.caller;
+  const left = Promise.withResolvers<void>();
+  let send: ((entry: TimelineEntry) => void) | undefined;
+  const unfollow = timeline.follow(subject, (entry) => send?.(entry));
+  if (unfollow === undefined) return sendError(c, 429, 'Too many pages follow this timeline.');
+  return streamSSE(c, async (stream) => {
+    stream.onAbort(() => left.resolve());
+    // A write that fails means that the reader has left, which the stream reports by itself.
+    send = (entry) => void stream.writeSSE({ data: JSON.stringify(entry) });
+    await stream.writeSSE({ event: 'history', data: JSON.stringify(timeline.read(subject)) });
+    const heartbeat = setInterval(() => void stream.write(':\n\n'), heartbeatMs);
+    await left.promise;
+    clearInterval(heartbeat);
+    unfollow();
+  });
+}
+
 /** Lets a call pass only with a valid access token for this API (RFC 6750 section 3.1 names the refusals). */
-function requireToken(options: DemoApiOptions, refusedTokens: LRUCache<string, true>): MiddlewareHandler<Env> {
+function requireToken(
+  options: DemoApiOptions,
+  refusedTokens: LRUCache<string, true>,
+  timeline: Timeline,
+): MiddlewareHandler<Env> {
   const findKey = createKeyFinder(options);
+  /** The calls that were refused, and with which token: one that comes again with another token is repeated. */
+  const refusedCalls = new LRUCache<string, { tokenId: string; count: number }>({ max: 10_000, ttl: 10_000 });
+
+  function note({ subject, tokenId }: Caller, call: string, isRefused: boolean): void {
+    const key = `${subject} ${call}`;
+    const refused = refusedCalls.get(key);
+    if (isRefused) {
+      refusedCalls.set(key, { tokenId, count: (refused?.tokenId === tokenId ? refused.count : 0) + 1 });
+      timeline.record(subject, 'token-refused');
+    } else if (refused && refused.count > 0 && refused.tokenId !== tokenId) {
+      refused.count -= 1;
+      timeline.record(subject, 'call-repeated');
+    }
+  }
 
   return async function checkToken(c, next) {
     const token = /^Bearer +([\w.~+/=-]+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
@@ -121,7 +179,9 @@ function requireToken(options: DemoApiOptions, refusedTokens: LRUCache<string, t
       return sendError(c, 401, 'An access token is needed.');
     }
     const verified = await verify(token, findKey, options);
-    if (verified === undefined || refusedTokens.has(verified.caller.tokenId)) {
+    const isRefused = verified !== undefined && refusedTokens.has(verified.caller.tokenId);
+    if (verified) note(verified.caller, `${c.req.method} ${c.req.path}`, isRefused);
+    if (verified === undefined || isRefused) {
       c.header('www-authenticate', 'Bearer error="invalid_token"');
       return sendError(c, 401, 'The access token is not valid (any more).');
     }
@@ -150,9 +210,14 @@ async function verify(
     // RFC 9068 section 4: another type, such as an ID token or a logout token, is no access token.
     const type = protectedHeader.typ?.toLowerCase().replace(/^application\//, '');
     if (type !== undefined && type !== 'at+jwt') return undefined;
-    const { sub, jti, exp, scope } = payload;
+    const { sub, jti, exp, scope, acr } = payload;
     if (sub === undefined || jti === undefined || exp === undefined) return undefined;
-    const caller = { subject: sub, tokenId: jti, expiresAt: new Date(exp * 1000) };
+    const caller = {
+      subject: sub,
+      tokenId: jti,
+      expiresAt: new Date(exp * 1000),
+      acr: typeof acr === 'string' ? acr : undefined,
+    };
     return { caller, scopes: typeof scope === 'string' ? scope.split(' ') : [] };
   } catch (error) {
     if (saysTokenIsInvalid(error)) return undefined;
@@ -211,6 +276,6 @@ function parseJson(text: string): unknown {
   }
 }
 
-function sendError(c: Context, status: 400 | 401 | 403 | 404 | 409 | 500, message: string): Response {
+function sendError(c: Context, status: 400 | 401 | 403 | 404 | 409 | 429 | 500, message: string): Response {
   return c.json({ message }, status);
 }

@@ -5,6 +5,11 @@ import type { InteractionResults, Provider } from 'oidc-provider';
 import { renderFailure, renderSignIn } from './provider-pages.ts';
 import { verifyPassword } from './users.ts';
 
+/** The sign-in with name, password and PIN, as `acr` names it. */
+export const pinSignIn = 'urn:example:pin';
+/** Why the person is asked: the app wants the stronger sign-in, and theirs was without a PIN. */
+export const pinMissing = 'pin_missing';
+
 const maxFormBytes = 4096;
 
 /** Answers `/interaction/…`, whither the provider sends a browser when it needs something from the person. */
@@ -30,10 +35,11 @@ export async function handleInteraction(
     return;
   }
   const action = `/interaction/${interaction.uid}`;
+  const asksPin = interaction.prompt.reasons.includes(pinMissing);
   if (request.method !== 'POST') {
-    const hint = interaction.params['login_hint'];
+    const hint = interaction.params['login_hint'] ?? interaction.session?.accountId;
     const username = typeof hint === 'string' ? hint : '';
-    await sendPage(response, 200, renderSignIn({ action, username, error: undefined }));
+    await sendPage(response, 200, renderSignIn({ action, username, asksPin, error: undefined }));
     return;
   }
   const form = await readForm(request);
@@ -47,11 +53,12 @@ export async function handleInteraction(
   }
   const username = form.get('username') ?? '';
   const user = verifyPassword(username, form.get('password') ?? '');
-  if (!user) {
-    await sendPage(response, 401, renderSignIn({ action, username, error: 'That name and password do not match.' }));
+  if (!user || (asksPin && form.get('pin') !== user.pin)) {
+    const error = asksPin ? 'Name, password and PIN do not match.' : 'That name and password do not match.';
+    await sendPage(response, 401, renderSignIn({ action, username, asksPin, error }));
     return;
   }
-  await finish({ login: { accountId: user.username } });
+  await finish({ login: { accountId: user.username, ...(asksPin ? { acr: pinSignIn } : {}) } });
 }
 
 async function findInteraction(

@@ -31,14 +31,22 @@ export function contentSecurityPolicy(appOrigins: readonly string[]): string {
 export interface SignInPage {
   action: string;
   username: string;
+  /** Whether a PIN is asked for beside the password. */
+  asksPin: boolean;
   /** Set after a wrong name or password. */
   error: string | undefined;
 }
 
 export function renderSignIn(page: SignInPage): Promise<string> {
   const alert = page.error === undefined ? '' : html`<p class="banner banner-error" role="alert">${page.error}</p>`;
+  const pin = page.asksPin
+    ? html`<label class="field"
+        >PIN
+        <input name="pin" type="password" inputmode="numeric" autocomplete="one-time-code" required />
+      </label>`
+    : '';
   return renderPage(
-    'Sign in',
+    page.asksPin ? 'Confirm that it is you' : 'Sign in',
     html`<p class="lead">to go on to the <strong>Sallyport example</strong></p>
       ${alert}
       <form class="stack" method="post" action="${page.action}">
@@ -58,6 +66,7 @@ export function renderSignIn(page: SignInPage): Promise<string> {
           >Password
           <input name="password" type="password" autocomplete="current-password" required />
         </label>
+        ${pin}
         <button class="button button-primary" name="choice" value="sign-in">Sign in</button>
         <button class="button button-quiet" name="choice" value="cancel" formnovalidate>Cancel</button>
       </form>
@@ -67,7 +76,10 @@ export function renderSignIn(page: SignInPage): Promise<string> {
           ${demoUsers.map(
             (user) =>
               html`<li>
-                <span><code>${user.username}</code> / <code>${user.password}</code></span>
+                <span
+                  ><code>${user.username}</code> /
+                  <code>${user.password}</code>${page.asksPin ? html` / <code>${user.pin}</code>` : ''}</span
+                >
                 <span class="muted">${user.name}, ${user.email}</span>
               </li>`,
           )}

@@ -12,7 +12,7 @@ import { exportJWK, generateKeyPair } from 'jose';
 import type { AccountClaims, Configuration, KoaContextWithOIDC, Provider } from 'oidc-provider';
 import { closeServer, listen } from './listen.ts';
 import type { ListenAddress } from './listen.ts';
-import { handleInteraction } from './provider-interaction.ts';
+import { handleInteraction, pinMissing, pinSignIn } from './provider-interaction.ts';
 import {
   contentSecurityPolicy,
   pageFiles,
@@ -53,8 +53,8 @@ export const signingAlgorithm = 'RS256';
 
 /** Starts the provider; rejects with `EADDRINUSE` when the port is taken. */
 export async function startDemoProvider(options: DemoProviderOptions): Promise<DemoProvider> {
-  const { Provider } = await importProviderQuietly();
-  const configuration = await configure(options);
+  const { Provider, interactionPolicy } = await importProviderQuietly();
+  const configuration = await configure(options, policyWithPin(interactionPolicy));
   const files = await loadPageFiles();
   const server = createServer();
   const port = await listen(server, options);
@@ -88,7 +88,22 @@ async function importProviderQuietly(): Promise<typeof import('oidc-provider')> 
   }
 }
 
-async function configure(options: DemoProviderOptions): Promise<Configuration> {
+type Policies = typeof import('oidc-provider').interactionPolicy;
+type Policy = ReturnType<Policies['base']>;
+
+/** When people are asked: as OpenID Connect says, and for a PIN where the app asks for the sign-in with one. */
+function policyWithPin({ base, Check }: Policies): Policy {
+  const policy = base();
+  policy.get('login')?.checks.add(
+    new Check(pinMissing, 'a sign-in with a PIN is asked for', ({ oidc }) => {
+      const asked = oidc.params?.['acr_values'];
+      return typeof asked === 'string' && asked.split(' ').includes(pinSignIn) && oidc.acr !== pinSignIn;
+    }),
+  );
+  return policy;
+}
+
+async function configure(options: DemoProviderOptions, policy: Policy): Promise<Configuration> {
   const { privateKey } = await generateKeyPair(signingAlgorithm, { extractable: true });
   const signingKey = {
     ...(await exportJWK(privateKey)),
@@ -123,7 +138,10 @@ async function configure(options: DemoProviderOptions): Promise<Configuration> {
     conformIdTokenClaims: false,
     findAccount: (_context, subject) => findAccount(subject),
     loadExistingGrant: (context) => loadFirstPartyGrant(context, options.apiAudience),
-    interactions: { url: (_context, interaction) => `/interaction/${interaction.uid}` },
+    acrValues: [pinSignIn],
+    // The API reads from its token how the person signed in (RFC 9470 section 5).
+    extraTokenClaims: ({ oidc }) => ({ acr: oidc.entities.AuthorizationCode?.acr ?? oidc.entities.RefreshToken?.acr }),
+    interactions: { policy, url: (_context, interaction) => `/interaction/${interaction.uid}` },
     pkce: { required: () => true },
     rotateRefreshToken: true,
     // A browser app behind a token handler is always allowed to stay signed in, whether or not it asked for consent.

@@ -3,6 +3,8 @@
 export interface DemoUser {
   username: string;
   password: string;
+  /** What a strong sign-in asks for beside the password. */
+  pin: string;
   name: string;
   givenName: string;
   familyName: string;
@@ -13,6 +15,7 @@ export const demoUsers: readonly DemoUser[] = [
   {
     username: 'alice',
     password: 'alice',
+    pin: '1234',
     name: 'Alice Archer',
     givenName: 'Alice',
     familyName: 'Archer',
@@ -21,6 +24,7 @@ export const demoUsers: readonly DemoUser[] = [
   {
     username: 'bob',
     password: 'bob',
+    pin: '5678',
     name: 'Bob Bailey',
     givenName: 'Bob',
     familyName: 'Bailey',

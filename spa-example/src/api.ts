@@ -1,5 +1,6 @@
 /** The app's calls to its API. They go to our own origin; Sallyport adds the access token on the way. */
-import { CallError, call } from './problem.ts';
+import { readError } from './problem.ts';
+import { sallyport } from './session.ts';
 
 export interface Note {
   id: string;
@@ -24,22 +25,18 @@ export interface Api {
   removeNote(id: string): Promise<void>;
   /** Makes the API refuse the access token of this very call from now on. */
   expireToken(): Promise<void>;
+  /** What the API gives only after a sign-in with a PIN. */
+  openStrongbox(): Promise<string>;
   /** Makes one harmless call; never rejects because of its status. */
   probe(): Promise<CallRecord>;
 }
 
-export interface ApiListeners {
-  onCall(record: CallRecord): void;
-  onSessionOver(error: CallError): void;
-}
-
-export function createApi(listeners: ApiListeners): Api {
+export function createApi(onCall: (record: CallRecord) => void): Api {
   async function send(method: string, path: string, init: RequestInit = {}): Promise<Response> {
-    const { record, outcome } = await exchange(method, path, init);
-    listeners.onCall(record);
-    if (outcome instanceof Response) return outcome;
-    if (outcome.endsSession) listeners.onSessionOver(outcome);
-    throw outcome;
+    const { record, response } = await exchange(method, path, init);
+    onCall(record);
+    if (!response.ok) throw await readError(response);
+    return response;
   }
 
   return {
@@ -60,28 +57,28 @@ export function createApi(listeners: ApiListeners): Api {
     async expireToken() {
       await send('POST', '/api/token/expire');
     },
+    async openStrongbox() {
+      const response = await send('GET', '/api/strongbox');
+      const { content }: { content: string } = await response.json();
+      return content;
+    },
     async probe() {
-      const { record, outcome } = await exchange('GET', '/api/token', {});
+      const { record, response } = await exchange('GET', '/api/token', {});
       // An answer that nobody reads keeps its connection busy.
-      if (outcome instanceof Response) await outcome.arrayBuffer();
-      else if (outcome.endsSession) listeners.onSessionOver(outcome);
+      await response.arrayBuffer();
       return record;
     },
   };
 }
 
-/** Makes a call and takes its time; an unsuccessful answer is an outcome like any other. */
 async function exchange(
   method: string,
   path: string,
   init: RequestInit,
-): Promise<{ record: CallRecord; outcome: Response | CallError }> {
+): Promise<{ record: CallRecord; response: Response }> {
   const started = performance.now();
-  const outcome = await call(path, { ...init, method }).catch((error: unknown) => {
-    if (error instanceof CallError) return error;
-    throw error;
-  });
+  const response = await sallyport.apiFetch(path, { ...init, method });
   const milliseconds = Math.round(performance.now() - started);
-  const tokenId = outcome instanceof Response ? (outcome.headers.get('token-id') ?? undefined) : undefined;
-  return { record: { method, path, status: outcome.status, milliseconds, tokenId }, outcome };
+  const tokenId = response.headers.get('token-id') ?? undefined;
+  return { record: { method, path, status: response.status, milliseconds, tokenId }, response };
 }

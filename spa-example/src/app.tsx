@@ -1,64 +1,55 @@
-/** The whole app: asks once who is there, then shows the signed-out or the signed-in page. */
-import { useCallback, useEffect, useRef, useState } from 'react';
+/** The whole app: the signed-out or the signed-in page, and what happens between them. */
+import { useCallback, useState, useSyncExternalStore } from 'react';
 import type { ReactNode } from 'react';
+import type { SignedOutReason } from 'sallyport/browser';
+import { useSession } from 'sallyport/react';
+import type { SessionState, SignedInSession } from 'sallyport/react';
 import readmeUrl from '../README.md?url';
 import { GateIcon } from './gate-icon.tsx';
-import { describeError } from './problem.ts';
-import type { CallError } from './problem.ts';
-import { readSession, takeLoginRequired } from './session.ts';
-import type { SignedIn } from './session.ts';
+import { isMeant, stepUpQuestion } from './session.ts';
+import { SignInAgain } from './sign-in-again.tsx';
 import { SignedInPage } from './signed-in-page.tsx';
 import { SignedOutPage } from './signed-out-page.tsx';
+import { StepUpDialog } from './step-up-dialog.tsx';
 
-type View =
-  | { page: 'loading' }
-  | { page: 'failed'; message: string }
-  | { page: 'signed-out'; loginUrl: string; notice: string | undefined }
-  | { page: 'signed-in'; session: SignedIn; readAt: number };
+const notices: Partial<Record<SignedOutReason, string>> = {
+  logout: 'You have signed out, here or from another of your sessions.',
+  backchannel: 'You have signed out at the provider.',
+  operator: 'An operator has ended your session.',
+};
 
-const defaultLoginUrl = '/bff/login';
-const sessionOver = 'Your session is over. Sign in to go on.';
-
-export function App(): ReactNode {
-  const [view, setView] = useState<View>({ page: 'loading' });
-  // Taken off the address at once, but told only when the session has been read (twice in React's strict mode).
-  const loginRequired = useRef(false);
-
-  const load = useCallback(async () => {
-    try {
-      const session = await readSession();
-      if (session.authenticated) {
-        setView({ page: 'signed-in', session, readAt: Date.now() });
-        return;
-      }
-      const { loginUrl } = session;
-      setView((before) => ({ page: 'signed-out', loginUrl, notice: noticeAfter(before, loginRequired.current) }));
-    } catch (error) {
-      // A failed second look doesn't take a working page away: the next call tells what is wrong.
-      const failed: View = { page: 'failed', message: describeError(error) };
-      setView((before) => (before.page === 'loading' || before.page === 'failed' ? failed : before));
-    }
+export function App({ loginRequired }: { loginRequired: boolean }): ReactNode {
+  const session = useSession();
+  // The page of the last person stays while they sign in again, with all that they have typed.
+  const [last, setLast] = useState<SignedInSession>();
+  if (session.status === 'signed-in' && session !== last) setLast(session);
+  if (session.status === 'signed-out' && last !== undefined && isMeant(session.reason)) setLast(undefined);
+  const stepUp = useSyncExternalStore(stepUpQuestion.subscribe, stepUpQuestion.current);
+  const [hasLeft, setHasLeft] = useState(false);
+  const leave = useCallback(() => {
+    setLast(undefined);
+    setHasLeft(true);
   }, []);
 
-  useEffect(() => {
-    loginRequired.current ||= takeLoginRequired();
-    void load();
-    const reloadWhenSeen = (): void => {
-      if (document.visibilityState === 'visible') void load();
-    };
-    document.addEventListener('visibilitychange', reloadWhenSeen);
-    return () => document.removeEventListener('visibilitychange', reloadWhenSeen);
-  }, [load]);
-
-  // Only the page changes: signing in again is the person's decision, so that nothing can loop.
-  const endSession = useCallback((error: CallError) => {
-    const loginUrl = error.loginUrl ?? defaultLoginUrl;
-    setView({ page: 'signed-out', loginUrl, notice: sessionOver });
-  }, []);
+  const shown = session.status === 'signed-in' ? session : last;
+  const isOver = session.status === 'signed-out' && last !== undefined;
 
   return (
     <div className="page">
-      {renderView(view, { load, endSession })}
+      <a className="skip-link" href="#main">
+        Skip to the content
+      </a>
+      {shown ? (
+        <>
+          {/* Another person gets another page, and nothing of this one's. */}
+          <SignedInPage key={shown.user.sub} session={shown} isOver={isOver} />
+          {/* A stronger sign-in is a sign-in: while one is asked for, there is no second question. */}
+          {stepUp && <StepUpDialog question={stepUp} />}
+          {isOver && !stepUp && <SignInAgain onLeave={leave} />}
+        </>
+      ) : (
+        <Outside session={session} notice={noticeFor(session, hasLeft, loginRequired)} />
+      )}
       <footer className="footer">
         <p className="small muted">
           No token in this tab, ever. <a href={readmeUrl}>Put your own app behind Sallyport</a> (spa-example/README.md)
@@ -68,53 +59,34 @@ export function App(): ReactNode {
   );
 }
 
-/** Tells why the person sees the signed-out page; a second look at the same page changes nothing. */
-function noticeAfter(before: View, loginRequired: boolean): string | undefined {
-  if (before.page === 'signed-in') return sessionOver;
-  if (before.page === 'signed-out') return before.notice;
+function noticeFor(session: SessionState, hasLeft: boolean, loginRequired: boolean): string | undefined {
+  if (session.reason !== undefined) return notices[session.reason] ?? 'Your session is over. Sign in to go on.';
+  if (hasLeft) return 'Your session is over. Sign in to go on.';
   return loginRequired ? 'The provider does not know you yet: sign in once.' : undefined;
 }
 
-interface Actions {
-  load: () => Promise<void>;
-  endSession: (error: CallError) => void;
-}
-
-function renderView(view: View, actions: Actions): ReactNode {
-  switch (view.page) {
-    case 'loading':
-      return (
-        <main className="center" aria-busy="true">
-          <p className="muted" role="status">
-            Loading…
-          </p>
-        </main>
-      );
-    case 'failed':
-      return (
-        <main className="center">
-          <section className="card notice-card">
-            <GateIcon />
-            <h1>This did not work</h1>
-            <p role="alert">{view.message}</p>
-            <button type="button" className="button button-primary" onClick={() => void actions.load()}>
-              Try again
-            </button>
-          </section>
-        </main>
-      );
-    case 'signed-out':
-      return <SignedOutPage loginUrl={view.loginUrl} notice={view.notice} />;
-    case 'signed-in':
-      return (
-        <SignedInPage
-          session={view.session}
-          readAt={view.readAt}
-          onSessionChange={actions.load}
-          onSessionOver={actions.endSession}
-        />
-      );
-    default:
-      return view satisfies never;
+function Outside({ session, notice }: { session: SessionState; notice: string | undefined }): ReactNode {
+  if (session.status === 'signed-out') return <SignedOutPage notice={notice} onSignIn={session.login} />;
+  if (session.error === undefined) {
+    return (
+      <main id="main" tabIndex={-1} className="center" aria-busy="true">
+        <h1 className="visually-hidden">Sallyport example</h1>
+        <p className="muted" role="status">
+          Loading…
+        </p>
+      </main>
+    );
   }
+  return (
+    <main id="main" tabIndex={-1} className="center">
+      <section className="card notice-card">
+        <GateIcon />
+        <h1>The server does not answer</h1>
+        <p role="alert">This page looks again by itself, and goes on when it is back.</p>
+        <button type="button" className="button button-primary" onClick={() => window.location.reload()}>
+          Load again
+        </button>
+      </section>
+    </main>
+  );
 }

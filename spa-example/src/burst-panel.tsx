@@ -8,7 +8,7 @@ const burstSize = 20;
 type Tile = CallRecord | 'waiting';
 
 /** Makes a refresh visible: spoil the token, then send many calls that all need a new one. */
-export function BurstPanel({ api, onDone }: { api: Api; onDone: () => Promise<void> }): ReactNode {
+export function BurstPanel({ api }: { api: Api }): ReactNode {
   const [tiles, setTiles] = useState<Tile[]>([]);
   const [message, setMessage] = useState<string>();
   const [busy, setBusy] = useState(false);
@@ -38,7 +38,6 @@ export function BurstPanel({ api, onDone }: { api: Api; onDone: () => Promise<vo
       return record;
     });
     const records = await Promise.all(probes);
-    await onDone();
     return summarise(records);
   }
 
@@ -47,10 +46,15 @@ export function BurstPanel({ api, onDone }: { api: Api; onDone: () => Promise<vo
       <h2 id="burst-title">See a refresh happen</h2>
       <p className="muted">Spoil your token, then let twenty calls need a new one at once.</p>
       <div className="actions">
-        <button type="button" className="button" disabled={busy} onClick={() => void run(expire)}>
+        <button type="button" className="button" aria-disabled={busy} onClick={() => busy || void run(expire)}>
           Expire my token now
         </button>
-        <button type="button" className="button button-primary" disabled={busy} onClick={() => void run(fire)}>
+        <button
+          type="button"
+          className="button button-primary"
+          aria-disabled={busy}
+          onClick={() => busy || void run(fire)}
+        >
           Fire {burstSize} calls at once
         </button>
       </div>

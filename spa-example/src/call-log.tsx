@@ -1,3 +1,4 @@
+import { Fragment } from 'react';
 import type { ReactNode } from 'react';
 import type { CallRecord } from './api.ts';
 
@@ -7,8 +8,10 @@ export function CallLog({ calls }: { calls: readonly CallRecord[] }): ReactNode 
     <section className="card" aria-labelledby="log-title">
       <h2 id="log-title">Latest calls</h2>
       <p className="muted">Beside each call, the name (jti) of the token that the API saw.</p>
-      <div className="scroll">
-        <table>
+      {calls.length === 0 ? (
+        <p className="empty muted">No calls yet.</p>
+      ) : (
+        <table className="calls">
           <thead>
             <tr>
               <th scope="col">Call</th>
@@ -22,7 +25,7 @@ export function CallLog({ calls }: { calls: readonly CallRecord[] }): ReactNode 
               <tr key={calls.length - index}>
                 <td>
                   <code>
-                    {call.method} {shortPath(call.path)}
+                    {call.method} <Path path={call.path} />
                   </code>
                 </td>
                 <td>{call.status === 0 ? 'lost' : call.status}</td>
@@ -35,9 +38,21 @@ export function CallLog({ calls }: { calls: readonly CallRecord[] }): ReactNode 
             ))}
           </tbody>
         </table>
-      </div>
+      )}
     </section>
   );
+}
+
+/** An address that may break after its slashes; what names one thing in it is cut short. */
+function Path({ path }: { path: string }): ReactNode {
+  const segments = path.split('/').slice(1);
+  return segments.map((segment, index) => (
+    // Segments never change places.
+    <Fragment key={index}>
+      /<wbr />
+      {segment.length > 12 ? `${segment.slice(0, 6)}…` : segment}
+    </Fragment>
+  ));
 }
 
 /** Newest first: a call shows a renewal when the call before it was made with another token. */
@@ -45,8 +60,4 @@ function isRenewed(calls: readonly CallRecord[], index: number): boolean {
   const tokenId = calls[index]?.tokenId;
   const before = calls.slice(index + 1).find((call) => call.tokenId !== undefined);
   return tokenId !== undefined && before !== undefined && before.tokenId !== tokenId;
-}
-
-function shortPath(path: string): string {
-  return path.length > 22 ? `${path.slice(0, 20)}…` : path;
 }

@@ -1,14 +1,15 @@
 import { useCallback, useEffect, useRef, useState } from 'react';
 import type { FormEvent, ReactNode } from 'react';
 import type { Api, Note } from './api.ts';
+import { formatAgo, useNow } from './clock.ts';
 import { describeError } from './problem.ts';
 
 type Notes = { state: 'loading' } | { state: 'failed'; message: string } | { state: 'loaded'; notes: Note[] };
 
 /** The API's data: an ordinary list that is read, added to and removed from. */
-export function NotesPanel({ api }: { api: Api }): ReactNode {
+export function NotesPanel({ api, person }: { api: Api; person: string }): ReactNode {
   const [notes, setNotes] = useState<Notes>({ state: 'loading' });
-  const [draft, setDraft] = useState('');
+  const [draft, setDraft] = useDraft(person);
   const [failure, setFailure] = useState<string>();
   const [busy, setBusy] = useState(false);
   const input = useRef<HTMLInputElement>(null);
@@ -49,6 +50,12 @@ export function NotesPanel({ api }: { api: Api }): ReactNode {
     });
   }
 
+  async function remove(id: string): Promise<void> {
+    await change(() => api.removeNote(id));
+    // The button that had the focus is gone.
+    input.current?.focus();
+  }
+
   return (
     <section className="card" aria-labelledby="notes-title">
       <h2 id="notes-title">Your notes</h2>
@@ -68,7 +75,7 @@ export function NotesPanel({ api }: { api: Api }): ReactNode {
           placeholder="Something to remember"
           onChange={(event) => setDraft(event.target.value)}
         />
-        <button className="button button-primary" disabled={busy || draft.trim() === ''}>
+        <button className="button button-primary" aria-disabled={busy || draft.trim() === ''}>
           Add
         </button>
       </form>
@@ -77,9 +84,33 @@ export function NotesPanel({ api }: { api: Api }): ReactNode {
           {failure}
         </p>
       )}
-      <NoteList notes={notes} busy={busy} onRetry={load} onRemove={(id) => change(() => api.removeNote(id))} />
+      <NoteList notes={notes} busy={busy} onRetry={load} onRemove={remove} />
     </section>
   );
+}
+
+const draftKey = 'draft';
+
+/** What is typed, kept through a sign-in that has to leave the page because the browser opens no popup. */
+function useDraft(person: string): [string, (text: string) => void] {
+  const [draft, setDraft] = useState(() => takeDraft(person));
+  const latest = useRef(draft);
+  latest.current = draft;
+  useEffect(() => {
+    sessionStorage.removeItem(draftKey);
+    const keep = (): void => {
+      if (latest.current !== '') sessionStorage.setItem(draftKey, JSON.stringify({ person, text: latest.current }));
+    };
+    window.addEventListener('pagehide', keep);
+    return () => window.removeEventListener('pagehide', keep);
+  }, [person]);
+  return [draft, setDraft];
+}
+
+/** Only for whom it is: another person may have signed in meanwhile. */
+function takeDraft(person: string): string {
+  const kept = JSON.parse(sessionStorage.getItem(draftKey) ?? '{}') as { person?: string; text?: string };
+  return kept.person === person ? (kept.text ?? '') : '';
 }
 
 interface NoteListProps {
@@ -90,6 +121,7 @@ interface NoteListProps {
 }
 
 function NoteList({ notes, busy, onRetry, onRemove }: NoteListProps): ReactNode {
+  const now = useNow(10_000);
   if (notes.state === 'loading') {
     return (
       <p className="empty muted" role="status">
@@ -115,7 +147,7 @@ function NoteList({ notes, busy, onRetry, onRemove }: NoteListProps): ReactNode 
           <p>
             {note.text}
             <time className="small muted" dateTime={note.createdAt}>
-              {new Date(note.createdAt).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })}
+              {formatAgo(note.createdAt, now)}
             </time>
           </p>
           <button

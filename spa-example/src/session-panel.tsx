@@ -1,87 +1,70 @@
-import { useEffect, useState } from 'react';
+import { useMemo, useState } from 'react';
 import type { ReactNode } from 'react';
+import type { SignedInSession } from 'sallyport/react';
 import { formatDuration, useNow } from './clock.ts';
-import type { SignedIn } from './session.ts';
+import { describeError } from './problem.ts';
 
-export interface SessionPanelProps {
-  session: SignedIn;
-  readAt: number;
-  /** Called once when the session has come to its end. */
-  onExpired: () => Promise<void>;
-}
-
-/** How long the session and the access token still last, and what a script in this page can see of them. */
-export function SessionPanel({ session, readAt, onExpired }: SessionPanelProps): ReactNode {
+/** How long the session and the access token still last. */
+export function SessionPanel({ session }: { session: SignedInSession }): ReactNode {
   const now = useNow();
-  const sessionLeft = secondsLeft(session.session.expiresInSeconds, readAt, now);
-  const tokenLeft = secondsLeft(session.accessToken.expiresInSeconds, readAt, now);
-  const isOver = sessionLeft === 0;
+  const [message, setMessage] = useState<string>();
+  // Counted from when it was learnt, by the server's relative times: a clock that is wrong makes no difference.
+  const learntAt = useMemo(() => ({ session, time: Date.now() }), [session]).time;
+  const left = (seconds: number | null): number | undefined =>
+    seconds === null ? undefined : Math.max(0, Math.ceil(seconds - Math.max(0, now - learntAt) / 1000));
+  const { idleExpiresInSeconds, expiresInSeconds } = session.session;
+  const { expiresInSeconds: tokenSeconds, refreshable } = session.accessToken;
 
-  useEffect(() => {
-    if (isOver) void onExpired();
-  }, [isOver, onExpired]);
+  async function stay(): Promise<void> {
+    try {
+      await session.refresh();
+      setMessage('Renewed: the token is new, and the idle time begins anew.');
+    } catch (error) {
+      setMessage(describeError(error));
+    }
+  }
 
   return (
     <section className="card" aria-labelledby="session-title">
       <h2 id="session-title">Your session</h2>
       <dl className="timers">
-        <div>
-          <dt>Session ends in</dt>
-          <dd role="timer">{formatDuration(sessionLeft)}</dd>
-        </div>
-        <div>
-          <dt>Access token ends in</dt>
-          <dd role="timer">{tokenLeft === 0 ? 'over' : formatDuration(tokenLeft)}</dd>
-          <dd className="small muted">
-            {session.accessToken.refreshable ? 'Renewed by the next call that needs it' : 'Sign in again to renew it'}
-          </dd>
-        </div>
+        <Timer
+          name="Access token"
+          seconds={left(tokenSeconds)}
+          after={refreshable ? 'the next call renews it' : 'sign in again to renew it'}
+        />
+        <Timer name="Session, unused" seconds={left(idleExpiresInSeconds)} after="any call begins it anew" />
+        <Timer name="Session, at most" seconds={left(expiresInSeconds)} after="then everybody signs in again" />
       </dl>
-      <ScriptView />
+      <div className="actions actions-row">
+        <button type="button" className="button" onClick={() => void stay()}>
+          Stay signed in
+        </button>
+        <p className="small muted" role="status">
+          {message}
+        </p>
+      </div>
     </section>
   );
 }
 
-/** Proves the point of it all: the page's own JavaScript finds nothing. */
-function ScriptView(): ReactNode {
-  const [seen] = useState(() => ({
-    cookie: document.cookie === '' ? 'empty' : document.cookie,
-    local: describeCount(window.localStorage.length),
-    session: describeCount(window.sessionStorage.length),
-  }));
+interface TimerProps {
+  name: string;
+  /** Undefined where there is no such limit. */
+  seconds: number | undefined;
+  after: string;
+}
+
+function Timer({ name, seconds, after }: TimerProps): ReactNode {
   return (
-    <>
-      <h3>What a script in this page can see</h3>
-      <dl className="facts">
-        <div>
-          <dt>
-            <code>document.cookie</code>
-          </dt>
-          <dd>{seen.cookie}</dd>
-        </div>
-        <div>
-          <dt>
-            <code>localStorage</code>
-          </dt>
-          <dd>{seen.local}</dd>
-        </div>
-        <div>
-          <dt>
-            <code>sessionStorage</code>
-          </dt>
-          <dd>{seen.session}</dd>
-        </div>
-      </dl>
-    </>
+    <div>
+      <dt>{name}</dt>
+      <dd>
+        <span role="timer">
+          {seconds === undefined ? 'no limit' : seconds === 0 ? 'over' : formatDuration(seconds)}
+        </span>
+      </dd>
+      <dd className="small muted">{after}</dd>
+    </div>
   );
-}
-
-function secondsLeft(seconds: number | null, readAt: number, now: number): number | undefined {
-  if (seconds === null) return undefined;
-  return Math.max(0, Math.ceil(seconds - Math.max(0, now - readAt) / 1000));
-}
-
-function describeCount(count: number): string {
-  if (count === 0) return 'empty';
-  return count === 1 ? '1 entry' : `${count} entries`;
 }

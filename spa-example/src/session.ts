@@ -1,51 +1,82 @@
 /**
- * All that an app behind Sallyport needs to know about signing in: ask who is there, and navigate to sign in or out.
- * No token passes through here, or through any other line of this app.
+ * All that this app has of its own about signing in: what happens to a call when the session is over, and when the API asks
+ * for a stronger sign-in. The rest is `sallyport/browser` and `sallyport/react`.
  */
-import { call } from './problem.ts';
+import { createSallyport } from 'sallyport/browser';
+import type { SallyportProblem, SignedOutReason } from 'sallyport/browser';
 
-/** What the provider said about the person; which claims there are depends on its scopes. */
-export interface User {
-  sub: string;
-  name?: string;
-  email?: string;
-  [claim: string]: unknown;
+/** The API asks for a stronger sign-in: a click of the person answers, for browsers open popups only after one. */
+export interface StepUp {
+  readonly problem: SallyportProblem;
+  readonly answer: (mayRepeat: boolean) => void;
 }
 
-export interface SignedOut {
-  authenticated: false;
-  loginUrl: string;
+export const sallyport = createSallyport({
+  // The dialog for this shows by itself, because the session is known to be over. Here the call waits for its outcome.
+  onLoginRequired: () => new Promise<boolean>((resolve) => waitForSignIn(resolve)),
+  onStepUpRequired: (problem) =>
+    new Promise<boolean>((resolve) => {
+      setStepUp({
+        problem,
+        answer: (mayRepeat) => {
+          setStepUp(undefined);
+          resolve(mayRepeat);
+        },
+      });
+    }),
+});
+
+const meantToEnd = new Set<SignedOutReason | undefined>(['logout', 'backchannel', 'operator', 'signal']);
+
+/** Whether the person, or somebody in charge, meant them to be out: then nothing of theirs stays on the screen. */
+export function isMeant(reason: SignedOutReason | undefined): boolean {
+  return meantToEnd.has(reason);
 }
 
-export interface SignedIn {
-  authenticated: true;
-  user: User;
-  /** Times are ISO 8601; `null` means that there is no such limit. */
-  session: {
-    createdAt: string;
-    expiresAt: string | null;
-    expiresInSeconds: number | null;
-    idleExpiresAt: string | null;
-    idleExpiresInSeconds: number | null;
-  };
-  accessToken: { expiresAt: string | null; expiresInSeconds: number | null; refreshable: boolean };
-  logoutUrl: string;
+const givenUp = new EventTarget();
+let person: unknown;
+sallyport.subscribe((view) => {
+  if (view.authenticated) person = view.user['sub'];
+});
+
+/** The person doesn't want to sign in again: calls that wait for it fail. */
+export function giveUp(): void {
+  givenUp.dispatchEvent(new Event('given-up'));
 }
 
-export type Session = SignedOut | SignedIn;
+function waitForSignIn(settle: (mayRepeat: boolean) => void): void {
+  const before = person;
+  const onGivenUp = (): void => finish(false);
+  const unsubscribe = sallyport.subscribe((view) => {
+    // What one person has sent must not be repeated in another's name.
+    if (view.authenticated) finish(view.user['sub'] === before);
+    else if (isMeant(view.reason)) finish(false);
+  });
+  givenUp.addEventListener('given-up', onGivenUp);
 
-/** Asks Sallyport who is signed in. This never prolongs the session. */
-export async function readSession(): Promise<Session> {
-  const response = await call('/bff/session');
-  const session: Session = await response.json();
-  return session;
+  function finish(mayRepeat: boolean): void {
+    unsubscribe();
+    givenUp.removeEventListener('given-up', onGivenUp);
+    settle(mayRepeat);
+  }
 }
 
-/** The address that signs in and comes back to the page the person is on. A navigation, never a fetch. */
-export function loginAddress(loginUrl: string, params: Record<string, string> = {}): string {
-  const returnTo = window.location.pathname + window.location.search;
-  return `${loginUrl}?${new URLSearchParams({ ...params, returnTo }).toString()}`;
+const stepUpListeners = new Set<() => void>();
+let stepUp: StepUp | undefined;
+
+function setStepUp(next: StepUp | undefined): void {
+  stepUp = next;
+  for (const listener of stepUpListeners) listener();
 }
+
+/** For `useSyncExternalStore`: the question that is open. */
+export const stepUpQuestion = {
+  subscribe: (listener: () => void): (() => void) => {
+    stepUpListeners.add(listener);
+    return () => void stepUpListeners.delete(listener);
+  },
+  current: () => stepUp,
+};
 
 /** Takes the note `?login=required` off the address: Sallyport leaves it when `prompt=none` found nobody signed in. */
 export function takeLoginRequired(): boolean {

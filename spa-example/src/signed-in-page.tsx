@@ -1,41 +1,38 @@
 import { useCallback, useMemo, useState } from 'react';
 import type { ReactNode } from 'react';
+import type { SignedInSession } from 'sallyport/react';
 import { createApi } from './api.ts';
 import type { CallRecord } from './api.ts';
 import { BurstPanel } from './burst-panel.tsx';
 import { CallLog } from './call-log.tsx';
+import { EndWarning } from './end-warning.tsx';
 import { GateIcon } from './gate-icon.tsx';
 import { NotesPanel } from './notes-panel.tsx';
-import type { CallError } from './problem.ts';
+import { SearchPanel } from './search-panel.tsx';
 import { SessionPanel } from './session-panel.tsx';
-import type { SignedIn } from './session.ts';
+import { SessionsPanel } from './sessions-panel.tsx';
+import { StrongboxPanel } from './strongbox-panel.tsx';
+import { TimelinePanel, useTimeline } from './timeline-panel.tsx';
 
 export interface SignedInPageProps {
-  session: SignedIn;
-  /** When the session was read, as `Date.now()` counts: its relative times start there. */
-  readAt: number;
-  /** Reads the session anew. */
-  onSessionChange: () => Promise<void>;
-  onSessionOver: (error: CallError) => void;
+  session: SignedInSession;
+  /** The session is over, and the person is asked to sign in again: nobody is to read what is here meanwhile. */
+  isOver: boolean;
 }
 
-const loggedCalls = 6;
+const loggedCalls = 5;
 
-export function SignedInPage({ session, readAt, onSessionChange, onSessionOver }: SignedInPageProps): ReactNode {
+export function SignedInPage({ session, isOver }: SignedInPageProps): ReactNode {
   const [calls, setCalls] = useState<CallRecord[]>([]);
-  const onCall = useCallback(
-    (record: CallRecord) => {
-      setCalls((before) => [record, ...before].slice(0, loggedCalls));
-      // Any call may have renewed the access token, and its remaining time with it.
-      void onSessionChange();
-    },
-    [onSessionChange],
-  );
-  const api = useMemo(() => createApi({ onCall, onSessionOver }), [onCall, onSessionOver]);
-  const { user } = session;
+  const onCall = useCallback((record: CallRecord) => {
+    setCalls((before) => [record, ...before].slice(0, loggedCalls));
+  }, []);
+  const api = useMemo(() => createApi(onCall), [onCall]);
+  const timeline = useTimeline();
+  const { user, logout } = session;
 
   return (
-    <>
+    <div className={isOver ? 'page-content page-over' : 'page-content'} inert={isOver}>
       <header className="topbar">
         <p className="brand">
           <GateIcon />
@@ -46,21 +43,32 @@ export function SignedInPage({ session, readAt, onSessionChange, onSessionOver }
             <strong>{user.name ?? user.sub}</strong>
             {user.email !== undefined && <span className="muted">{user.email}</span>}
           </p>
-          <a className="button" href={session.logoutUrl}>
+          <button type="button" className="button" onClick={() => void logout()}>
             Sign out
-          </a>
+          </button>
         </div>
       </header>
-      <main className="grid">
+      <main id="main" tabIndex={-1} className="grid">
+        <h1 className="visually-hidden">Sallyport example</h1>
+        <EndWarning />
         <div className="column">
-          <NotesPanel api={api} />
+          <NotesPanel api={api} person={user.sub} />
+          <BurstPanel api={api} />
           <CallLog calls={calls} />
+          <StrongboxPanel api={api} />
         </div>
         <div className="column">
-          <SessionPanel session={session} readAt={readAt} onExpired={onSessionChange} />
-          <BurstPanel api={api} onDone={onSessionChange} />
+          <SessionPanel session={session} />
+          <TimelinePanel entries={timeline} />
+          <SessionsPanel lastChange={lastSignInOrEnd(timeline)} />
         </div>
+        <SearchPanel />
       </main>
-    </>
+    </div>
   );
+}
+
+/** Names the latest entry after which the list of sessions looks different. */
+function lastSignInOrEnd(timeline: ReturnType<typeof useTimeline>): number | undefined {
+  return timeline?.findLast(({ kind }) => kind === 'signed-in' || kind === 'session-ended')?.id;
 }

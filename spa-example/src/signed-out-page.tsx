@@ -1,41 +1,39 @@
 import type { ReactNode } from 'react';
+import type { SignedOutSession } from 'sallyport/react';
 import { GateIcon } from './gate-icon.tsx';
-import { loginAddress } from './session.ts';
 
 export interface SignedOutPageProps {
-  loginUrl: string;
   notice: string | undefined;
+  onSignIn: SignedOutSession['login'];
 }
 
-export function SignedOutPage({ loginUrl, notice }: SignedOutPageProps): ReactNode {
+export function SignedOutPage({ notice, onSignIn }: SignedOutPageProps): ReactNode {
   return (
-    <main className="center">
+    <main id="main" tabIndex={-1} className="center">
       <section className="card welcome">
         <p className="brand">
           <GateIcon />
           Sallyport
         </p>
-        {notice !== undefined && (
-          <p className="banner" role="status">
-            {notice}
-          </p>
-        )}
+        <p className="banner" role="status">
+          {notice}
+        </p>
         <h1>One guarded door between your app and its tokens.</h1>
         <p className="lead">
           Sallyport signs people in, keeps their tokens in sealed cookies that JavaScript can’t read, and adds the
           access token to your API calls on the way. This page is an ordinary React app with no token code at all.
         </p>
         <div className="actions">
-          <button
-            type="button"
-            className="button button-primary button-large"
-            onClick={() => window.location.assign(loginAddress(loginUrl))}
-          >
+          <button type="button" className="button button-primary button-large" onClick={() => void onSignIn()}>
             Sign in
           </button>
-          <a className="button button-quiet" href={loginAddress(loginUrl, { prompt: 'none' })}>
+          <button
+            type="button"
+            className="button button-quiet button-large"
+            onClick={() => void onSignIn({ prompt: 'none' })}
+          >
             Sign in without a question
-          </a>
+          </button>
         </div>
         <p className="small muted">
           The second one asks the provider with <code>prompt=none</code>: it works when you are signed in there already,

@@ -5,15 +5,17 @@ import { loadConfig } from '../config/sources.ts';
 import { startServer } from '../server/server.ts';
 import { drainOnProcessFault, type Shutdown } from '../server/shutdown.ts';
 import { stopOnSignal } from '../server/stop-signals.ts';
-import { startWorkers, workersOf } from '../server/workers.ts';
+import { startWorkers, workersOf, type WorkersPatience } from '../server/workers.ts';
 import { fail } from './messages.ts';
 
-export async function start(file: string | undefined): Promise<void> {
+/** @param patience with its workers, which a test shortens */
+export async function start(file: string | undefined, patience?: WorkersPatience): Promise<void> {
   const started = Promise.withResolvers<{ readonly close: Shutdown }>();
   stopOnSignal(async (limits) => (await started.promise).close(limits), fail);
   const loaded = await loadConfig(file, process.env);
   const { config, warnings } = loaded;
-  const server = workersOf(config) === undefined ? await startServer(config) : await startWorkers(loaded, file);
+  const isAlone = workersOf(config) === undefined;
+  const server = isAlone ? await startServer(config) : await startWorkers(loaded, file, patience);
   for (const warning of warnings) server.log.warn(warning);
   // Node writes the cache only when it exits by itself, which a server that is killed does not.
   flushCompileCache();

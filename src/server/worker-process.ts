@@ -20,6 +20,8 @@ export interface Launch {
   readonly workers: number;
   /** Seconds in which a worker that is replaced finishes what runs. */
   readonly drainSeconds: number;
+  /** How many signs of life in a row may be missing before a worker is taken for one that hangs. */
+  readonly missedSignsOfLife: number;
   /** What the first process holds for its workers; undefined where each has a connection of its own. */
   readonly store: Store | undefined;
 }
@@ -59,11 +61,6 @@ export class WorkerRefusal extends Error {
 const program = fileURLToPath(new URL(`./worker${extname(import.meta.url)}`, import.meta.url));
 /** Longer than a start takes on a machine that is busy with other things. */
 const startLimitMs = 60_000;
-/**
- * So many signs of life in a row may be missing. A worker that says nothing for longer, because its event loop is blocked
- * or it was stopped, is taken for one that hangs; a busy machine or a long garbage collection takes less.
- */
-const missedSignsOfLife = 15;
 /** What a worker may take for its end beside draining. */
 const endLimitMs = 10_000;
 
@@ -135,8 +132,8 @@ export function createWorkerProcess(
   function watchOverHanging(): void {
     if (!hasListened || isInspected) return;
     silentTurns += 1;
-    if (silentTurns <= missedSignsOfLife) return;
-    fail(`no sign of life for ${(missedSignsOfLife * signOfLifeMs) / 1000} seconds`);
+    if (silentTurns <= launch.missedSignsOfLife) return;
+    fail(`no sign of life for ${(launch.missedSignsOfLife * signOfLifeMs) / 1000} seconds`);
     child.kill('SIGKILL');
   }
 

@@ -21,6 +21,14 @@ import { memoryWarnings } from './start-warnings.ts';
 import { createWorkerPool } from './worker-pool.ts';
 import type { Launch } from './worker-process.ts';
 
+/** An event loop that is blocked, or a worker that was stopped. A busy machine or a long garbage collection takes less. */
+export const usualMissedSignsOfLife = 15;
+
+/** What tests shorten. */
+export interface WorkersPatience {
+  readonly missedSignsOfLife?: number;
+}
+
 export interface RunningWorkers {
   readonly log: Log;
   readonly bff: { readonly events: Events };
@@ -44,20 +52,24 @@ export function workersOf({ workers }: Pick<Config, 'workers'>): number | undefi
  * @param file as it was given with `--config`, to be read again
  * @throws if none can start, for the reason that a server alone would give
  */
-export async function startWorkers(loaded: LoadedConfig, file: string | undefined): Promise<RunningWorkers> {
+export async function startWorkers(
+  loaded: LoadedConfig,
+  file: string | undefined,
+  { missedSignsOfLife = usualMissedSignsOfLife }: WorkersPatience = {},
+): Promise<RunningWorkers> {
   const { log, end: endLog } = createLog({ level: loaded.config.logLevel, sharesOutput: true });
-  const first = createFirstProcess({ file, log, endLog });
+  const first = createFirstProcess({ file, missedSignsOfLife, log, endLog });
   await first.start(loaded);
   return first;
 }
 
-interface FirstProcessDeps {
+interface FirstProcessDeps extends Required<WorkersPatience> {
   readonly file: string | undefined;
   readonly log: Log;
   readonly endLog: () => Promise<void>;
 }
 
-function createFirstProcess({ file, log, endLog }: FirstProcessDeps) {
+function createFirstProcess({ file, missedSignsOfLife, log, endLog }: FirstProcessDeps) {
   const events = createEvents();
   logEvents(log, events);
   const pool = createWorkerPool(events);
@@ -84,7 +96,7 @@ function createFirstProcess({ file, log, endLog }: FirstProcessDeps) {
     try {
       deployment = await openDeployment(loaded, deps);
       if (config.redisUrl === undefined) store = createConfiguredStore(config, events);
-      const launch = launchOf(deployment, store);
+      const launch = launchOf(deployment);
       operator = createFirstOperator(config, { held: store, events, log });
       await pool.start(launch);
       logStart(log, config, { port: deployment.socket.port, workers: launch.workers });
@@ -96,6 +108,11 @@ function createFirstProcess({ file, log, endLog }: FirstProcessDeps) {
       await endLog();
       throw error;
     }
+  }
+
+  function launchOf({ input, config, socket }: Deployment): Launch {
+    const { drainSeconds } = config;
+    return { input, fd: socket.fd, workers: workersOf(config) ?? 1, drainSeconds, missedSignsOfLife, store };
   }
 
   function reload(): void {
@@ -116,7 +133,7 @@ function createFirstProcess({ file, log, endLog }: FirstProcessDeps) {
       const loaded = await readConfigAnew(file);
       refuseChangeOfStore(earlier.config, loaded.config);
       next = await openDeployment(loaded, deps, earlier);
-      await pool.replaceFirst(launchOf(next, store));
+      await pool.replaceFirst(launchOf(next));
     } catch (error) {
       if (next !== undefined) closeDeployment(next, earlier);
       if (isOpen()) events.emit({ type: 'config.refused', faults: faultsOf(error) });
@@ -128,7 +145,7 @@ function createFirstProcess({ file, log, endLog }: FirstProcessDeps) {
     await operator?.end();
     operator = createFirstOperator(next.config, { held: store, events, log });
     for (const warning of next.warnings) log.warn(warning);
-    await pool.replaceOthers(launchOf(next, store));
+    await pool.replaceOthers(launchOf(next));
     closeDeployment(earlier, next);
     if (isOpen()) events.emit({ type: 'config.replaced', workers: pool.size() });
   }
@@ -158,10 +175,6 @@ function createFirstProcess({ file, log, endLog }: FirstProcessDeps) {
 
 function configuredLimits({ drainSeconds, drain }: Config): Required<CloseLimits> {
   return { drainSeconds, waitSeconds: drain.waitSeconds };
-}
-
-function launchOf({ input, config, socket }: Deployment, store: Store | undefined): Launch {
-  return { input, fd: socket.fd, workers: workersOf(config) ?? 1, drainSeconds: config.drainSeconds, store };
 }
 
 function faultsOf(error: unknown): readonly string[] {

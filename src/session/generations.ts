@@ -179,7 +179,8 @@ export function createGenerations(config: Config, { shared, live, cache, envelop
     if (!entry.isStored) cache.add(sealed, entry, next);
     entry.knownAsOf = Math.max(entry.knownAsOf, startedAt);
     entry.readAt = -Infinity;
-    return true;
+    // By the `sid` of its new ID token, whose sign-out had been heard of.
+    return entry.ended === undefined;
   }
 
   function takeOver(entry: SessionEntry, sealed: string | undefined): void {

@@ -41,7 +41,7 @@ export function restoreLostEnds({ store, events, endings, shared }: LostEndsDeps
     if (message.type !== 'lost') return;
     const lost = add(message.lastMs ?? Infinity);
     if (message.lastMs === undefined) events.emit({ type: 'store.emptied', ends: lost });
-    running ??= writeAll().finally(() => (running = undefined));
+    running ??= writeAll();
     // What a store that is away could not be told is told later.
     detach(running, (cause) => events.emit({ type: 'store.failed', cause }));
   }
@@ -65,7 +65,12 @@ export function restoreLostEnds({ store, events, endings, shared }: LostEndsDeps
   }
 
   async function writeAll(): Promise<void> {
-    while (pending.size > 0) await Promise.all(takeBatch().map(({ write }) => write()));
+    try {
+      while (pending.size > 0) await Promise.all(takeBatch().map(({ write }) => write()));
+    } finally {
+      // At once, so that nothing is added to a run that is over.
+      running = undefined;
+    }
   }
 
   function takeBatch(): readonly LostEnd[] {

@@ -11,7 +11,7 @@ const firstPauseMs = 50;
 /** Other processes that take a refresh over after an outage give its owner a little longer (`redemption.ts`). */
 const maximumPauseMs = 500;
 
-interface PendingWrite {
+export interface PendingWrite {
   readonly write: () => Promise<unknown>;
   /** Seconds since 1970: when nobody needs it any more. */
   readonly expiresAt: number;
@@ -19,7 +19,11 @@ interface PendingWrite {
 
 export type Outbox = ReturnType<typeof createOutbox>;
 
-export function createOutbox(nowSeconds: () => number) {
+/** @param onDelivered is given each write that has succeeded late */
+export function createOutbox(
+  nowSeconds: () => number,
+  onDelivered: (about: string, write: PendingWrite) => void = () => undefined,
+) {
   /** By what they are about: a later write about the same replaces an earlier one. */
   const pending = new Map<string, PendingWrite>();
   let running: Promise<void> | undefined;
@@ -44,11 +48,12 @@ export function createOutbox(nowSeconds: () => number) {
   /** @returns whether the store took everything that it was given */
   async function deliverOnce(): Promise<boolean> {
     for (const [about, entry] of pending) {
-      if (entry.expiresAt > nowSeconds() && !(await succeeds(entry.write))) {
+      const isNeeded = entry.expiresAt > nowSeconds();
+      if (isNeeded && !(await succeeds(entry.write))) {
         postpone(about, entry);
         return false;
       }
-      remove(about, entry);
+      if (remove(about, entry) && isNeeded) onDelivered(about, entry);
     }
     return true;
   }
@@ -68,7 +73,7 @@ export function createOutbox(nowSeconds: () => number) {
     const entry = pending.get(about);
     if (entry === undefined) return;
     await entry.write();
-    remove(about, entry);
+    if (remove(about, entry)) onDelivered(about, entry);
   }
 
   return {

@@ -5,6 +5,7 @@
  */
 import { monotonicMs } from '../clock.ts';
 import type { Store } from '../store/store.ts';
+import type { PendingWrite } from './outbox.ts';
 
 /** More than an outage takes to be noticed (2 s), and than a replica may lag behind. */
 const keptMs = 5000;
@@ -12,25 +13,20 @@ const lookMs = 250;
 /** A bound for the memory. Beyond it the oldest are forgotten. */
 const maximumKept = 2000;
 
-export interface RepeatableWrite {
-  readonly write: () => Promise<unknown>;
-  /** Seconds since 1970: when nobody needs it any more. */
-  readonly expiresAt: number;
-}
-
 export type RecentWrites = ReturnType<typeof createRecentWrites>;
 
 /** @param repeat is given each write that may be lost */
 export function createRecentWrites(
   store: Pick<Store, 'shared' | 'heardSince'>,
-  repeat: (about: string, write: RepeatableWrite) => void,
+  repeat: (about: string, write: PendingWrite) => void,
 ) {
   /** By what they are about, the oldest first. */
-  const kept = new Map<string, RepeatableWrite & { readonly writtenAt: number }>();
+  const kept = new Map<string, PendingWrite & { readonly writtenAt: number }>();
   let timer: NodeJS.Timeout | undefined;
+  let isClosed = false;
 
-  function add(about: string, write: RepeatableWrite): void {
-    if (!store.shared) return;
+  function add(about: string, write: PendingWrite): void {
+    if (!store.shared || isClosed) return;
     kept.delete(about);
     kept.set(about, { ...write, writtenAt: monotonicMs() });
     const [oldest] = kept.keys();
@@ -47,10 +43,10 @@ export function createRecentWrites(
       else if (each.writtenAt > monotonicMs() - keptMs) break;
       kept.delete(about);
     }
-    if (kept.size === 0) close();
+    if (kept.size === 0) stopLooking();
   }
 
-  function close(): void {
+  function stopLooking(): void {
     clearInterval(timer);
     timer = undefined;
   }
@@ -59,6 +55,10 @@ export function createRecentWrites(
     add,
     /** Forgets a write that a later one has made needless. */
     cancel: (about: string) => void kept.delete(about),
-    close,
+    close(): void {
+      isClosed = true;
+      kept.clear();
+      stopLooking();
+    },
   };
 }

@@ -16,7 +16,7 @@ import type {
   Revocation,
   Store,
 } from '../store/store.ts';
-import { createOutbox } from './outbox.ts';
+import { createOutbox, type PendingWrite } from './outbox.ts';
 import { createRecentWrites } from './recent-writes.ts';
 import { endsAtLatest } from './session.ts';
 import type { SessionEntry } from './session-entry.ts';
@@ -36,8 +36,10 @@ export function createSharedSessions(
 ) {
   const graceMs = config.refresh.graceSeconds * 1000;
   const recheckMs = config.store.recheckSeconds * 1000;
-  const outbox = createOutbox(nowSeconds);
+  const outbox = createOutbox(nowSeconds, (about, write) => recent.add(about, write));
   const recent = createRecentWrites(store, outbox.add);
+  /** The newest write about each thing, of those under way. */
+  const underWay = new Map<string, PendingWrite>();
   const startedAt = monotonicMs();
   let isDown = false;
   let failedAt = -Infinity;
@@ -141,13 +143,16 @@ export function createSharedSessions(
     const repeatable = { write: () => callStore(write), expiresAt };
     outbox.cancel(about);
     recent.cancel(about);
+    underWay.set(about, repeatable);
+    // A later write about the same may have begun since, and its repetition is the one that counts.
+    const isNewest = () => underWay.get(about) === repeatable && underWay.delete(about);
     try {
       const result = await callStore(write);
-      recent.add(about, repeatable);
+      if (isNewest()) recent.add(about, repeatable);
       return result;
     } catch {
       // An event has reported why.
-      outbox.add(about, repeatable);
+      if (isNewest()) outbox.add(about, repeatable);
       return undefined;
     }
   }

@@ -87,7 +87,7 @@ describe('signing in', () => {
 
   it('comes back with a notice when it asks without a question and nobody is signed in', async () => {
     await page.goto(`${demo.origin}/?month=5`);
-    await page.getByRole('link', { name: 'Sign in without a question' }).click();
+    await page.getByRole('button', { name: 'Sign in without a question' }).click();
 
     await expect.poll(pageText, patient).toContain('The provider does not know you yet');
     expect(page.url()).toBe(`${demo.origin}/?month=5`);
@@ -155,8 +155,9 @@ describe('a person who is signed in', () => {
   it('never sees a token in an answer or an address of the app', async () => {
     const seen: Promise<string>[] = [];
     page.on('response', (response) => {
-      // Chromium keeps no body at all of an answer without content.
+      // Chromium keeps no body at all of an answer without content, and a stream doesn't end.
       if (!response.url().startsWith(demo.origin) || response.status() === 204) return;
+      if (response.headers()['content-type']?.startsWith('text/event-stream')) return;
       seen.push(response.text().then((body) => `${response.url()}\n${body}`));
     });
     await addNote(`Seen ${crypto.randomUUID()}`);
@@ -172,21 +173,23 @@ describe('a person who is signed in', () => {
 
   it('is told when the session is over, and stays on the page', async () => {
     // Without this the page's own look at the session could be the first to notice; here the API call is to be it.
-    await page.route('**/bff/session', (route) => route.abort());
+    await page.route(/\/bff\/sessions?$/, (route) => route.abort());
     await context.clearCookies();
     await page.getByLabel('New note').fill('Too late');
     await page.getByRole('button', { name: 'Add', exact: true }).click();
 
+    await expect.poll(pageText, patient).toContain('Your session is over');
+    await page.getByRole('button', { name: 'Leave this page' }).click();
     await expect.poll(pageText, patient).toContain('Your session is over. Sign in to go on.');
     expect(page.url()).toBe(`${demo.origin}/`);
   });
 
   it('signs out of the app and of the provider', async () => {
-    await page.getByRole('link', { name: 'Sign out' }).click();
+    await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByRole('button', { name: 'Sign in', exact: true }).waitFor();
     expect(page.url()).toBe(`${demo.origin}/`);
 
-    await page.getByRole('link', { name: 'Sign in without a question' }).click();
+    await page.getByRole('button', { name: 'Sign in without a question' }).click();
     await expect.poll(pageText, patient).toContain('The provider does not know you yet');
   });
 });
@@ -215,9 +218,12 @@ it('attaches tokens to calls of another API, which pass the checks that the demo
 });
 
 async function signIn(username: string): Promise<void> {
+  // Before it, a look at the session could be the first to notice that it is over.
+  const connected = page.waitForResponse(`${demo.origin}/bff/events`);
   await page.getByRole('button', { name: 'Sign in', exact: true }).click();
   await submitCredentials(username, username);
   await page.getByRole('heading', { name: 'Your notes' }).waitFor();
+  await connected;
 }
 
 async function submitCredentials(username: string, password: string): Promise<void> {

@@ -72,6 +72,8 @@ export interface CommandOptions {
   readonly output?: readonly ['pipe' | number, 'pipe' | number];
   /** Shell words before the command, for `ulimit` and the like. */
   readonly before?: string;
+  /** Another program that takes the same arguments. */
+  readonly entry?: string;
 }
 
 /**
@@ -79,7 +81,7 @@ export interface CommandOptions {
  * `process.send` reach the code of the configuration file.
  */
 export async function startCommand(config: ConfigInput, options: CommandOptions = {}): Promise<Command> {
-  const { code = '', output = ['pipe', 'pipe'], before = '' } = options;
+  const { code = '', output = ['pipe', 'pipe'], before = '', entry = cliEntry } = options;
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-command-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   const file = join(folder, 'sallyport.config.ts');
@@ -87,7 +89,7 @@ export async function startCommand(config: ConfigInput, options: CommandOptions 
   await configure(config);
 
   const stdio: StdioOptions = ['ignore', ...output, 'ipc'];
-  const words = [process.execPath, cliEntry, 'start', '--config', file];
+  const words = [process.execPath, entry, 'start', '--config', file];
   const child = spawn('sh', ['-c', `${before}exec "$0" "$@"`, ...words], {
     stdio,
     env: { PATH: process.env['PATH'] },

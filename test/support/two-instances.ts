@@ -57,8 +57,12 @@ function createProvider() {
   };
 }
 
+export function configOf(changes: Partial<ConfigInput> = {}): ReturnType<typeof resolveConfig> {
+  return resolveConfig({ ...input, ...changes });
+}
+
 export function startInstance(store: Store, provider: Provider, changes: Partial<ConfigInput> = {}) {
-  const config = resolveConfig({ ...input, ...changes });
+  const config = configOf(changes);
   const link: Link = {};
   const events = createEvents();
   const seen: BffEvent[] = [];

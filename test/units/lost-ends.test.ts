@@ -38,6 +38,7 @@ function createLossyStore() {
   return {
     store,
     writes,
+    tell,
     empty: async (lastMs?: number) => {
       await current.close();
       current = createMemoryStore();
@@ -146,6 +147,25 @@ describe('after a store was emptied', () => {
     await vi.waitFor(async () => expect((await start().open(cookie)).state).toBe('ended'), 5000);
   });
 });
+
+test.each(Array.from({ length: 24 }, (_, turns) => turns))(
+  'a store that is emptied again as the last end is written gets it again: %i microtasks later',
+  async (turns) => {
+    const { here, empty, writes, tell } = startSeveral(1);
+    const { entry } = await here.openActive(await signedInAt(here, 'alice'));
+    await here.sessions.end(entry, 'logout');
+    const emptyLater = (left: number): void => {
+      if (left > 0) queueMicrotask(() => emptyLater(left - 1));
+      else tell({ type: 'lost' });
+    };
+    here.link.after = async () => {
+      delete here.link.after;
+      emptyLater(turns);
+    };
+    await empty();
+    await vi.waitFor(() => expect(writes).toHaveLength(2));
+  },
+);
 
 test('after a failover only the ends of the last moments are written again, and no event says that all is lost', async () => {
   const { here, empty, writes } = startSeveral(1);

@@ -347,8 +347,12 @@ describe.each(['cookie', 'store'] as const)('a refreshed ID token with another s
       const tokens = tokensOf(1, { sid: 'renamed' });
       return { granted: true, grant: { tokens, userInfo: undefined, subject: 'alice' } } as never;
     });
+    const revoke = vi.spyOn(provider.provider, 'revoke');
     await here.refresher.refreshIfDue(entry)?.catch(() => undefined);
     expect(entry.ended).toBe('backchannel');
+    // A token that came too late must not stay valid.
+    expect(revoke).toHaveBeenCalledWith('refresh-1', 'refresh_token');
+    expect(here.seen.filter(({ type }) => type === 'token.refreshed')).toEqual([]);
   });
 
   test('ends it also where only a call that comes after the sign-out brings the new one', async () => {
