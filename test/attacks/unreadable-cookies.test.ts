@@ -470,8 +470,7 @@ async function startRefreshed() {
   const newest = cluster.client();
   await signIn(newest);
   const older = newest.clone();
-  expireAccessToken();
-  expect((await newest.fetch('/api/me')).status).toBe(200);
+  expect((await newest.fetch('/bff/refresh', { method: 'POST' })).status).toBe(200);
   const key = [...(await redis.dump()).keys()].find((name) => name.startsWith('sallyport:content:'));
   if (key === undefined) throw new Error('the store holds no successor');
   const other = await cluster.addInstance();
