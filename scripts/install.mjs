@@ -1,6 +1,6 @@
-// Installs what is missing before `npm start`, `npm run serve`, `npm test` (--for-tests), `npm run test:keycloak`
-// (--for-keycloak), `npm run test:routers` (--for-routers), `npm run test:providers` (--for-providers) and
-// `npm run test:frameworks` (--for-frameworks). It runs before anything is installed, so it is plain JavaScript for any
+// Installs what is missing before `npm start`, `npm run serve`, `npm test` (--for-tests), `npm run test:browsers`
+// (--for-browsers), `npm run test:keycloak` (--for-keycloak), `npm run test:routers` (--for-routers),
+// `npm run test:providers` (--for-providers) and `npm run test:frameworks` (--for-frameworks). It runs before anything is installed, so it is plain JavaScript for any
 // Node from 18 on, without dependencies.
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -28,14 +28,6 @@ const systemNeeds = [
     remedy: 'install Chromium or Chrome, or set CHROMIUM_PATH to its executable',
   },
   {
-    name: 'Firefox',
-    variable: 'FIREFOX_PATH',
-    anyOf: ['firefox-esr', 'firefox'],
-    paths: ['/Applications/Firefox.app/Contents/MacOS/firefox', 'C:\\Program Files\\Mozilla Firefox\\firefox.exe'],
-    packages: ['firefox-esr', 'firefox'],
-    remedy: 'install Firefox, or set FIREFOX_PATH to its executable',
-  },
-  {
     name: 'Redis or Valkey',
     variable: 'REDIS_SERVER_PATH',
     anyOf: ['redis-server', 'valkey-server'],
@@ -50,6 +42,18 @@ const systemNeeds = [
     paths: ['/usr/sbin/nginx', '/opt/homebrew/bin/nginx'],
     packages: ['nginx-light', 'nginx'],
     remedy: 'install nginx, or set NGINX_PATH to its executable',
+  },
+];
+
+/** What `npm run test:browsers` needs in addition. */
+const browserNeeds = [
+  {
+    name: 'Firefox',
+    variable: 'FIREFOX_PATH',
+    anyOf: ['firefox-esr', 'firefox'],
+    paths: ['/Applications/Firefox.app/Contents/MacOS/firefox', 'C:\\Program Files\\Mozilla Firefox\\firefox.exe'],
+    packages: ['firefox-esr', 'firefox'],
+    remedy: 'install Firefox, or set FIREFOX_PATH to its executable',
   },
 ];
 
@@ -141,6 +145,7 @@ installNodePackages(root);
 requireNode();
 if (isWindows) allowExec();
 if (process.argv.includes('--for-tests')) installSystemPackages(systemNeeds);
+if (process.argv.includes('--for-browsers')) installSystemPackages(browserNeeds);
 if (process.argv.includes('--for-keycloak')) installSystemPackages(keycloakNeeds);
 if (process.argv.includes('--for-routers')) installSystemPackages(routerNeeds);
 if (process.argv.includes('--for-providers')) installSystemPackages(providerNeeds);

@@ -7,7 +7,9 @@ export default defineConfig({
     include: ['**/*.test.ts'],
     // The benchmark is no test; what needs more than this machine has a configuration of its own.
     exclude: [
-      ...['bench', 'keycloak', 'routers', 'providers', 'frameworks', 'soak'].map((folder) => `${folder}/**`),
+      ...['bench', 'browsers', 'keycloak', 'routers', 'providers', 'frameworks', 'soak'].map(
+        (folder) => `${folder}/**`,
+      ),
       '**/node_modules/**',
     ],
     pool: 'forks',
