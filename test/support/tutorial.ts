@@ -139,6 +139,7 @@ function outputOf({ stdout, stderr }: ChildProcess): () => string {
 
 async function runCommand(command: string, folder: string): Promise<string> {
   const child = shell(command, folder);
+  onTestFinished(() => stopGroup(child));
   const output = outputOf(child);
   const [code] = (await once(child, 'close')) as [number | null];
   expect(code, `${command}\n${output()}`).toBe(0);
@@ -152,9 +153,13 @@ function startCommand(command: string, folder: string): RunningCommand {
   return {
     output,
     async stop() {
-      // npm runs the program as a child of its own.
-      if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGTERM');
+      stopGroup(child);
       await ended;
     },
   };
+}
+
+/** npm runs the program as a child of its own. */
+function stopGroup({ pid, exitCode, signalCode }: ChildProcess): void {
+  if (pid !== undefined && exitCode === null && signalCode === null) process.kill(-pid, 'SIGTERM');
 }
