@@ -30,7 +30,7 @@ export async function callEndpoint<T extends object>(path: string, init?: { read
   // Browsers without Sec-Fetch-Site prove with X-CSRF that the call comes from the app's own pages.
   const response = await fetch(path, { ...init, headers: { 'x-csrf': '1' } });
   // A page instead of JSON comes from a proxy or a service worker in between.
-  const body = (await response.json().catch(() => null)) as (T & { readonly code?: string }) | null;
+  const body = (await response.json().catch(() => undefined)) as (T & { readonly code?: string }) | undefined;
   if (response.ok && body) return body;
   throw failure(body?.code ?? `http_${response.status}`);
 }

@@ -55,7 +55,7 @@ export function createSallyport({
   onLoginRequired,
   onStepUpRequired,
 }: SallyportOptions = {}): Sallyport {
-  const { pass, learnForAll, ...known } = createKnownSession(basePath);
+  const { pass, learnForAll, look, ...known } = createKnownSession(basePath);
 
   async function logout({ returnTo }: { readonly returnTo?: string } = {}): Promise<void> {
     const query = returnTo ? `?returnTo=${encodeURIComponent(returnTo)}` : '';
@@ -69,7 +69,7 @@ export function createSallyport({
 
   return {
     ...known,
-    login: createLogin(basePath, known.session),
+    login: createLogin(basePath, look),
     logout,
     apiFetch: createApiFetch(known, learnForAll, onLoginRequired, onStepUpRequired),
   };

@@ -84,10 +84,13 @@ export function createKnownSession(basePath: string) {
       learn({ authenticated: false, loginUrl: `${basePath}/login`, reason: message.reason });
     } else if (message.type === 'session' && isView(message.session) && idOf(view) === idOf(message.session)) {
       learn(message.session);
-    } else {
-      changes++;
-      check();
-    }
+    } else look().catch(() => settled(true));
+  }
+
+  /** A look after a sign-in: an answer that was asked for before it says nothing. */
+  function look(): Promise<SessionView> {
+    changes++;
+    return session(0);
   }
 
   /** To the other tabs, and to this one. */
@@ -186,7 +189,7 @@ export function createKnownSession(basePath: string) {
 
   const current = () => view;
   const refresh = () => ask('/refresh', { method: 'POST' });
-  return { session, current, secondsLeft, subscribe, refresh, pass, learnForAll };
+  return { session, current, secondsLeft, subscribe, refresh, pass, learnForAll, look };
 }
 
 function isView(view: SessionView | null | undefined): boolean {

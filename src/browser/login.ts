@@ -24,15 +24,16 @@ export interface LoginOptions {
   readonly signal?: AbortSignal;
 }
 
-export function createLogin(basePath: string, session: (maxAgeSeconds: number) => Promise<SessionView>) {
+/** @param look looks at the session after the sign-in */
+export function createLogin(basePath: string, look: () => Promise<SessionView>) {
   /** Resolves when signed in; undefined where the browser opens no popup. */
   function inPopup(address: string): Promise<SessionView> | undefined {
     // Nothing tells that the person has closed a popup, because the provider's or the app's COOP cuts the handle. So a
     // call opens one even while another waits; calls of one moment find the same by its name.
-    if (!hasChannel() || !window.open(address, 'sallyport', 'popup,width=500,height=700')) return undefined;
+    if (!hasChannel() || !window.open(address, 'sallyport', 'width=500,height=700')) return undefined;
     return new Promise((resolve, reject) => {
       const channel = listen(basePath, (message) => {
-        if (message.type === 'signed-in') resolve(session(0));
+        if (message.type === 'signed-in') resolve(look());
         else if (message.type === 'sign-in-failed') reject(failure(message.code));
         else return;
         channel?.close();
@@ -52,8 +53,8 @@ export function createLogin(basePath: string, session: (maxAgeSeconds: number) =
     }
     const here = href.slice(origin.length);
     // The server takes no longer one.
-    const back = returnTo ?? (here.length > 2048 ? pathname : here);
-    if (returnTo || !query.has('returnTo')) query.set('returnTo', back);
+    if (!query.has('returnTo')) query.set('returnTo', here.length > 2048 ? pathname : here);
+    if (returnTo) query.set('returnTo', returnTo);
     if (popup) {
       query.set('display', 'popup');
       const waiting = inPopup(address.href);

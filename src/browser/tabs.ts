@@ -10,7 +10,7 @@ export type Message =
   | { readonly type: 'signed-in' }
   | { readonly type: 'sign-in-failed'; readonly code: string };
 
-export const hasChannel = () => 'BroadcastChannel' in globalThis;
+export const hasChannel = () => (globalThis as Partial<typeof globalThis>).BroadcastChannel;
 
 /** Undefined in a browser without channels. */
 export function listen(basePath: string, listener?: (message: Message) => void): BroadcastChannel | undefined {

@@ -1,7 +1,7 @@
 /** Signing in, by a navigation and in a popup. */
 import { describe, expect, test } from 'vitest';
 import { createSallyport, type LoginOptions } from '../../../src/browser/index.ts';
-import { fakeBrowser, origin, signedIn, signedOut } from './fake-browser.ts';
+import { fakeBrowser, held, origin, signedIn, signedOut } from './fake-browser.ts';
 
 const signedInNow = { basePath: '/bff', type: 'signed-in' };
 const here = '/orders?month=5#top';
@@ -61,7 +61,8 @@ describe('in a popup', () => {
     browser.post(signedInNow);
     expect(await Promise.all(waiting)).toEqual([signedIn(), signedIn()]);
     expect(current()).toEqual(signedIn());
-    expect(browser.calls).toEqual(['GET /bff/session']);
+    // The second asks after the first has begun to.
+    expect(browser.calls).toEqual(['GET /bff/session', 'GET /bff/session']);
     expect(browser.navigated).toEqual([]);
   });
 
@@ -74,6 +75,23 @@ describe('in a popup', () => {
     void login({ url, popup: true });
     const addresses = [...browser.popups, ...browser.navigated].map((address) => new URL(address ?? '').search);
     expect(addresses).toEqual(['?display=popup&returnTo=%2Fx', '?returnTo=%2Fx']);
+  });
+
+  test('a look that began before the sign-in is not its result', async () => {
+    const browser = fakeBrowser();
+    const late = held();
+    const { answer } = browser;
+    browser.answer = () => late.answer;
+    const { login, session } = createSallyport();
+    const asked = session();
+    await browser.settle();
+    const waiting = login({ popup: true });
+    browser.answer = answer;
+    browser.post(signedInNow);
+    await browser.settle();
+    late.release(Response.json(signedOut));
+    expect(await waiting).toEqual(signedIn());
+    expect(await asked).toEqual(signedIn());
   });
 
   test('it rejects with the code when the sign-in failed, and the next one may succeed', async () => {
