@@ -123,10 +123,10 @@ export async function followTutorial({ standIns = new Map() }: FollowOptions = {
   };
 }
 
-/** In a shell as the reader's: nothing of the test run is in its environment. */
+/** In a shell as the reader's: of the test run's environment it has what leads to programs and to the registry. */
 function shell(command: string, cwd: string): ChildProcess {
-  const { PATH = '', HOME } = process.env;
-  const env = { HOME, PATH: [dirname(process.execPath), PATH].join(delimiter) };
+  const { PATH = '', HOME, NODE_EXTRA_CA_CERTS } = process.env;
+  const env = { HOME, NODE_EXTRA_CA_CERTS, PATH: [dirname(process.execPath), PATH].join(delimiter) };
   return spawn('bash', ['-c', command], { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
