@@ -70,6 +70,8 @@ export interface Follower {
   readonly typed: readonly string[];
   /** The last command that runs on. */
   readonly running: () => RunningCommand;
+  /** What all commands that run on have written. */
+  readonly output: () => string;
 }
 
 /** Commands that end only when they are stopped. */
@@ -100,6 +102,7 @@ export async function followTutorial({ standIns = new Map() }: FollowOptions = {
     folder: () => folder,
     type,
     typed,
+    output: () => started.map(({ output }) => output()).join('\n'),
     running: () => {
       const last = started.at(-1);
       if (last === undefined) throw new Error('Nothing was started.');
@@ -112,15 +115,35 @@ export async function followTutorial({ standIns = new Map() }: FollowOptions = {
         if (file !== undefined) {
           await mkdir(dirname(join(folder, file)), { recursive: true });
           await writeFile(join(folder, file), said(block.code));
+          await quiet(started);
         } else if (block.language === 'sh') {
           for (const command of block.code.trim().split('\n')) {
             typed.push(command);
             await type(said(command));
+            await quiet(started);
           }
         }
       }
     },
   };
+}
+
+/**
+ * Until nothing that runs has written for a second, as a person looks up before the next edit. Vite misses an edit that
+ * comes while it restarts because of another one.
+ */
+async function quiet(running: readonly RunningCommand[]): Promise<void> {
+  let before = '';
+  await expect
+    .poll(
+      () => {
+        const last = before;
+        before = running.map(({ output }) => output()).join('');
+        return before === last;
+      },
+      { interval: 1000, timeout: 30_000 },
+    )
+    .toBe(true);
 }
 
 /** In a shell as the reader's: of the test run's environment it has what leads to programs and to the registry. */
