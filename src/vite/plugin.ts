@@ -67,7 +67,8 @@ export function sallyport(options: SallyportPluginOptions = {}): Plugin {
       if (user.server?.middlewareMode !== undefined && user.server.middlewareMode !== false) return undefined;
       const root = resolve(user.root ?? '');
       settings = isDemo ? demoSettings(await readSettings(options, root)) : await readSettings(options, root);
-      return placeOf(originOf(settings), user);
+      // Served as it is: bundled ahead, its first import would make Vite reload the page.
+      return { optimizeDeps: { exclude: ['sallyport'] }, ...placeOf(originOf(settings), user) };
     },
     configResolved({ configFileDependencies, server, preview }) {
       // Vite restarts when one of these comes, changes or goes.

@@ -24,7 +24,7 @@ test('every step of the tutorial does what it says', { timeout: 120_000 }, async
   expect(steps.length).toBeLessThanOrEqual(10);
   const standIns = offlineRegistry(join(import.meta.dirname, 'create-vite-app'));
   const follower = await followTutorial({ standIns });
-  onTestFailed(() => void process.stderr.write(follower.running().output()));
+  onTestFailed(() => void process.stderr.write(follower.output()));
   await walkThrough(steps, follower, browser);
   expect([...standIns.keys()].filter((command) => !follower.typed.includes(command))).toEqual([]);
 });

@@ -5,6 +5,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runSallyport } from '../support/command-line.ts';
@@ -163,6 +164,21 @@ describe.each([
     const options = { cwd: installed.folder, encoding: 'utf8' } as const;
     expect(execFileSync(process.execPath, ['--input-type=module', '-e', code], options)).toBe('function\n');
   });
+});
+
+test("'sallyport/vite' says which package its demo lacks", () => {
+  const vite = pathToFileURL(join(root, 'node_modules/vite/dist/node/index.js')).href;
+  const code = `import { createServer } from '${vite}';
+    import { sallyport } from 'sallyport/vite';
+    const options = { configFile: false, logLevel: 'silent', plugins: [sallyport({ demo: true })] };
+    // Vite watches on after a start that failed, and leaves the end to its command line.
+    await createServer(options).catch((error) => console.log(error.message));
+    process.exit();`;
+  const env = { PATH: process.env['PATH'] };
+  const options = { cwd: installed.folder, encoding: 'utf8', env } as const;
+  expect(execFileSync(process.execPath, ['--input-type=module', '-e', code], options)).toBe(
+    'sallyport({ demo: true }) runs the package oidc-provider, which is not installed: npm install --save-dev oidc-provider\n',
+  );
 });
 
 function typeErrors(folder: string): string {

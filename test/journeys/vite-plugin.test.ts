@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { connect } from 'node:tls';
+import { promisify } from 'node:util';
 import { build } from 'vite';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocketServer } from 'ws';
@@ -53,6 +54,12 @@ describe('in the dev server', () => {
     expect((await alice.fetch('/main.js')).text).toContain('here');
     expect((await alice.fetch('/bff/logout', { method: 'POST' })).status).toBe(200);
     expect((await alice.fetch('/api/orders')).status).toBe(401);
+    expect(app.lines.join('\n')).toContain('login.succeeded');
+
+    const connections = promisify(api.server.getConnections.bind(api.server));
+    expect(await connections()).toBeGreaterThan(0);
+    await vite.close();
+    await expect.poll(() => connections(), { timeout: 2000 }).toBe(0);
   });
 
   test('a WebSocket reaches the API with the token, and another one Vite’s own proxy', async () => {

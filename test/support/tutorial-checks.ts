@@ -12,7 +12,7 @@ const patient = { timeout: 30_000 };
 interface Walk {
   readonly follower: Follower;
   readonly context: BrowserContext;
-  readonly page: Page;
+  page: Page;
   /** Where Vite says that it listens. */
   origin: string;
   /** What the reader has of their own. */
@@ -26,11 +26,16 @@ export async function walkThrough(steps: readonly TutorialStep[], follower: Foll
   context.setDefaultTimeout(patient.timeout);
   const walk: Walk = { follower, context, page: await context.newPage(), origin: '', own: new Map() };
   for (const [index, step] of steps.entries()) {
-    await prepare[index]?.(walk);
-    await follower.take(step, walk.own);
     const see = promises[index];
     if (see === undefined) throw new Error(`Nothing is looked at after the step "${step.title}".`);
-    await see(walk);
+    try {
+      await prepare[index]?.(walk);
+      await follower.take(step, walk.own);
+      await see(walk);
+    } catch (cause) {
+      const shown = await walk.page.innerText('body');
+      throw new Error(`In "${step.title}"\n${follower.output()}\nThe page shows: ${shown}`, { cause });
+    }
   }
   expect(promises).toHaveLength(steps.length);
 }
@@ -82,7 +87,10 @@ const promises: readonly ((walk: Walk) => Promise<void>)[] = [
       /Sallyport: (http:\/\/localhost:\d+), sign in as alice \/ alice/.exec(follower.running().output());
     await expect.poll(said, patient).not.toBeNull();
     walk.origin = said()?.[1] ?? '';
+    // An edit before this reaches no page.
+    const connected = page.waitForEvent('console', (message) => message.text().includes('[vite] connected'));
     await page.goto(walk.origin);
+    await connected;
     await page.getByText('Get started').first().waitFor();
     const { authenticated, loginUrl } = await sessionOf(page);
     expect({ authenticated, loginUrl }).toEqual({ authenticated: false, loginUrl: '/bff/login' });
@@ -124,8 +132,13 @@ const promises: readonly ((walk: Walk) => Promise<void>)[] = [
     await signInAtDemo(page);
     await page.getByText('of my own API, with a token').waitFor();
   },
-  async ({ page, origin, own }) => {
+  async (walk) => {
+    const { origin, own } = walk;
     await expect.poll(() => providerOf(origin), patient).toBe(own.get('https://login.example.com'));
+    // Vite's restarts reload the page that is open, at any moment.
+    await walk.page.close();
+    const page = await walk.context.newPage();
+    walk.page = page;
     await page.goto(`${origin}/bff/login?login_hint=alice`);
     await page.waitForURL(`${origin}/`);
     await page.getByText('of my own API, with a token').waitFor();

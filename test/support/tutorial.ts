@@ -70,6 +70,8 @@ export interface Follower {
   readonly typed: readonly string[];
   /** The last command that runs on. */
   readonly running: () => RunningCommand;
+  /** What all commands that run on have written. */
+  readonly output: () => string;
 }
 
 /** Commands that end only when they are stopped. */
@@ -100,6 +102,7 @@ export async function followTutorial({ standIns = new Map() }: FollowOptions = {
     folder: () => folder,
     type,
     typed,
+    output: () => started.map(({ output }) => output()).join('\n'),
     running: () => {
       const last = started.at(-1);
       if (last === undefined) throw new Error('Nothing was started.');
@@ -112,10 +115,12 @@ export async function followTutorial({ standIns = new Map() }: FollowOptions = {
         if (file !== undefined) {
           await mkdir(dirname(join(folder, file)), { recursive: true });
           await writeFile(join(folder, file), said(block.code));
+          await quiet(started);
         } else if (block.language === 'sh') {
           for (const command of block.code.trim().split('\n')) {
             typed.push(command);
             await type(said(command));
+            await quiet(started);
           }
         }
       }
@@ -123,10 +128,28 @@ export async function followTutorial({ standIns = new Map() }: FollowOptions = {
   };
 }
 
-/** In a shell as the reader's: nothing of the test run is in its environment. */
+/**
+ * Until nothing that runs has written for a second, as a person looks up before the next edit. Vite misses an edit that
+ * comes while it restarts because of another one.
+ */
+async function quiet(running: readonly RunningCommand[]): Promise<void> {
+  let before = '';
+  await expect
+    .poll(
+      () => {
+        const last = before;
+        before = running.map(({ output }) => output()).join('');
+        return before === last;
+      },
+      { interval: 1000, timeout: 30_000 },
+    )
+    .toBe(true);
+}
+
+/** In a shell as the reader's: of the test run's environment it has what leads to programs and to the registry. */
 function shell(command: string, cwd: string): ChildProcess {
-  const { PATH = '', HOME } = process.env;
-  const env = { HOME, PATH: [dirname(process.execPath), PATH].join(delimiter) };
+  const { PATH = '', HOME, NODE_EXTRA_CA_CERTS } = process.env;
+  const env = { HOME, NODE_EXTRA_CA_CERTS, PATH: [dirname(process.execPath), PATH].join(delimiter) };
   return spawn('bash', ['-c', command], { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
@@ -139,6 +162,7 @@ function outputOf({ stdout, stderr }: ChildProcess): () => string {
 
 async function runCommand(command: string, folder: string): Promise<string> {
   const child = shell(command, folder);
+  onTestFinished(() => stopGroup(child));
   const output = outputOf(child);
   const [code] = (await once(child, 'close')) as [number | null];
   expect(code, `${command}\n${output()}`).toBe(0);
@@ -152,9 +176,13 @@ function startCommand(command: string, folder: string): RunningCommand {
   return {
     output,
     async stop() {
-      // npm runs the program as a child of its own.
-      if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGTERM');
+      stopGroup(child);
       await ended;
     },
   };
+}
+
+/** npm runs the program as a child of its own. */
+function stopGroup({ pid, exitCode, signalCode }: ChildProcess): void {
+  if (pid !== undefined && exitCode === null && signalCode === null) process.kill(-pid, 'SIGTERM');
 }
