@@ -5,12 +5,13 @@
  */
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { parseDocument } from 'yaml';
 import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/sources.ts';
+import { compilerErrors, forBrowsers } from '../support/documentation-compiler.ts';
 import { nginxFaults } from '../support/nginx.ts';
 import { tutorialFile } from '../support/tutorial.ts';
 import { codeBlocks, commentExamples, documentationPages, root, type CodeBlock } from '../support/markdown.ts';
@@ -39,10 +40,8 @@ test('TypeScript and JavaScript compile against the sources', { timeout: 120_000
   );
   const all = [...code, ...typed];
   expect(compile(all.filter((block) => !isForBrowsers(block)))).toEqual([]);
-  expect(compile(all.filter(isForBrowsers), browser)).toEqual([]);
+  expect(compile(all.filter(isForBrowsers), forBrowsers)).toEqual([]);
 });
-
-const browser = { lib: ['es2024', 'dom', 'dom.iterable'], jsx: 'react-jsx', types: [] };
 
 function isForBrowsers({ place, language, context, code }: CodeBlock): boolean {
   if (/^(?:spa-example|src\/browser)\//.test(place) || place.startsWith('docs/browser.md')) return language !== 'json';
@@ -57,39 +56,16 @@ function sourceOf({ language, type, code }: CodeBlock): string {
 
 /** @returns what the compiler says, with the page and line of the block */
 function compile(examples: readonly CodeBlock[], options: object = {}): string[] {
-  // Inside the repository, so that packages and relative imports resolve; a dot keeps other tools out.
-  const folder = mkdtempSync(join(root, 'test/.docs-code-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  const files = examples.map((block, index) => {
-    const name = `${index}.${block.language === 'tsx' ? 'tsx' : 'ts'}`;
-    // In one line, so that the compiler's lines are the block's.
-    writeFileSync(join(folder, name), `${block.context.replaceAll('\n', ' ')}\n${sourceOf(block)}`);
-    return name;
-  });
-  const compilerOptions = {
-    paths: {
-      sallyport: ['../../src/index.ts'],
-      'sallyport/browser': ['../../src/browser/index.ts'],
-      'sallyport/browser/reconnecting': ['../../src/browser/reconnecting.ts'],
-      'sallyport/react': ['../../src/browser/react.tsx'],
-      'sallyport/vite': ['../../src/vite/plugin.ts'],
-    },
-    noUnusedLocals: false,
-    noUnusedParameters: false,
-    ...options,
-  };
-  const settings = { extends: '../../tsconfig.json', compilerOptions, include: [], files };
-  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(settings));
-  const { stdout } = spawnSync(join(root, 'node_modules/.bin/tsc'), ['-p', folder, '--pretty', 'false'], {
-    encoding: 'utf8',
-    cwd: folder,
-  });
-  return stdout
-    .split('\n')
-    .filter((line) => line.includes('error TS'))
-    .map((line) =>
-      line.replace(/^(\d+)\.tsx?\((\d+),\d+\)/, (_, index: string) => examples[Number(index)]?.place ?? ''),
-    );
+  const write = (folder: string) =>
+    examples.map((block, index) => {
+      const name = `${index}.${block.language === 'tsx' ? 'tsx' : 'ts'}`;
+      // In one line, so that the compiler's lines are the block's.
+      writeFileSync(join(folder, name), `${block.context.replaceAll('\n', ' ')}\n${sourceOf(block)}`);
+      return name;
+    });
+  return compilerErrors(write, { noUnusedLocals: false, noUnusedParameters: false, ...options }).map((line) =>
+    line.replace(/^(\d+)\.tsx?\((\d+),\d+\)/, (_, index: string) => examples[Number(index)]?.place ?? ''),
+  );
 }
 
 test('a block that does not compile would be seen, and where', { timeout: 120_000 }, () => {

@@ -2,43 +2,24 @@
  * What docs/frameworks.md shows compiles: TypeScript against the frameworks' own types, components with the frameworks'
  * compilers. The types in the templates of Vue and Svelte, and Angular, need packages of their own: test/frameworks.
  */
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { compile as compileSvelte } from 'svelte/compiler';
-import { onTestFinished, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { compileScript, parse } from 'vue/compiler-sfc';
+import { compilerErrors, forBrowsers } from '../support/documentation-compiler.ts';
 import { documentedFiles, writeDocumentedFiles, type DocumentedFile } from '../support/documented-app.ts';
-import { root } from '../support/markdown.ts';
 
 const files = documentedFiles();
 const inLanguage = (language: string) => files.filter(({ path }) => path.endsWith(`.${language}`));
 
 /** @returns what the compiler says, with the place in the documentation */
 function typeErrors(all: readonly DocumentedFile[]): string[] {
-  // Inside the repository, so that packages resolve; a dot keeps other tools out.
-  const folder = mkdtempSync(join(root, 'test/.docs-code-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  writeDocumentedFiles(folder, all);
-  const compilerOptions = {
-    lib: ['es2024', 'dom', 'dom.iterable'],
-    jsx: 'react-jsx',
-    types: [],
-    paths: {
-      'sallyport/browser': ['../../src/browser/index.ts'],
-      'sallyport/react': ['../../src/browser/react.tsx'],
-    },
+  const write = (folder: string) => {
+    writeDocumentedFiles(folder, all);
+    return all.map(({ path }) => path);
   };
-  const settings = { extends: '../../tsconfig.json', compilerOptions, include: [], files: all.map(({ path }) => path) };
-  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(settings));
-  const { stdout } = spawnSync(join(root, 'node_modules/.bin/tsc'), ['-p', folder, '--pretty', 'false'], {
-    encoding: 'utf8',
-    cwd: folder,
-  });
-  return stdout
-    .split('\n')
-    .filter((line) => line.includes('error TS'))
-    .map((line) => `${all.find(({ path }) => line.startsWith(path))?.place}: ${line}`);
+  return compilerErrors(write, forBrowsers).map(
+    (line) => `${all.find(({ path }) => line.startsWith(path))?.place}: ${line}`,
+  );
 }
 
 test('every section shows code', () => {
