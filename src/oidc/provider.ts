@@ -45,7 +45,6 @@ export interface LoginChecks {
   readonly state: string;
   readonly nonce: string;
   readonly verifier: string;
-  readonly maxAge: number | undefined;
 }
 
 export interface Grant {
@@ -121,7 +120,6 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
           expectedNonce: checks.nonce,
           pkceCodeVerifier: checks.verifier,
           idTokenExpected: true,
-          ...(checks.maxAge === undefined ? {} : { maxAge: checks.maxAge }),
         }),
       );
       return await grantOf(response, undefined);

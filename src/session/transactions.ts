@@ -37,6 +37,8 @@ export interface LoginTransaction extends LoginRequest {
   readonly nonce: string;
   /** Of PKCE (RFC 7636 4.1). */
   readonly verifier: string;
+  /** Seconds since 1970. */
+  readonly startedAt: number;
 }
 
 /** What an authorization response belongs to. */
@@ -75,10 +77,11 @@ export function createLoginTransactions(
     const seed = randomBytes(16);
     const { state: id, ...secrets } = secretsOf(seed);
     const state = await writeState(id, request, stateSealer);
-    const sealed = await sealer.seal(writeContent(seed, request));
+    const startedAt = nowSeconds();
+    const sealed = await sealer.seal(writeContent({ ...request, seed, startedAt }));
     const present = namesIn(header);
     return {
-      transaction: { ...request, ...secrets, state },
+      transaction: { ...request, ...secrets, state, startedAt },
       cookies: [
         laxCookie(nameOf(state, present), sealed, Math.ceil(lifetimeSeconds), names),
         ...evict(endedState === undefined ? present : present.filter(isNotOf(endedState)), maximumTransactions - 1),
@@ -172,10 +175,10 @@ function secretsOf(seed: Uint8Array): { state: string; nonce: string; verifier: 
   return { state: derive('state'), nonce: derive('nonce'), verifier: derive('verifier') };
 }
 
-function writeContent(seed: Buffer, { maxAge, silent, previousSession, showedSession }: LoginRequest): string {
+function writeContent({ seed, startedAt, maxAge, silent, previousSession, showedSession }: Content): string {
   return JSON.stringify([
     seed.toString('base64url'),
-    nowSeconds(),
+    startedAt,
     maxAge ?? null,
     (silent ? 1 : 0) + (showedSession ? 2 : 0),
     ...(previousSession === undefined ? [] : [previousSession.id, previousSession.expiresAt]),
