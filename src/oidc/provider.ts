@@ -10,6 +10,7 @@ import { BffError } from '../http/errors.ts';
 import type { Events } from '../events.ts';
 import { idTokenClaims, type Claims, type TokenSet } from '../token-set.ts';
 import { createProviderAddresses } from './addresses.ts';
+import { createAuthorizationRequest, type LoginChecks } from './authorization-request.ts';
 import { createCircuitBreaker } from './circuit-breaker.ts';
 import { createClient } from './client.ts';
 import { createDiscovery } from './discovery.ts';
@@ -39,13 +40,6 @@ const refreshTimeoutFactor = 3;
 
 /** How long a token response that could not be verified yet is kept after its refresh has ended. */
 const unverifiedResponseMs = 10 * 60 * 1000;
-
-/** What a login transaction checks the authorization and token response against. */
-export interface LoginChecks {
-  readonly state: string;
-  readonly nonce: string;
-  readonly verifier: string;
-}
 
 export interface Grant {
   readonly tokens: TokenSet;
@@ -80,22 +74,6 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   const { fetchOnce, configured, verifyWithFreshKeys } = oidc;
   const unverifiedResponses = new LRUCache<string, Response>({ max: 1000, ttl: unverifiedResponseMs });
   const breaker = createCircuitBreaker(retryAfterMs);
-
-  /** The URL that starts the code flow with PKCE (RFC 7636). @param extra further authorization parameters */
-  async function authorizationUrl(extra: Readonly<Record<string, string>>, checks: LoginChecks): Promise<URL> {
-    const parameters = {
-      ...extra,
-      response_type: 'code',
-      redirect_uri: redirectUri,
-      scope: scopeFor(config.scope, await discovery.fetchMetadata()),
-      state: checks.state,
-      nonce: checks.nonce,
-      code_challenge: await client.calculatePKCECodeChallenge(checks.verifier),
-      code_challenge_method: 'S256',
-      ...(config.client.responseMode === 'form_post' ? { response_mode: 'form_post' } : {}),
-    };
-    return configured({}, async (configuration) => client.buildAuthorizationUrl(configuration, parameters));
-  }
 
   /** Whether an authorization response names this provider: the defence against mix-up attacks (RFC 9207 2.4). */
   async function checkIssuer(parameters: URLSearchParams): Promise<'right' | 'other' | 'missing'> {
@@ -225,7 +203,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   }
 
   return {
-    authorizationUrl,
+    authorizationUrl: createAuthorizationRequest(config, { discovery, configured, events, redirectUri }),
     checkIssuer,
     redeemCode,
     refresh,
