@@ -106,6 +106,7 @@ export const variables: readonly Variable[] = [
   variable('REFRESH_GRACE', 'refresh.graceSeconds', number),
   variable('LOGIN_ALLOW_PARAMS', 'login.allowParams', list),
   variable('LOGIN_PARAMS', 'login.params', query),
+  variable('LOGIN_PUSHED', 'login.pushed'),
   variable('LOGIN_USERINFO', 'login.userInfo', boolean),
   variable('LOGIN_LIFETIME', 'login.lifetimeSeconds', number),
   variable('LOGOUT_RETURN_TO', 'logout.returnTo'),

@@ -43,6 +43,8 @@ interface IdleConfigurations {
   readonly list: client.Configuration[];
 }
 
+export type OidcClient = ReturnType<typeof createClient>;
+
 const maximumIdle = 64;
 
 /** openid-client makes milliseconds of it, and they must be whole: not every fraction times 1000 is. */

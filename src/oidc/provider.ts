@@ -10,10 +10,10 @@ import { BffError } from '../http/errors.ts';
 import type { Events } from '../events.ts';
 import { idTokenClaims, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
 import { createProviderAddresses } from './addresses.ts';
+import { createAuthorizationRequest, type LoginChecks } from './authorization-request.ts';
 import { createCircuitBreaker } from './circuit-breaker.ts';
 import { createClient } from './client.ts';
 import { createDiscovery } from './discovery.ts';
-import { proverOf } from './dpop.ts';
 import { examineProvider } from './examination.ts';
 import { createLogoutTokenVerifier } from './logout-token.ts';
 import { isInvalidTokenResponse, providerUnavailable, retryAfterMs } from './provider-errors.ts';
@@ -40,16 +40,6 @@ const refreshTimeoutFactor = 3;
 
 /** How long a token response that could not be verified yet is kept after its refresh has ended. */
 const unverifiedResponseMs = 10 * 60 * 1000;
-
-/** What a login transaction checks the authorization and token response against. */
-export interface LoginChecks {
-  readonly state: string;
-  readonly nonce: string;
-  readonly verifier: string;
-  /** What the tokens are to be bound to; undefined for bearer tokens. */
-  readonly dpopKey: DpopKey | undefined;
-  readonly maxAge: number | undefined;
-}
 
 export interface Grant {
   readonly tokens: TokenSet;
@@ -84,24 +74,6 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   const { fetchOnce, configured, verifyWithFreshKeys } = oidc;
   const unverifiedResponses = new LRUCache<string, Response>({ max: 1000, ttl: unverifiedResponseMs });
   const breaker = createCircuitBreaker(retryAfterMs);
-
-  /** The URL that starts the code flow with PKCE (RFC 7636). @param extra further authorization parameters */
-  async function authorizationUrl(extra: Readonly<Record<string, string>>, checks: LoginChecks): Promise<URL> {
-    const parameters = {
-      ...extra,
-      response_type: 'code',
-      redirect_uri: redirectUri,
-      scope: scopeFor(config.scope, await discovery.fetchMetadata()),
-      state: checks.state,
-      nonce: checks.nonce,
-      code_challenge: await client.calculatePKCECodeChallenge(checks.verifier),
-      code_challenge_method: 'S256',
-      ...(config.client.responseMode === 'form_post' ? { response_mode: 'form_post' } : {}),
-      // A code that leaks can then not be redeemed with another key (RFC 9449 10).
-      ...(checks.dpopKey === undefined ? {} : { dpop_jkt: proverOf(checks.dpopKey).thumbprint }),
-    };
-    return configured({}, async (configuration) => client.buildAuthorizationUrl(configuration, parameters));
-  }
 
   /** Whether an authorization response names this provider: the defence against mix-up attacks (RFC 9207 2.4). */
   async function checkIssuer(parameters: URLSearchParams): Promise<'right' | 'other' | 'missing'> {
@@ -238,7 +210,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   }
 
   return {
-    authorizationUrl,
+    authorizationUrl: createAuthorizationRequest(config, { discovery, configured, events, redirectUri }),
     checkIssuer,
     redeemCode,
     refresh,

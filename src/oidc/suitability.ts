@@ -20,6 +20,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
   return {
     faults: [
       authenticationFault(metadata, config),
+      ...pushFaults(metadata, config),
       ...demands(metadata),
       pkceFault(metadata),
       signatureFault(metadata),
@@ -100,11 +101,27 @@ function authenticationWarning(metadata: ServerMetadata, { client }: Config): Fi
   );
 }
 
+/** Pushed authorization requests (RFC 9126 5). */
+function pushFaults(metadata: ServerMetadata, { login: { pushed } }: Config): Finding[] {
+  const isDemanded = metadata.require_pushed_authorization_requests === true;
+  if (pushed === 'off') {
+    return [
+      isDemanded &&
+        'The provider demands pushed authorization requests (RFC 9126), which are switched off: remove SALLYPORT_LOGIN_PUSHED=off.',
+    ];
+  }
+  if (metadata.pushed_authorization_request_endpoint !== undefined) return [];
+  return [
+    isDemanded &&
+      'The provider demands pushed authorization requests (RFC 9126), and names no pushed_authorization_request_endpoint.',
+    pushed === 'required' &&
+      'SALLYPORT_LOGIN_PUSHED=required, but the provider names no pushed_authorization_request_endpoint (RFC 9126): switch pushed requests on there, or remove the variable.',
+  ];
+}
+
 /** What a provider can demand of every login, and Sallyport doesn't do. */
 function demands(metadata: ServerMetadata): Finding[] {
   return [
-    metadata.require_pushed_authorization_requests === true &&
-      'The provider demands pushed authorization requests (RFC 9126), which Sallyport does not make: switch that off for this client.',
     metadata['require_signed_request_object'] === true &&
       'The provider demands signed request objects (RFC 9101), which Sallyport does not make: switch that off for this client.',
   ];

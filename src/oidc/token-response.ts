@@ -126,11 +126,16 @@ const statusesThatMayPass = new Set([408, 425, 429]);
  * `WWW-Authenticate` beside `invalid_grant`. A gateway's own JSON, such as `{"error":"Not Found"}`, is no such code.
  */
 export async function isGrantRejected(response: Response | undefined): Promise<boolean> {
-  if (response === undefined || response.status < 400 || response.status >= 500) return false;
-  if (statusesThatMayPass.has(response.status)) return false;
+  if (response === undefined) return false;
   const { error } = await bodyOf(response);
+  return isFinalRefusal(response.status, error);
+}
+
+/** @param error of an error response to any request at the provider */
+export function isFinalRefusal(status: number, error: unknown): boolean {
+  if (status < 400 || status >= 500 || statusesThatMayPass.has(status)) return false;
   if (error === 'invalid_grant') return true;
-  const isGatewaysOwn = ![400, 401, 403].includes(response.status);
+  const isGatewaysOwn = ![400, 401, 403].includes(status);
   return (
     !isGatewaysOwn && typeof error === 'string' && /^[a-z][a-z0-9_]*$/.test(error) && !errorsThatMayPass.has(error)
   );

@@ -176,6 +176,18 @@ describe("the provider's nonce", () => {
     expect(new Set(jtis).size).toBe(4);
   });
 
+  test('is asked for where a request is pushed, which proves the key, too', async () => {
+    const settings = { requireDpopNonce: true };
+    const world = await startBound('ES256', { provider: { settings, pushedRequests: 'required' } });
+    await signIn(world.client());
+    const pushed = proofsAt(world, 'pushedAuthorization');
+    expect(pushed.map(({ nonce }) => typeof nonce)).toEqual(['undefined', 'string']);
+    expect(pushed[1]).toMatchObject({ htm: 'POST', htu: `${world.provider.issuer}/request` });
+    const [code] = proofsAt(world, 'code');
+    expect([code?.jwk, typeof code?.nonce]).toEqual([pushed[1]?.jwk, 'string']);
+    expect(world.provider.calls.code).toBe(1);
+  });
+
   test('is replaced when it is too old, and no session ends for it', async () => {
     const world = await startBound('ES256', { provider: { settings: { requireDpopNonce: true } } });
     const browser = world.client();

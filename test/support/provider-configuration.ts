@@ -22,6 +22,8 @@ export interface ProviderOptions {
   clientId?: string;
   clientSecret?: string;
   authMethod?: 'client_secret_basic' | 'client_secret_post';
+  /** Pushed authorization requests (RFC 9126). Default: not offered. */
+  pushedRequests?: 'offered' | 'required';
   /** More clients, as oidc-provider takes them. */
   clients?: NonNullable<Configuration['clients']>;
   settings?: Partial<ProviderSettings>;
@@ -165,6 +167,10 @@ export function createProvider(
         enabled: true,
         nonceSecret: Buffer.alloc(32, 'nonces of the provider'),
         requireNonce: () => settings.requireDpopNonce,
+      },
+      pushedAuthorizationRequests: {
+        enabled: options.pushedRequests !== undefined,
+        requirePushedAuthorizationRequests: options.pushedRequests === 'required',
       },
       revocation: { enabled: true },
       introspection: { enabled: true },

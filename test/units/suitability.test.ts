@@ -20,6 +20,9 @@ const fitting = {
   token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
 };
 
+/** What a provider adds that takes pushed requests. */
+const pushing = { pushed_authorization_request_endpoint: 'https://login.example.com/par' };
+
 /** Members of the metadata to replace; `undefined` leaves one out. */
 type Members = Readonly<Record<string, unknown>>;
 
@@ -58,7 +61,24 @@ const faults: ReadonlyArray<readonly [story: string, members: Members, env: Reco
     {},
     /only private_key_jwt: Sallyport has client_secret_basic and client_secret_post/,
   ],
-  ['pushed requests', { require_pushed_authorization_requests: true }, {}, /demands pushed authorization requests/],
+  [
+    'pushed requests without an address for them',
+    { require_pushed_authorization_requests: true },
+    {},
+    /demands pushed authorization requests.*names no pushed_authorization_request_endpoint/,
+  ],
+  [
+    'pushed requests, which are switched off',
+    { require_pushed_authorization_requests: true, ...pushing },
+    { SALLYPORT_LOGIN_PUSHED: 'off' },
+    /demands pushed authorization requests.*remove SALLYPORT_LOGIN_PUSHED=off/,
+  ],
+  [
+    'no pushed requests, which are demanded here',
+    {},
+    { SALLYPORT_LOGIN_PUSHED: 'required' },
+    /SALLYPORT_LOGIN_PUSHED=required, but the provider names no pushed_authorization_request_endpoint/,
+  ],
   ['signed requests', { require_signed_request_object: true }, {}, /demands signed request objects/],
   [
     'PKCE in plain text',
@@ -153,6 +173,9 @@ test.each<[story: string, members: Members, env?: Record<string, string>]>([
     'demands that are switched off',
     { require_pushed_authorization_requests: false, require_signed_request_object: false },
   ],
+  ['a demand of pushed requests', { require_pushed_authorization_requests: true, ...pushing }],
+  ['pushed requests on both sides', pushing, { SALLYPORT_LOGIN_PUSHED: 'required' }],
+  ['pushed requests that are offered and switched off', pushing, { SALLYPORT_LOGIN_PUSHED: 'off' }],
   [
     'refresh tokens by a parameter (Google)',
     { scopes_supported: ['openid', 'email', 'profile'] },

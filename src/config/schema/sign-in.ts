@@ -45,6 +45,15 @@ export const login = z
       description:
         'Authorization parameters sent with every login, e.g. `audience`. The SPA can replace those that it may pass.',
     }),
+    pushed: z
+      .enum(['auto', 'required', 'off'], 'must be "auto", "required" or "off"')
+      .default('auto')
+      .meta({
+        description:
+          'Whether the request to sign in is pushed to the provider (RFC 9126), so that the browser carries only a ' +
+          'reference to it, which nobody can read or change. `auto`: where the provider offers that. `required`: always, ' +
+          'and never by plain parameters. `off`: never.',
+      }),
     userInfo: flag.default(false).meta({
       description:
         "Adds the UserInfo endpoint's claims to the ID token's. They count against the size of the cookie, and each " +
