@@ -32,7 +32,7 @@
  */
 import { nowSeconds } from '../clock.ts';
 import { BffError } from '../http/errors.ts';
-import { idTokenClaims, type Claims, type TokenSet } from '../token-set.ts';
+import { idTokenClaims, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
 import { pack, unpack } from './packing.ts';
 
 export interface Session {
@@ -119,7 +119,8 @@ export function writeSession(session: Session): string {
   const expiresAt = tokens.accessTokenExpiresAt ?? null;
   const ofLogin = [session.providerSid, session.loginIssuedAt];
   const ends = [tokens.refreshTokenExpiresAt, tokens.authorizationEndsAt];
-  const optional = [userInfo, tokens.scope, ...ofLogin, ...ends, session.acr, session.authTime];
+  const ofSignIn = [session.acr, session.authTime];
+  const optional = [userInfo, tokens.scope, ...ofLogin, ...ends, ...ofSignIn, writeDpopKey(tokens.dpopKey)];
   const present = optional.slice(0, optional.findLastIndex(isPresent) + 1).map((value) => value ?? null);
   return pack({
     fields: [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...present],
@@ -138,7 +139,7 @@ export function readSession(text: string): Session | undefined {
   const [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...optional] =
     fields as readonly unknown[];
   const [userInfo, scope, providerSid, loginIssuedAt, refreshTokenExpiresAt, authorizationEndsAt, ...later] = optional;
-  const [acr, authTime] = later;
+  const [acr, authTime, dpopKey] = later;
   const [accessToken, idToken, refreshToken] = tokens;
   const areNumbers = [generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt ?? 0].every(
     Number.isSafeInteger,
@@ -159,12 +160,23 @@ export function readSession(text: string): Session | undefined {
       scope: typeof scope === 'string' ? scope : undefined,
       refreshTokenExpiresAt: integerOf(refreshTokenExpiresAt),
       authorizationEndsAt: integerOf(authorizationEndsAt),
+      dpopKey: readDpopKey(dpopKey),
     },
     providerSid: typeof providerSid === 'string' ? providerSid : undefined,
     loginIssuedAt: integerOf(loginIssuedAt),
     acr: typeof acr === 'string' ? acr : undefined,
     authTime: integerOf(authTime),
   };
+}
+
+/** The first letter of the curve, and the seed. */
+function writeDpopKey(key: DpopKey | undefined): string | undefined {
+  return key === undefined ? undefined : `${key.algorithm === 'ES256' ? 'P' : 'E'}${key.seed}`;
+}
+
+function readDpopKey(written: unknown): DpopKey | undefined {
+  if (typeof written !== 'string') return undefined;
+  return { algorithm: written.startsWith('P') ? 'ES256' : 'EdDSA', seed: written.slice(1) };
 }
 
 function integerOf(value: unknown): number | undefined {
