@@ -58,6 +58,8 @@ export type BffEvent =
   | { readonly type: 'provider.keys_failed'; readonly cause: unknown }
   /** The provider says of itself what cannot work with this configuration. */
   | { readonly type: 'provider.unsuitable'; readonly problem: string }
+  /** The provider takes no pushed requests of this client, though it lists them: logins go on without. */
+  | { readonly type: 'provider.push_refused'; readonly cause: unknown }
   | { readonly type: 'userinfo.failed'; readonly cause: unknown }
   | { readonly type: 'store.failed'; readonly cause: unknown }
   /** The store has lost what it held. This process writes back as many ends as it remembers. */

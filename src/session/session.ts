@@ -32,7 +32,7 @@
  */
 import { nowSeconds } from '../clock.ts';
 import { BffError } from '../http/errors.ts';
-import { idTokenClaims, type Claims, type TokenSet } from '../token-set.ts';
+import { idTokenClaims, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
 import { pack, unpack } from './packing.ts';
 
 export interface Session {
@@ -112,7 +112,8 @@ export function writeSession(session: Session): string {
   const { id, generation, createdAt, sealedActivityAt, tokensIssuedAt, tokens, userInfo } = session;
   const expiresAt = tokens.accessTokenExpiresAt ?? null;
   const ofLogin = [session.providerSid, session.loginIssuedAt];
-  const optional = [userInfo, tokens.scope, ...ofLogin, tokens.refreshTokenExpiresAt, tokens.authorizationEndsAt];
+  const ends = [tokens.refreshTokenExpiresAt, tokens.authorizationEndsAt];
+  const optional = [userInfo, tokens.scope, ...ofLogin, ...ends, undefined, undefined, writeDpopKey(tokens.dpopKey)];
   const present = optional.slice(0, optional.findLastIndex(isPresent) + 1).map((value) => value ?? null);
   return pack({
     fields: [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...present],
@@ -130,7 +131,8 @@ export function readSession(text: string): Session | undefined {
   if (!Array.isArray(fields) || tokens === undefined) return undefined;
   const [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...optional] =
     fields as readonly unknown[];
-  const [userInfo, scope, providerSid, loginIssuedAt, refreshTokenExpiresAt, authorizationEndsAt] = optional;
+  const [userInfo, scope, providerSid, loginIssuedAt, refreshTokenExpiresAt, authorizationEndsAt, , , dpopKey] =
+    optional;
   const [accessToken, idToken, refreshToken] = tokens;
   const areNumbers = [generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt ?? 0].every(
     Number.isSafeInteger,
@@ -151,10 +153,21 @@ export function readSession(text: string): Session | undefined {
       scope: typeof scope === 'string' ? scope : undefined,
       refreshTokenExpiresAt: integerOf(refreshTokenExpiresAt),
       authorizationEndsAt: integerOf(authorizationEndsAt),
+      dpopKey: readDpopKey(dpopKey),
     },
     providerSid: typeof providerSid === 'string' ? providerSid : undefined,
     loginIssuedAt: integerOf(loginIssuedAt),
   };
+}
+
+/** The first letter of the curve, and the seed. */
+function writeDpopKey(key: DpopKey | undefined): string | undefined {
+  return key === undefined ? undefined : `${key.algorithm === 'ES256' ? 'P' : 'E'}${key.seed}`;
+}
+
+function readDpopKey(written: unknown): DpopKey | undefined {
+  if (typeof written !== 'string') return undefined;
+  return { algorithm: written.startsWith('P') ? 'ES256' : 'EdDSA', seed: written.slice(1) };
 }
 
 function integerOf(value: unknown): number | undefined {

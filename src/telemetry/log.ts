@@ -131,6 +131,7 @@ const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fat
   'provider.discovery_failed': 'warn',
   'provider.keys_failed': 'warn',
   'provider.unsuitable': 'warn',
+  'provider.push_refused': 'warn',
   'userinfo.failed': 'warn',
   'store.failed': 'warn',
   'store.emptied': 'error',

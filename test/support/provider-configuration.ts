@@ -22,6 +22,8 @@ export interface ProviderOptions {
   clientId?: string;
   clientSecret?: string;
   authMethod?: 'client_secret_basic' | 'client_secret_post';
+  /** Pushed authorization requests (RFC 9126). Default: not offered. */
+  pushedRequests?: 'offered' | 'required';
   /** More clients, as oidc-provider takes them. */
   clients?: NonNullable<Configuration['clients']>;
   settings?: Partial<ProviderSettings>;
@@ -43,6 +45,8 @@ export interface ProviderSettings {
   refreshTokens: 'always' | 'with-consent' | 'never';
   /** Lifetimes in seconds. */
   lifetimes: { accessToken: number; idToken: number; refreshToken: number; code: number; session: number };
+  /** Whether proofs of possession must carry the provider's nonce (RFC 9449 8). Default false. */
+  requireDpopNonce: boolean;
   /** So many incompressible characters are added to every JWT access token. Default 0. */
   accessTokenPadding: number;
   /** Claims added to the ID token (and userinfo) of every user. */
@@ -78,6 +82,7 @@ export function completeSettings(settings: Partial<ProviderSettings> = {}): Prov
     accessTokens: 'jwt',
     rotateRefreshTokens: true,
     refreshTokens: 'always',
+    requireDpopNonce: false,
     accessTokenPadding: 0,
     extraClaims: {},
     ...settings,
@@ -158,6 +163,15 @@ export function createProvider(
     },
     features: {
       devInteractions: { enabled: false },
+      dPoP: {
+        enabled: true,
+        nonceSecret: Buffer.alloc(32, 'nonces of the provider'),
+        requireNonce: () => settings.requireDpopNonce,
+      },
+      pushedAuthorizationRequests: {
+        enabled: options.pushedRequests !== undefined,
+        requirePushedAuthorizationRequests: options.pushedRequests === 'required',
+      },
       revocation: { enabled: true },
       introspection: { enabled: true },
       userinfo: { enabled: true },

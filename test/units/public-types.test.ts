@@ -195,6 +195,7 @@ test('the members of the exported unions', () => {
     | 'provider.discovered'
     | 'provider.discovery_failed'
     | 'provider.keys_failed'
+    | 'provider.push_refused'
     | 'provider.unsuitable'
     | 'session.ended'
     | 'session.large'
