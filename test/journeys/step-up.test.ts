@@ -2,21 +2,25 @@
  * A login that asks for a stronger or fresher sign-in (RFC 9470 4), at a provider that gives it and at one that doesn't.
  * One world for all: what a test changes at the provider, it undoes.
  */
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
-import { fakeDate } from '../support/clock.ts';
+import { fakeDateForAll } from '../support/clock.ts';
 import type { IdTokenMutation } from '../support/provider-keys.ts';
 import { rawRequest } from '../support/raw.ts';
 import { leadToCallback, signIn, startWorld, type World } from '../support/world.ts';
 
 let world: World;
+let realDate: () => void;
 beforeAll(async () => {
+  realDate = fakeDateForAll();
   const login = { params: { acr_values: 'urn:test:silver' }, allowParams: ['prompt'] };
   world = await startWorld({ config: { login } }, { scope: 'manual' });
   world.provider.settings.lifetimes.code = 600;
 });
-afterAll(() => world.stop());
-beforeEach(() => fakeDate());
+afterAll(async () => {
+  await world.stop();
+  realDate();
+});
 
 function changeIdToken(change: IdTokenMutation): void {
   onTestFinished(world.provider.mutateIdToken(change));
