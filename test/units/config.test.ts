@@ -693,6 +693,7 @@ describe('is accepted:', () => {
     expect(route).toEqual({
       path: '/api',
       target: new URL('http://localhost:1/'),
+      token: 'session',
       methods: new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'QUERY']),
       timeoutSeconds: 60,
       connectTimeoutSeconds: 10,
