@@ -2,11 +2,10 @@
  * Proofs of possession at the APIs (RFC 9449 7): beside each token that is bound to its session's key goes a proof for this
  * one request. Hides the nonces of the APIs. Wraps any token policy; what carries no bound token passes as it is.
  */
-import type { IncomingHttpHeaders } from 'node:http';
 import { accessTokenHash, asksForNonce, nonceOf, proverOf } from '../oidc/dpop.ts';
 import type { DpopKey } from '../token-set.ts';
-import { isBound, tokenIn } from './token-lines.ts';
-import type { RouteTokens, TokenCall } from './token-policy.ts';
+import { isBound, tokenIn } from './bearer.ts';
+import type { RouteTokens, TokenCall, TokenPolicy } from './token-policy.ts';
 
 /** What an API gave for the next proofs: the newest nonce, whoever's call brought it. One is kept, however many come. */
 interface ApiNonce {
@@ -36,7 +35,7 @@ export interface ProofAudience {
   readonly nonce: ApiNonce;
 }
 
-export function withProofs(policy: RouteTokens, { origin, nonce }: ProofAudience): RouteTokens {
+export function withProofs(policy: TokenPolicy, { origin, nonce }: ProofAudience): RouteTokens {
   /** Of the token that a session last sent here. */
   const hashes = new WeakMap<DpopKey, { readonly token: string; readonly hash: string }>();
 
@@ -60,7 +59,7 @@ export function withProofs(policy: RouteTokens, { origin, nonce }: ProofAudience
       nonce: call.demandedNonce ?? nonce.newest,
       tokenHash: hashOf(key, token),
     });
-    return [...lines, 'dpop', proof];
+    return [lines[0] ?? '', lines[1] ?? '', 'dpop', proof];
   }
 
   return {
@@ -70,9 +69,14 @@ export function withProofs(policy: RouteTokens, { origin, nonce }: ProofAudience
       const lines = policy.headers(call);
       return lines instanceof Promise ? lines.then((made) => proven(call, made)) : proven(call, lines);
     },
-    noteAnswer(headers) {
+    provenAnew: proven,
+    noteAnswer(call, headers) {
       const offered = headers['dpop-nonce'];
-      if (offered !== undefined) nonce.newest = nonceOf(offered) ?? nonce.newest;
+      if (offered === undefined) return;
+      const next = nonceOf(offered);
+      if (next === undefined) return;
+      nonce.newest = next;
+      if (call.demandedNonce !== undefined) call.demandedNonce = next;
     },
     mayProveAnew(call, challenge, headers) {
       if (call.demandedNonce !== undefined || call.entry?.session.tokens.dpopKey === undefined) return false;

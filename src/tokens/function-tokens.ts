@@ -5,9 +5,9 @@ import { BffError, retryAfter } from '../http/errors.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import { withTimeout } from '../timeout.ts';
 import { idTokenClaims } from '../token-set.ts';
-import { bearer } from './bearer.ts';
+import { bearer, ownToken } from './bearer.ts';
 import type { Refresher } from './refresh.ts';
-import type { RouteTokens, TokenCall } from './token-policy.ts';
+import type { TokenPolicy, TokenCall } from './token-policy.ts';
 
 interface FunctionTokensDeps {
   readonly config: Config;
@@ -18,7 +18,7 @@ export function createFunctionTokens(
   choose: TokenFunction,
   { path }: ApiRoute,
   { config, refresher }: FunctionTokensDeps,
-): RouteTokens {
+): TokenPolicy {
   const timeoutMs = config.provider.timeoutSeconds * 1000;
 
   async function headers(call: TokenCall, entry: SessionEntry): Promise<readonly string[]> {
@@ -30,6 +30,7 @@ export function createFunctionTokens(
       requireToken(token);
       call.sentToken = token;
       call.sentGeneration = session.generation;
+      if (token === session.tokens.accessToken) return ownToken(session.tokens);
       return token === undefined ? [] : bearer(token);
     } catch (error) {
       if (error instanceof BffError) throw error;
