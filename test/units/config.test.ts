@@ -576,7 +576,7 @@ describe('is accepted:', () => {
         cookieName: 'session',
         lifetimeSeconds: 28_800,
         idleSeconds: 0,
-        cacheMegabytes: 256,
+        cacheMegabytes: 512,
         claims: [],
       },
       refresh: { beforeSeconds: 30, graceSeconds: 60 },
