@@ -94,6 +94,7 @@ export const variables: readonly Variable[] = [
   variable('CLIENT_ID', 'client.id'),
   variable('CLIENT_SECRET', 'client.secret', text, true),
   variable('CLIENT_AUTH_METHOD', 'client.authMethod'),
+  variable('CLIENT_DPOP', 'client.dpop'),
   variable('CLIENT_RESPONSE_MODE', 'client.responseMode'),
   variable('SCOPE', 'scope'),
   variable('SECRET', 'secrets', list, true),

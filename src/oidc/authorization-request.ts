@@ -7,8 +7,10 @@ import * as client from 'openid-client';
 import type { Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import { BffError, retryAfter } from '../http/errors.ts';
+import type { DpopKey } from '../token-set.ts';
 import type { OidcClient } from './client.ts';
 import type { Discovery } from './discovery.ts';
+import { proverOf } from './dpop.ts';
 import { providerUnavailable } from './provider-errors.ts';
 import { responseOf, withProvidersWords } from './refusal.ts';
 import { scopeFor } from './scope.ts';
@@ -19,7 +21,8 @@ export interface LoginChecks {
   readonly state: string;
   readonly nonce: string;
   readonly verifier: string;
-  readonly maxAge: number | undefined;
+  /** What the tokens are to be bound to; undefined for bearer tokens. */
+  readonly dpopKey: DpopKey | undefined;
 }
 
 interface RequestDeps {
@@ -46,12 +49,12 @@ export function createAuthorizationRequest(config: Config, deps: RequestDeps) {
     const metadata = await discovery.fetchMetadata();
     const parameters = await parametersOf(extra, checks, metadata);
     const isPushed = isDemanded(metadata) || (pushed === 'auto' && isOffered(metadata) && metadata !== unserved);
-    return isPushed ? pushedUrl(parameters, metadata) : plainUrl(parameters);
+    return isPushed ? pushedUrl(parameters, metadata, checks.dpopKey) : plainUrl(parameters);
   }
 
   async function parametersOf(
     extra: Parameters,
-    { state, nonce, verifier }: LoginChecks,
+    { state, nonce, verifier, dpopKey }: LoginChecks,
     metadata: client.ServerMetadata,
   ): Promise<Parameters> {
     return {
@@ -65,6 +68,8 @@ export function createAuthorizationRequest(config: Config, deps: RequestDeps) {
       code_challenge: await client.calculatePKCECodeChallenge(verifier),
       code_challenge_method: 'S256',
       ...(config.client.responseMode === 'form_post' ? { response_mode: 'form_post' } : {}),
+      // A code that leaks can then not be redeemed with another key (RFC 9449 10).
+      ...(dpopKey === undefined ? {} : { dpop_jkt: proverOf(dpopKey).thumbprint }),
     };
   }
 
@@ -73,10 +78,16 @@ export function createAuthorizationRequest(config: Config, deps: RequestDeps) {
   }
 
   /** The browser gets `client_id` and `request_uri` alone (RFC 9126 4). */
-  async function pushedUrl(parameters: Parameters, metadata: client.ServerMetadata): Promise<URL> {
+  async function pushedUrl(
+    parameters: Parameters,
+    metadata: client.ServerMetadata,
+    dpopKey: DpopKey | undefined,
+  ): Promise<URL> {
     if (!isOffered(metadata)) throw unsuitable('The provider names no pushed_authorization_request_endpoint.');
     try {
-      return await configured({}, (configuration) => client.buildAuthorizationUrlWithPAR(configuration, parameters));
+      return await configured({ dpopKey }, (configuration) =>
+        client.buildAuthorizationUrlWithPAR(configuration, parameters),
+      );
     } catch (error) {
       const cause = await withProvidersWords(error);
       if (!isDemanded(metadata) && isUnserved(error)) {

@@ -29,6 +29,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
         'The provider does not offer the authorization_code grant.',
       responseModeFault(metadata, config),
       detailsFault(metadata, config),
+      dpopFault(metadata, config),
     ].filter(isSaid),
     warnings: [
       authenticationWarning(metadata, config),
@@ -37,6 +38,9 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
       refreshTokenWarning(metadata, config),
       scopeWarning(metadata, config),
       frontchannelWarning(metadata, config),
+      config.client.dpop !== 'off' &&
+        listOf(metadata, 'dpop_signing_alg_values_supported') === undefined &&
+        'client.dpop is on, but the provider does not say that it knows DPoP (dpop_signing_alg_values_supported). No login succeeds where it answers with bearer tokens.',
       config.login.userInfo &&
         metadata.userinfo_endpoint === undefined &&
         'login.userInfo is on, but the provider names no userinfo_endpoint: people have the claims of the ID token alone.',
@@ -51,6 +55,7 @@ function isSaid(finding: Finding): finding is string {
 type ListMember =
   | 'authorization_details_types_supported'
   | 'code_challenge_methods_supported'
+  | 'dpop_signing_alg_values_supported'
   | 'grant_types_supported'
   | 'id_token_signing_alg_values_supported'
   | 'response_modes_supported'
@@ -161,6 +166,14 @@ function detailsFault(metadata: ServerMetadata, { login }: Config): Finding {
     unknown.length > 0 &&
     `The provider does not know the authorization_details of the type ${named([...new Set(unknown)])} (RFC 9396): correct login.authorizationDetails and login.allowAuthorizationDetails.`
   );
+}
+
+/** RFC 9449 5.1. */
+function dpopFault(metadata: ServerMetadata, { client: { dpop } }: Config): Finding {
+  if (dpop === 'off' || !lacking(metadata, 'dpop_signing_alg_values_supported', dpop)) return undefined;
+  const taken = listOf(metadata, 'dpop_signing_alg_values_supported') ?? [];
+  const other = ['ES256', 'EdDSA'].find((algorithm) => taken.includes(algorithm)) ?? 'off';
+  return `The provider takes no DPoP proofs that are signed with ${dpop}, only ${named(taken)}: set SALLYPORT_CLIENT_DPOP=${other}.`;
 }
 
 function refreshTokenWarning(metadata: ServerMetadata, { scope, login }: Config): Finding {

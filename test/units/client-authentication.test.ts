@@ -9,6 +9,7 @@ function credentialsOf(id: string, secret: string): string[] {
     secret,
     authMethod: 'client_secret_basic',
     responseMode: 'query',
+    dpop: 'off',
   });
   const headers = new Headers();
   const unused = {} as never;

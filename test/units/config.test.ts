@@ -583,7 +583,7 @@ describe('is accepted:', () => {
         cookieName: 'session',
         lifetimeSeconds: 28_800,
         idleSeconds: 0,
-        cacheMegabytes: 256,
+        cacheMegabytes: 512,
         claims: [],
       },
       refresh: { beforeSeconds: 30, graceSeconds: 60 },
@@ -700,6 +700,7 @@ describe('is accepted:', () => {
     expect(route).toEqual({
       path: '/api',
       target: new URL('http://localhost:1/'),
+      token: 'session',
       methods: new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'QUERY']),
       timeoutSeconds: 60,
       connectTimeoutSeconds: 10,

@@ -104,6 +104,18 @@ const faults: ReadonlyArray<readonly [story: string, members: Members, env: Reco
   ['no code flow', { response_types_supported: ['id_token', 'code id_token'] }, {}, /does not offer the code flow/],
   ['no code grant', { grant_types_supported: ['implicit'] }, {}, /does not offer the authorization_code grant/],
   [
+    'proofs of another algorithm',
+    { dpop_signing_alg_values_supported: ['PS256', 'ES256'] },
+    { SALLYPORT_CLIENT_DPOP: 'EdDSA' },
+    /no DPoP proofs that are signed with EdDSA, only PS256, ES256: set SALLYPORT_CLIENT_DPOP=ES256/,
+  ],
+  [
+    'proofs that Sallyport cannot sign',
+    { dpop_signing_alg_values_supported: ['PS256'] },
+    { SALLYPORT_CLIENT_DPOP: 'ES256' },
+    /only PS256: set SALLYPORT_CLIENT_DPOP=off/,
+  ],
+  [
     'answers by redirects only',
     { response_modes_supported: ['query', 'fragment'] },
     { SALLYPORT_CLIENT_RESPONSE_MODE: 'form_post' },
@@ -138,6 +150,7 @@ const warnings: ReadonlyArray<readonly [story: string, members: Members, env: Re
     { SALLYPORT_SCOPE: 'openid profile' },
     /scope has no offline_access.*a session ends with its access token/,
   ],
+  ['no word on DPoP where it is configured', {}, { SALLYPORT_CLIENT_DPOP: 'ES256' }, /does not say that it knows DPoP/],
   ['no UserInfo', { userinfo_endpoint: undefined }, { SALLYPORT_LOGIN_USERINFO: 'true' }, /names no userinfo_endpoint/],
 ];
 
@@ -181,6 +194,12 @@ test.each<[story: string, members: Members, env?: Record<string, string>]>([
     'refresh tokens without a scope for them (Keycloak)',
     { token_endpoint: 'https://login.example.com/realms/main/protocol/openid-connect/token' },
   ],
+  [
+    'proofs of the algorithm that is configured',
+    { dpop_signing_alg_values_supported: ['ES256', 'EdDSA'] },
+    { SALLYPORT_CLIENT_DPOP: 'EdDSA' },
+  ],
+  ['no proofs where none are configured', { dpop_signing_alg_values_supported: ['PS256'] }],
   ['scopes of an API, which need not be listed', {}, { SALLYPORT_SCOPE: 'openid offline_access api://id/notes' }],
 ])('nothing is wrong with %s', async (_story, members, env) => {
   expect(await findingsWith(members, env)).toEqual({ faults: [], warnings: [] });

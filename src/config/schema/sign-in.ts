@@ -12,6 +12,15 @@ export const client = z.strictObject({
     .enum(['client_secret_basic', 'client_secret_post'], 'must be "client_secret_basic" or "client_secret_post"')
     .default('client_secret_basic')
     .meta({ description: 'How the client authenticates at the token endpoint. The secret is sent either way.' }),
+  dpop: z
+    .enum(['off', 'ES256', 'EdDSA'], 'must be "off", "ES256" or "EdDSA"')
+    .default('off')
+    .meta({
+      description:
+        "Binds each session's tokens to a key of its own (DPoP, RFC 9449), with signatures of this algorithm: a token that " +
+        'leaks from an API or a log is of no use without it. The provider and the APIs must know DPoP. Sessions that are ' +
+        'there already go on as they began.',
+    }),
   responseMode: z
     .enum(['query', 'form_post'], 'must be "query" or "form_post"')
     .default('query')
