@@ -99,7 +99,6 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
           expectedNonce: checks.nonce,
           pkceCodeVerifier: checks.verifier,
           idTokenExpected: true,
-          ...(checks.maxAge === undefined ? {} : { maxAge: checks.maxAge }),
         }),
       );
       return await grantOf(response, undefined, dpopKey);

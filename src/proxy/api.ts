@@ -6,7 +6,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ApiRoute, Config } from '../config/config.ts';
 import { detach } from '../detached.ts';
 import { BffError } from '../http/errors.ts';
-import { loginUrl } from '../http/login-url.ts';
 import { requireSameOrigin } from '../http/same-origin.ts';
 import type { ClientConnection, OpenSession } from '../session/sessions.ts';
 import {
@@ -21,13 +20,16 @@ import type { CallSlots } from './call-slots.ts';
 import { forward, type ForwardOutcome, type ResponseFilter, type UpstreamRequest } from './forward.ts';
 import { discardRest, readBody, type RequestBody } from './request-body.ts';
 import { isProven } from '../tokens/bearer.ts';
-import { stepUpParameters } from './token-challenge.ts';
+import { stepUpRequired } from './step-up.ts';
+import { signInDemand } from './token-challenge.ts';
 
 export type { ApiUpstream } from './authorized-call.ts';
 
 export interface ApiProxyDeps extends AuthorizedCallDeps {
   readonly slots: CallSlots;
 }
+
+const askedByApi = 'The API asks for a stronger or fresher sign-in.';
 
 export type ApiProxy = ReturnType<typeof createApiProxy>;
 
@@ -37,7 +39,7 @@ export function createApiProxy(config: Config, deps: ApiProxyDeps) {
   const send = calls.createSender<AuthorizedCall>({
     attempt,
     clientHeaders: calls.clientHeaders,
-    stepUpError: (challenge) => stepUpRequired(challenge, config),
+    stepUpError: (challenge) => stepUpRequired(signInDemand(challenge), askedByApi, config),
   });
 
   /**
@@ -143,10 +145,4 @@ function rejectMethod(method: string, route: ApiRoute, response: ServerResponse)
     throw new BffError('method_not_allowed', `This route takes ${allow}.`, { headers: { allow } });
   }
   response.writeHead(204, { allow, 'cache-control': 'no-store' }).end();
-}
-
-function stepUpRequired(challenge: string, config: Config): BffError {
-  return new BffError('step_up_required', 'The API asks for a stronger or fresher sign-in.', {
-    extensions: { loginUrl: loginUrl(config, stepUpParameters(challenge).toString()) },
-  });
 }

@@ -55,6 +55,10 @@ export interface Session {
   readonly providerSid?: string | undefined;
   /** `iat` of the login's ID token; undefined for a session that an earlier version began. */
   readonly loginIssuedAt?: number | undefined;
+  /** How strongly the person signed in: `acr` of the login's ID token, which a refreshed one may lack. */
+  readonly acr?: string | undefined;
+  /** When the person signed in, by the provider's clock: `auth_time` of the login's ID token (OpenID Connect Core 12.2). */
+  readonly authTime?: number | undefined;
 }
 
 export interface SessionLimits {
@@ -96,11 +100,13 @@ export function refreshDueAt(session: Session, beforeSeconds: number): number {
 }
 
 /** What a session keeps of the login's ID token, because a refreshed one may lack it, or say it anew. */
-export function loginClaims(idToken: string): Pick<Session, 'providerSid' | 'loginIssuedAt'> {
-  const { sid, iat } = idTokenClaims(idToken) ?? {};
+export function loginClaims(idToken: string): Pick<Session, 'providerSid' | 'loginIssuedAt' | 'acr' | 'authTime'> {
+  const { sid, iat, acr, auth_time: authTime } = idTokenClaims(idToken) ?? {};
   return {
     providerSid: typeof sid === 'string' ? sid : undefined,
     loginIssuedAt: typeof iat === 'number' ? Math.floor(iat) : undefined,
+    acr: typeof acr === 'string' ? acr : undefined,
+    authTime: typeof authTime === 'number' ? integerOf(Math.floor(authTime)) : undefined,
   };
 }
 
@@ -113,7 +119,8 @@ export function writeSession(session: Session): string {
   const expiresAt = tokens.accessTokenExpiresAt ?? null;
   const ofLogin = [session.providerSid, session.loginIssuedAt];
   const ends = [tokens.refreshTokenExpiresAt, tokens.authorizationEndsAt];
-  const optional = [userInfo, tokens.scope, ...ofLogin, ...ends, undefined, undefined, writeDpopKey(tokens.dpopKey)];
+  const ofSignIn = [session.acr, session.authTime];
+  const optional = [userInfo, tokens.scope, ...ofLogin, ...ends, ...ofSignIn, writeDpopKey(tokens.dpopKey)];
   const present = optional.slice(0, optional.findLastIndex(isPresent) + 1).map((value) => value ?? null);
   return pack({
     fields: [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...present],
@@ -131,8 +138,8 @@ export function readSession(text: string): Session | undefined {
   if (!Array.isArray(fields) || tokens === undefined) return undefined;
   const [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...optional] =
     fields as readonly unknown[];
-  const [userInfo, scope, providerSid, loginIssuedAt, refreshTokenExpiresAt, authorizationEndsAt, , , dpopKey] =
-    optional;
+  const [userInfo, scope, providerSid, loginIssuedAt, refreshTokenExpiresAt, authorizationEndsAt, ...later] = optional;
+  const [acr, authTime, dpopKey] = later;
   const [accessToken, idToken, refreshToken] = tokens;
   const areNumbers = [generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt ?? 0].every(
     Number.isSafeInteger,
@@ -157,6 +164,8 @@ export function readSession(text: string): Session | undefined {
     },
     providerSid: typeof providerSid === 'string' ? providerSid : undefined,
     loginIssuedAt: integerOf(loginIssuedAt),
+    acr: typeof acr === 'string' ? acr : undefined,
+    authTime: integerOf(authTime),
   };
 }
 
@@ -197,10 +206,14 @@ export type SessionForm = Pick<Session, 'generation' | 'sealedActivityAt'>;
 
 /** About what a session takes in memory, in bytes; tokens that compress well take far more than their cookie. */
 export function memoryBytes({ tokens, userInfo }: Session): number {
-  const { accessToken, idToken, refreshToken = '' } = tokens;
+  const { accessToken, idToken, refreshToken = '', dpopKey } = tokens;
   const claims = userInfo === undefined ? 0 : JSON.stringify(userInfo).length;
-  return accessToken.length + idToken.length + refreshToken.length + claims;
+  const key = dpopKey === undefined ? 0 : importedKeyBytes;
+  return accessToken.length + idToken.length + refreshToken.length + claims + key;
 }
+
+/** What an imported private key takes, outside of the heap. */
+const importedKeyBytes = 3072;
 
 export function sessionExpired(): BffError {
   return new BffError('session_expired', 'The session has ended. Sign in again.');

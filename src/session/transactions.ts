@@ -38,6 +38,8 @@ export interface LoginTransaction extends LoginRequest {
   readonly nonce: string;
   /** Of PKCE (RFC 7636 4.1). */
   readonly verifier: string;
+  /** Seconds since 1970. */
+  readonly startedAt: number;
   /** What the session's tokens are to be bound to; undefined for bearer tokens. */
   readonly dpopKey: DpopKey | undefined;
 }
@@ -79,10 +81,11 @@ export function createLoginTransactions(
     const { dpop } = config.client;
     const { state: id, ...secrets } = secretsOf(seed, dpop);
     const state = await writeState(id, request, stateSealer);
-    const sealed = await sealer.seal(writeContent({ ...request, seed, dpop }));
+    const startedAt = nowSeconds();
+    const sealed = await sealer.seal(writeContent({ ...request, seed, startedAt, dpop }));
     const present = namesIn(header);
     return {
-      transaction: { ...request, ...secrets, state },
+      transaction: { ...request, ...secrets, state, startedAt },
       cookies: [
         laxCookie(nameOf(state, present), sealed, Math.ceil(lifetimeSeconds), names),
         ...evict(endedState === undefined ? present : present.filter(isNotOf(endedState)), maximumTransactions - 1),
@@ -189,16 +192,17 @@ type DpopSetting = Config['client']['dpop'];
 /** What is in the cookie. The setting is that of the login's beginning: its key is named to the provider already. */
 interface Content extends Omit<LoginRequest, keyof LoginIntent> {
   readonly seed: Buffer;
+  readonly startedAt: number;
   readonly dpop: DpopSetting;
 }
 
 /** Bits of the flags that say what key the session is to have. */
 const dpopFlags = { off: 0, ES256: 4, EdDSA: 8 } as const satisfies Record<DpopSetting, number>;
 
-function writeContent({ seed, dpop, maxAge, silent, previousSession, showedSession }: Content): string {
+function writeContent({ seed, startedAt, dpop, maxAge, silent, previousSession, showedSession }: Content): string {
   return JSON.stringify([
     seed.toString('base64url'),
-    nowSeconds(),
+    startedAt,
     maxAge ?? null,
     (silent ? 1 : 0) + (showedSession ? 2 : 0) + dpopFlags[dpop],
     ...(previousSession === undefined ? [] : [previousSession.id, previousSession.expiresAt]),
@@ -206,7 +210,7 @@ function writeContent({ seed, dpop, maxAge, silent, previousSession, showedSessi
 }
 
 /** Undefined for what another version wrote. */
-function readContent(text: string): (Content & { readonly startedAt: number }) | undefined {
+function readContent(text: string): Content | undefined {
   let fields: unknown;
   try {
     fields = JSON.parse(text);

@@ -122,6 +122,8 @@ const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fat
   'login.failed': 'warn',
   'token.refreshed': 'info',
   'token.refresh_failed': 'warn',
+  'access.denied': 'warn',
+  'policy.failed': 'warn',
   'session.ended': 'info',
   'session.oversized': 'warn',
   'session.large': 'warn',

@@ -43,7 +43,7 @@ async function startBound(route: RouteInput = {}, options: WorldOptions = {}): P
 }
 
 function withDpop(base: ConfigInput, route: RouteInput = {}): ConfigInput {
-  const api = (base.api ?? []).map((each) => ({ ...each, ...route }));
+  const api = (base.api ?? []).map((each) => Object.assign({}, each, route));
   return { ...base, client: { ...base.client, dpop: 'ES256' }, api };
 }
 
@@ -279,7 +279,7 @@ describe("an API's nonce", () => {
     await browser.fetch('/other/x');
     await browser.fetch('/bff/refresh', { method: 'POST' });
     expect(proofIn(other.last().headers).nonce).toBeUndefined();
-    const [refresh] = provider.requests.filter(({ endpoints }) => endpoints.includes('refresh'));
+    const refresh = provider.requests.find(({ endpoints }) => endpoints.includes('refresh'));
     expect(proofIn(refresh?.headers ?? {}).nonce).not.toBe('of-the-first');
   });
 });

@@ -181,6 +181,7 @@ test('the members of the exported unions', () => {
     | 'store_lost'
   >();
   expectTypeOf<BffEvent['type']>().toEqualTypeOf<
+    | 'access.denied'
     | 'config.refused'
     | 'config.replaced'
     | 'listener.failed'
@@ -191,6 +192,7 @@ test('the members of the exported unions', () => {
     | 'login.succeeded'
     | 'logout.revocation_failed'
     | 'logout.token_refused'
+    | 'policy.failed'
     | 'process.failed'
     | 'provider.discovered'
     | 'provider.discovery_failed'
@@ -244,6 +246,7 @@ test('the members of the exported unions', () => {
     readonly address: string | null;
   }>();
   expectTypeOf<ErrorCode>().toEqualTypeOf<
+    | 'access_denied'
     | 'authorization_failed'
     | 'body_too_large'
     | 'internal_error'
