@@ -7,10 +7,10 @@ export function bearer(token: string): readonly string[] {
 }
 
 /**
- * The lines of a session's own access token. One that is bound to a key has a scheme of its own (RFC 9449 7.1), which asks
- * for a proof beside it.
+ * The lines of an access token that the session's grant has brought. One that is bound to the session's key has a scheme of
+ * its own (RFC 9449 7.1), and gets its proof beside it (`dpop-tokens.ts`).
  */
-export function ownToken({ accessToken, dpopKey }: TokenSet): readonly string[] {
+export function ownToken({ accessToken, dpopKey }: Pick<TokenSet, 'accessToken' | 'dpopKey'>): readonly string[] {
   return dpopKey === undefined ? bearer(accessToken) : ['authorization', `${boundScheme}${accessToken}`];
 }
 

@@ -11,8 +11,6 @@ export interface TokenCall {
   readonly path: string;
   /** What the last attempt carried, left by {@link RouteTokens.headers} for {@link RouteTokens.renew}. */
   sentToken: string | undefined;
-  /** The generation of the session of which {@link sentToken} was made. */
-  sentGeneration: number;
   /** The nonce with which the API wants a proof; undefined until it asks for one (RFC 9449 9). */
   demandedNonce: string | undefined;
 }

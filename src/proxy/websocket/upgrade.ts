@@ -125,7 +125,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     try {
       session = await calls.freshen(session, tokens);
       const { entry } = session ?? {};
-      const sent = { sentToken: undefined, sentGeneration: 0, demandedNonce: undefined };
+      const sent = { sentToken: undefined, demandedNonce: undefined };
       return await send({ client, request, response, upstream, opened: session, entry, path, body: noBody, ...sent });
     } catch (error) {
       calls.addNewCookies({ request, response, opened: session });
