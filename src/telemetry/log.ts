@@ -131,6 +131,8 @@ const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fat
   'provider.discovery_failed': 'warn',
   'provider.keys_failed': 'warn',
   'provider.unsuitable': 'warn',
+  'credentials.renewed': 'info',
+  'credentials.unusable': 'error',
   'userinfo.failed': 'warn',
   'store.failed': 'warn',
   'store.emptied': 'error',

@@ -192,6 +192,8 @@ test('the members of the exported unions', () => {
     | 'store.writes_lost'
     | 'token.refresh_failed'
     | 'token.refreshed'
+    | 'credentials.renewed'
+    | 'credentials.unusable'
     | 'userinfo.failed'
     | 'worker.failed'
     | 'worker.started'
