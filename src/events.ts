@@ -39,6 +39,21 @@ export type BffEvent =
       readonly reason: string;
       readonly cause?: unknown;
     }
+  /**
+   * `require` of a route refused a call, and nothing has reached the API. `missing` says of what in the words of the
+   * configuration; `reason` is the policy's own, where one was asked.
+   */
+  | {
+      readonly type: 'access.denied';
+      readonly session: string | undefined;
+      readonly subject: string | undefined;
+      readonly route: string;
+      readonly method: string;
+      readonly missing: readonly string[];
+      readonly reason?: string | undefined;
+    }
+  /** A policy (`require.opa`) gave no decision, so that the call was refused. */
+  | { readonly type: 'policy.failed'; readonly route: string; readonly cause: unknown }
   /** `remote`: whether another process ended it. */
   | {
       readonly type: 'session.ended';
@@ -62,6 +77,8 @@ export type BffEvent =
   | { readonly type: 'credentials.renewed'; readonly setting: string }
   /** A file of credentials is missing, empty or broken. A key or certificate that was read before stays in use. */
   | { readonly type: 'credentials.unusable'; readonly setting: string; readonly cause: unknown }
+  /** The provider takes no pushed requests of this client, though it lists them: logins go on without. */
+  | { readonly type: 'provider.push_refused'; readonly cause: unknown }
   | { readonly type: 'userinfo.failed'; readonly cause: unknown }
   | { readonly type: 'store.failed'; readonly cause: unknown }
   /** The store has lost what it held. This process writes back as many ends as it remembers. */

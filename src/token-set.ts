@@ -13,6 +13,15 @@ export interface TokenSet {
   readonly refreshTokenExpiresAt?: number | undefined;
   /** When the provider ends what it has granted, whatever is refreshed; undefined if it doesn't say. */
   readonly authorizationEndsAt?: number | undefined;
+  /** The key that the tokens are bound to (RFC 9449); undefined for bearer tokens. The same object after each refresh. */
+  readonly dpopKey?: DpopKey | undefined;
+}
+
+/** A session's key for proofs of possession: what it is derived from. Whoever has it can use the session's tokens. */
+export interface DpopKey {
+  readonly algorithm: 'ES256' | 'EdDSA';
+  /** 128 random bits, base64url. */
+  readonly seed: string;
 }
 
 /**

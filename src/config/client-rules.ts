@@ -8,7 +8,7 @@ import { parseTlsIdentity } from './certificate-file.ts';
 import type { ConfigFault } from './faults.ts';
 import { parseKeyFile, UnusableFile } from './key-file.ts';
 import type { ParsedConfig } from './schema.ts';
-import { hmacAlgorithms } from './schema/sign-in.ts';
+import { hmacAlgorithms } from './schema/client-authentication.ts';
 
 type Client = ParsedConfig['client'];
 type Setting = 'secret' | 'keyFile' | 'certFile' | 'tokenFile';

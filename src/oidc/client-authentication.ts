@@ -5,7 +5,7 @@
 import { ClientSecretPost, TlsClientAuth, type ClientAuth, type ServerMetadata } from 'openid-client';
 import type { Config } from '../config/config.ts';
 import { UnusableFile, type PublicJwk } from '../config/key-file.ts';
-import { hmacAlgorithms } from '../config/schema/sign-in.ts';
+import { hmacAlgorithms } from '../config/schema/client-authentication.ts';
 import { createRenewedFiles } from '../config/renewed-files.ts';
 import { parseTokenFile } from '../config/token-file.ts';
 import type { Events } from '../events.ts';

@@ -8,8 +8,9 @@ import * as client from 'openid-client';
 import type { Config } from '../config/config.ts';
 import { BffError } from '../http/errors.ts';
 import type { Events } from '../events.ts';
-import { idTokenClaims, type Claims, type TokenSet } from '../token-set.ts';
+import { idTokenClaims, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
 import { createProviderAddresses } from './addresses.ts';
+import { createAuthorizationRequest, type LoginChecks } from './authorization-request.ts';
 import { createCircuitBreaker } from './circuit-breaker.ts';
 import { createClient } from './client.ts';
 import { createDiscovery } from './discovery.ts';
@@ -39,14 +40,6 @@ const refreshTimeoutFactor = 3;
 
 /** How long a token response that could not be verified yet is kept after its refresh has ended. */
 const unverifiedResponseMs = 10 * 60 * 1000;
-
-/** What a login transaction checks the authorization and token response against. */
-export interface LoginChecks {
-  readonly state: string;
-  readonly nonce: string;
-  readonly verifier: string;
-  readonly maxAge: number | undefined;
-}
 
 export interface Grant {
   readonly tokens: TokenSet;
@@ -82,22 +75,6 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   const unverifiedResponses = new LRUCache<string, Response>({ max: 1000, ttl: unverifiedResponseMs });
   const breaker = createCircuitBreaker(retryAfterMs);
 
-  /** The URL that starts the code flow with PKCE (RFC 7636). @param extra further authorization parameters */
-  async function authorizationUrl(extra: Readonly<Record<string, string>>, checks: LoginChecks): Promise<URL> {
-    const parameters = {
-      ...extra,
-      response_type: 'code',
-      redirect_uri: redirectUri,
-      scope: scopeFor(config.scope, await discovery.fetchMetadata()),
-      state: checks.state,
-      nonce: checks.nonce,
-      code_challenge: await client.calculatePKCECodeChallenge(checks.verifier),
-      code_challenge_method: 'S256',
-      ...(config.client.responseMode === 'form_post' ? { response_mode: 'form_post' } : {}),
-    };
-    return configured({}, async (configuration) => client.buildAuthorizationUrl(configuration, parameters));
-  }
-
   /** Whether an authorization response names this provider: the defence against mix-up attacks (RFC 9207 2.4). */
   async function checkIssuer(parameters: URLSearchParams): Promise<'right' | 'other' | 'missing'> {
     const metadata = await discovery.fetchMetadata();
@@ -114,17 +91,17 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   async function redeemCode(parameters: URLSearchParams, checks: LoginChecks): Promise<Grant> {
     const currentUrl = new URL(`${redirectUri}?${parameters.toString()}`);
     const recorder = replayableTokenFetch(fetchOnce);
+    const { dpopKey } = checks;
     try {
-      const response = await verifyWithFreshKeys(recorder, timeoutSeconds, (configuration) =>
+      const response = await verifyWithFreshKeys({ recorder, timeoutSeconds, dpopKey }, (configuration) =>
         client.authorizationCodeGrant(configuration, currentUrl, {
           expectedState: checks.state,
           expectedNonce: checks.nonce,
           pkceCodeVerifier: checks.verifier,
           idTokenExpected: true,
-          ...(checks.maxAge === undefined ? {} : { maxAge: checks.maxAge }),
         }),
       );
-      return await grantOf(response, undefined);
+      return await grantOf(response, undefined, dpopKey);
     } catch (error) {
       const response = recorder.response();
       const cause = await withProvidersWords(error);
@@ -149,12 +126,14 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     // A response that could not be verified, because the key set was unavailable, is validated again: its refresh token
     // is used up.
     const recorder = replayableTokenFetch(fetchOnce, unverifiedResponses.get(key));
+    const { dpopKey } = previous.tokens;
+    const options = { recorder, timeoutSeconds: refreshTimeoutFactor * timeoutSeconds, dpopKey };
     try {
-      const response = await verifyWithFreshKeys(recorder, refreshTimeoutFactor * timeoutSeconds, (configuration) =>
+      const response = await verifyWithFreshKeys(options, (configuration) =>
         refreshGrant(configuration, previous.tokens, recorder),
       );
       unverifiedResponses.delete(key);
-      return { granted: true, grant: await grantOf(response, previous) };
+      return { granted: true, grant: await grantOf(response, previous, dpopKey) };
     } catch (error) {
       const response = recorder.response();
       const cause = await withProvidersWords(error);
@@ -208,17 +187,20 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   async function grantOf(
     response: TokenResponse,
     previous: Pick<Grant, 'tokens' | 'userInfo'> | undefined,
+    dpopKey: DpopKey | undefined,
   ): Promise<Grant> {
-    const tokens = tokensOf(response, { clockToleranceSeconds, previous: previous?.tokens });
+    const tokens = tokensOf(response, { clockToleranceSeconds, previous: previous?.tokens, dpopKey });
     const subject = String(idTokenClaims(tokens.idToken)?.['sub']);
     if (!config.login.userInfo) return { subject, tokens, userInfo: undefined };
-    return { subject, tokens, userInfo: (await fetchUserInfo(tokens.accessToken, subject)) ?? previous?.userInfo };
+    return { subject, tokens, userInfo: (await fetchUserInfo(tokens, subject)) ?? previous?.userInfo };
   }
 
   /** UserInfo claims are an addition: if they are unavailable or about another person, the ID token's must do. */
-  async function fetchUserInfo(accessToken: string, subject: string): Promise<Claims | undefined> {
+  async function fetchUserInfo({ accessToken, dpopKey }: TokenSet, subject: string): Promise<Claims | undefined> {
     try {
-      const claims = await configured({}, (configuration) => client.fetchUserInfo(configuration, accessToken, subject));
+      const claims = await configured({ dpopKey }, (configuration) =>
+        client.fetchUserInfo(configuration, accessToken, subject),
+      );
       return { ...claims };
     } catch (error) {
       events.emit({ type: 'userinfo.failed', cause: await withProvidersWords(error) });
@@ -227,7 +209,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   }
 
   return {
-    authorizationUrl,
+    authorizationUrl: createAuthorizationRequest(config, { discovery, configured, events, redirectUri }),
     checkIssuer,
     redeemCode,
     refresh,

@@ -5,7 +5,7 @@
 import type { ServerMetadata } from 'openid-client';
 import type { Config } from '../config/config.ts';
 import { algorithmsIn } from '../config/client-rules.ts';
-import { hmacAlgorithms } from '../config/schema/sign-in.ts';
+import { hmacAlgorithms } from '../config/schema/client-authentication.ts';
 import { assertionAlgorithms } from './client-keys.ts';
 import { legible } from './legible.ts';
 import { frontchannelWarning } from './logout-channels.ts';
@@ -24,6 +24,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
     faults: [
       authenticationFault(metadata, config),
       assertionFault(metadata, config),
+      ...pushFaults(metadata, config),
       ...demands(metadata),
       pkceFault(metadata),
       signatureFault(metadata),
@@ -31,6 +32,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
       lacking(metadata, 'grant_types_supported', 'authorization_code') &&
         'The provider does not offer the authorization_code grant.',
       responseModeFault(metadata, config),
+      dpopFault(metadata, config),
     ].filter(isSaid),
     warnings: [
       authenticationWarning(metadata, config),
@@ -39,6 +41,9 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
       refreshTokenWarning(metadata, config),
       scopeWarning(metadata, config),
       frontchannelWarning(metadata, config),
+      config.client.dpop !== 'off' &&
+        listOf(metadata, 'dpop_signing_alg_values_supported') === undefined &&
+        'client.dpop is on, but the provider does not say that it knows DPoP (dpop_signing_alg_values_supported). No login succeeds where it answers with bearer tokens.',
       config.login.userInfo &&
         metadata.userinfo_endpoint === undefined &&
         'login.userInfo is on, but the provider names no userinfo_endpoint: people have the claims of the ID token alone.',
@@ -52,6 +57,7 @@ function isSaid(finding: Finding): finding is string {
 
 type ListMember =
   | 'code_challenge_methods_supported'
+  | 'dpop_signing_alg_values_supported'
   | 'grant_types_supported'
   | 'id_token_signing_alg_values_supported'
   | 'response_modes_supported'
@@ -136,11 +142,27 @@ function authenticationWarning(metadata: ServerMetadata, { client }: Config): Fi
   );
 }
 
+/** Pushed authorization requests (RFC 9126 5). */
+function pushFaults(metadata: ServerMetadata, { login: { pushed } }: Config): Finding[] {
+  const isDemanded = metadata.require_pushed_authorization_requests === true;
+  if (pushed === 'off') {
+    return [
+      isDemanded &&
+        'The provider demands pushed authorization requests (RFC 9126), which are switched off: remove SALLYPORT_LOGIN_PUSHED=off.',
+    ];
+  }
+  if (metadata.pushed_authorization_request_endpoint !== undefined) return [];
+  return [
+    isDemanded &&
+      'The provider demands pushed authorization requests (RFC 9126), and names no pushed_authorization_request_endpoint.',
+    pushed === 'required' &&
+      'SALLYPORT_LOGIN_PUSHED=required, but the provider names no pushed_authorization_request_endpoint (RFC 9126): switch pushed requests on there, or remove the variable.',
+  ];
+}
+
 /** What a provider can demand of every login, and Sallyport doesn't do. */
 function demands(metadata: ServerMetadata): Finding[] {
   return [
-    metadata.require_pushed_authorization_requests === true &&
-      'The provider demands pushed authorization requests (RFC 9126), which Sallyport does not make: switch that off for this client.',
     metadata['require_signed_request_object'] === true &&
       'The provider demands signed request objects (RFC 9101), which Sallyport does not make: switch that off for this client.',
   ];
@@ -173,6 +195,14 @@ function responseModeFault(metadata: ServerMetadata, { client: { responseMode } 
     lacking(metadata, 'response_modes_supported', responseMode) &&
     `The provider does not offer the response mode ${responseMode}: correct SALLYPORT_CLIENT_RESPONSE_MODE.`
   );
+}
+
+/** RFC 9449 5.1. */
+function dpopFault(metadata: ServerMetadata, { client: { dpop } }: Config): Finding {
+  if (dpop === 'off' || !lacking(metadata, 'dpop_signing_alg_values_supported', dpop)) return undefined;
+  const taken = listOf(metadata, 'dpop_signing_alg_values_supported') ?? [];
+  const other = ['ES256', 'EdDSA'].find((algorithm) => taken.includes(algorithm)) ?? 'off';
+  return `The provider takes no DPoP proofs that are signed with ${dpop}, only ${named(taken)}: set SALLYPORT_CLIENT_DPOP=${other}.`;
 }
 
 function refreshTokenWarning(metadata: ServerMetadata, { scope, login }: Config): Finding {

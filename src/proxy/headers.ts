@@ -49,8 +49,8 @@ export interface OwnHeaders {
   readonly forwardedProto: string;
   /** The public path of what the upstream calls its root; '' for none. */
   readonly forwardedPrefix?: string;
-  /** Value of `Authorization`. */
-  readonly authorization: string | undefined;
+  /** The lines that carry the token: a flat list of names and values. */
+  readonly credentials: readonly string[];
   /** Value of `Cookie`. */
   readonly cookie?: string | undefined;
 }
@@ -101,7 +101,7 @@ export function createRequestHeaders(policy: RequestPolicy = { dropHeaders: [], 
     headers.push('x-forwarded-for', own.forwardedFor, 'x-forwarded-host', own.forwardedHost);
     headers.push('x-forwarded-proto', own.forwardedProto);
     if (own.forwardedPrefix) headers.push('x-forwarded-prefix', own.forwardedPrefix);
-    if (own.authorization !== undefined) headers.push('authorization', own.authorization);
+    headers.push(...own.credentials);
     if (own.cookie !== undefined) headers.push('cookie', own.cookie);
     return headers;
   };

@@ -32,7 +32,7 @@
  */
 import { nowSeconds } from '../clock.ts';
 import { BffError } from '../http/errors.ts';
-import { idTokenClaims, type Claims, type TokenSet } from '../token-set.ts';
+import { idTokenClaims, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
 import { pack, unpack } from './packing.ts';
 
 export interface Session {
@@ -55,6 +55,10 @@ export interface Session {
   readonly providerSid?: string | undefined;
   /** `iat` of the login's ID token; undefined for a session that an earlier version began. */
   readonly loginIssuedAt?: number | undefined;
+  /** How strongly the person signed in: `acr` of the login's ID token, which a refreshed one may lack. */
+  readonly acr?: string | undefined;
+  /** When the person signed in, by the provider's clock: `auth_time` of the login's ID token (OpenID Connect Core 12.2). */
+  readonly authTime?: number | undefined;
 }
 
 export interface SessionLimits {
@@ -96,11 +100,13 @@ export function refreshDueAt(session: Session, beforeSeconds: number): number {
 }
 
 /** What a session keeps of the login's ID token, because a refreshed one may lack it, or say it anew. */
-export function loginClaims(idToken: string): Pick<Session, 'providerSid' | 'loginIssuedAt'> {
-  const { sid, iat } = idTokenClaims(idToken) ?? {};
+export function loginClaims(idToken: string): Pick<Session, 'providerSid' | 'loginIssuedAt' | 'acr' | 'authTime'> {
+  const { sid, iat, acr, auth_time: authTime } = idTokenClaims(idToken) ?? {};
   return {
     providerSid: typeof sid === 'string' ? sid : undefined,
     loginIssuedAt: typeof iat === 'number' ? Math.floor(iat) : undefined,
+    acr: typeof acr === 'string' ? acr : undefined,
+    authTime: typeof authTime === 'number' ? integerOf(Math.floor(authTime)) : undefined,
   };
 }
 
@@ -112,7 +118,9 @@ export function writeSession(session: Session): string {
   const { id, generation, createdAt, sealedActivityAt, tokensIssuedAt, tokens, userInfo } = session;
   const expiresAt = tokens.accessTokenExpiresAt ?? null;
   const ofLogin = [session.providerSid, session.loginIssuedAt];
-  const optional = [userInfo, tokens.scope, ...ofLogin, tokens.refreshTokenExpiresAt, tokens.authorizationEndsAt];
+  const ends = [tokens.refreshTokenExpiresAt, tokens.authorizationEndsAt];
+  const ofSignIn = [session.acr, session.authTime];
+  const optional = [userInfo, tokens.scope, ...ofLogin, ...ends, ...ofSignIn, writeDpopKey(tokens.dpopKey)];
   const present = optional.slice(0, optional.findLastIndex(isPresent) + 1).map((value) => value ?? null);
   return pack({
     fields: [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...present],
@@ -130,7 +138,8 @@ export function readSession(text: string): Session | undefined {
   if (!Array.isArray(fields) || tokens === undefined) return undefined;
   const [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...optional] =
     fields as readonly unknown[];
-  const [userInfo, scope, providerSid, loginIssuedAt, refreshTokenExpiresAt, authorizationEndsAt] = optional;
+  const [userInfo, scope, providerSid, loginIssuedAt, refreshTokenExpiresAt, authorizationEndsAt, ...later] = optional;
+  const [acr, authTime, dpopKey] = later;
   const [accessToken, idToken, refreshToken] = tokens;
   const areNumbers = [generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt ?? 0].every(
     Number.isSafeInteger,
@@ -151,10 +160,23 @@ export function readSession(text: string): Session | undefined {
       scope: typeof scope === 'string' ? scope : undefined,
       refreshTokenExpiresAt: integerOf(refreshTokenExpiresAt),
       authorizationEndsAt: integerOf(authorizationEndsAt),
+      dpopKey: readDpopKey(dpopKey),
     },
     providerSid: typeof providerSid === 'string' ? providerSid : undefined,
     loginIssuedAt: integerOf(loginIssuedAt),
+    acr: typeof acr === 'string' ? acr : undefined,
+    authTime: integerOf(authTime),
   };
+}
+
+/** The first letter of the curve, and the seed. */
+function writeDpopKey(key: DpopKey | undefined): string | undefined {
+  return key === undefined ? undefined : `${key.algorithm === 'ES256' ? 'P' : 'E'}${key.seed}`;
+}
+
+function readDpopKey(written: unknown): DpopKey | undefined {
+  if (typeof written !== 'string') return undefined;
+  return { algorithm: written.startsWith('P') ? 'ES256' : 'EdDSA', seed: written.slice(1) };
 }
 
 function integerOf(value: unknown): number | undefined {

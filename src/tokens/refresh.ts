@@ -123,6 +123,11 @@ export function createRefresher(config: Config, { provider, sessions, events }: 
     return entry.session.tokens.refreshToken !== undefined && !rejections.isRecent(entry, route);
   }
 
+  /** Whether another token than the session's own may help against a 401 of the API on `route`. */
+  function mayRetryAfterRejection(entry: SessionEntry, route: string): boolean {
+    return !rejections.isRecent(entry, route);
+  }
+
   /** Obtains a newer token than that of `generation`, which an API rejected; at once if there is one already. */
   async function refreshAfterRejection(entry: SessionEntry, generation: number): Promise<void> {
     if (entry.session.generation === generation) await refresh(entry);
@@ -132,6 +137,7 @@ export function createRefresher(config: Config, { provider, sessions, events }: 
     refreshIfDue,
     refreshNow,
     canRefreshAfterRejection,
+    mayRetryAfterRejection,
     refreshAfterRejection,
     /** The API on a route has rejected a new token, too. */
     recordRejection: rejections.record,

@@ -455,7 +455,7 @@ describe('is refused:', () => {
 
   test.each(
     `client_id redirect_uri state nonce response_type scope code_challenge code_challenge_method request
-    request_uri response_mode`.split(/\s+/),
+    request_uri response_mode dpop_jkt`.split(/\s+/),
   )('%s among the parameters of a login, which the flow itself sets', (name) => {
     const reason = 'is a parameter that Sallyport sets itself';
     expect(faultsOf({ ...minimal, login: { params: { audience: 'x', [name]: 'fixed' } } })).toEqual([
@@ -693,6 +693,7 @@ describe('is accepted:', () => {
     expect(route).toEqual({
       path: '/api',
       target: new URL('http://localhost:1/'),
+      token: 'session',
       methods: new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'QUERY']),
       timeoutSeconds: 60,
       connectTimeoutSeconds: 10,

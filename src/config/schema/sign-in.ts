@@ -1,61 +1,20 @@
 /** The keys of signing in and out at the provider: the client, the login, the logout. */
 import { z } from 'zod';
-import { keyAlgorithms } from '../key-file.ts';
 import { flag, logoutParameterName, parameterName, seconds, text } from '../kinds.ts';
-
-/** The first three need the secret. */
-const authMethods = [
-  'client_secret_basic',
-  'client_secret_post',
-  'client_secret_jwt',
-  'private_key_jwt',
-  'tls_client_auth',
-  'self_signed_tls_client_auth',
-  'federated_token',
-] as const;
-
-/** With the client secret, for `client_secret_jwt` (RFC 7518 3.2). */
-export const hmacAlgorithms = ['HS256', 'HS384', 'HS512'] as const;
+import { clientAuthentication } from './client-authentication.ts';
 
 export const client = z.strictObject({
   id: text.meta({ description: 'The client id, as registered with the provider.' }),
-  secret: text.optional().meta({
-    description:
-      'The client secret, where `authMethod` needs one. Whoever has it can redeem codes in the name of the app: keep it ' +
-      'in a secret store.',
-  }),
-  authMethod: z
-    .enum(authMethods, `must be ${authMethods.map((method) => `"${method}"`).join(', ')}`)
-    .default('client_secret_basic')
+  ...clientAuthentication,
+  dpop: z
+    .enum(['off', 'ES256', 'EdDSA'], 'must be "off", "ES256" or "EdDSA"')
+    .default('off')
     .meta({
       description:
-        'How the client [authenticates](client-security.md) to the provider. The first two send the secret with every ' +
-        'request; with the others nothing crosses the network that could be used again later.',
+        "Binds each session's tokens to a key of its own (DPoP, RFC 9449), with signatures of this algorithm: a token that " +
+        'leaks from an API or a log is of no use without it. The provider and the APIs must know DPoP. Sessions that are ' +
+        'there already go on as they began.',
     }),
-  keyFile: text.optional().meta({
-    description:
-      'The private key of the client: PEM (PKCS#8), a JWK or a JWK Set. The first key signs, the public parts of all are ' +
-      'published at `/bff/jwks.json`. Read anew when it changes. Whoever has it can redeem codes in the name of the app.',
-  }),
-  certFile: text.optional().meta({
-    description:
-      'The client certificate for mutual TLS with the provider, PEM with its chain. Read anew when it changes.',
-  }),
-  tlsKeyFile: text.optional().meta({
-    description: 'The private key of `certFile`. Default: `keyFile`. A key of its own keeps both uses apart.',
-  }),
-  signingAlgorithm: z
-    .enum([...keyAlgorithms, ...hmacAlgorithms], `must be one of ${[...keyAlgorithms, ...hmacAlgorithms].join(', ')}`)
-    .optional()
-    .meta({
-      description:
-        'With which algorithm the client signs. Default: what its key can do and the provider takes, PS256 before RS256.',
-    }),
-  tokenFile: text.optional().meta({
-    description:
-      'The file with the token of this workload, for `federated_token`: a service account token of Kubernetes, for ' +
-      'example. Read anew when it changes.',
-  }),
   responseMode: z
     .enum(['query', 'form_post'], 'must be "query" or "form_post"')
     .default('query')
@@ -80,6 +39,15 @@ export const login = z
       description:
         'Authorization parameters sent with every login, e.g. `audience`. The SPA can replace those that it may pass.',
     }),
+    pushed: z
+      .enum(['auto', 'required', 'off'], 'must be "auto", "required" or "off"')
+      .default('auto')
+      .meta({
+        description:
+          'Whether the request to sign in is pushed to the provider (RFC 9126), so that the browser carries only a ' +
+          'reference to it, which nobody can read or change. `auto`: where the provider offers that. `required`: always, ' +
+          'and never by plain parameters. `off`: never.',
+      }),
     userInfo: flag.default(false).meta({
       description:
         "Adds the UserInfo endpoint's claims to the ID token's. They count against the size of the cookie, and each " +

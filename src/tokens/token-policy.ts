@@ -1,0 +1,40 @@
+/** What every token policy is: which credentials a call carries, and what follows when the API rejects them. */
+import type { IncomingMessage } from 'node:http';
+import type { SessionEntry } from '../session/sessions.ts';
+
+/** What a policy sees of a call. One object for all attempts of the call. */
+export interface TokenCall {
+  readonly request: IncomingMessage;
+  /** Undefined without a session: never where one is required. */
+  readonly entry: SessionEntry | undefined;
+  /** Path and query at the API. */
+  readonly path: string;
+  /** What the last attempt carried, left by {@link RouteTokens.headers} for {@link RouteTokens.renew}. */
+  sentToken: string | undefined;
+  /** The generation of the session of which {@link sentToken} was made. */
+  sentGeneration: number;
+}
+
+/** The credentials of one route's calls. */
+export interface RouteTokens {
+  /** Whether calls without a session are refused, pass as well, or no session is looked for at all. */
+  readonly session: 'required' | 'optional' | 'unused';
+  /** Whether a response may depend on who calls. */
+  readonly personal: boolean;
+  /** The names of the headers that it sets: what a client sends under them never passes. */
+  readonly headerNames: readonly string[];
+  /**
+   * The header lines (name, value, …) of one attempt; a promise only where something must be obtained first.
+   * @throws {BffError}
+   */
+  headers(call: TokenCall): readonly string[] | Promise<readonly string[]>;
+  /**
+   * Whether after this 401 a new attempt may help: decided when the response's head is there.
+   * @param challenge its `WWW-Authenticate`
+   */
+  mayRenew(call: TokenCall, challenge: string): boolean;
+  /** Obtains what the next attempt needs. @throws {BffError} */
+  renew(call: TokenCall): Promise<void>;
+  /** What {@link renew} has obtained was rejected as well. */
+  recordRejection(call: TokenCall): void;
+}
