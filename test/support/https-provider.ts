@@ -4,7 +4,7 @@ import { createServer } from 'node:https';
 import { getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls';
 import { onTestFinished } from 'vitest';
 import { abortWith, closeNow, listen, readBody, trackSockets } from './listener.ts';
-import { certificateHeaders } from './provider-configuration.ts';
+import { certificateHeaders } from './provider-clients.ts';
 import type { TestProvider } from './provider.ts';
 import { makeCertificate } from './tls.ts';
 

@@ -2,22 +2,26 @@
  * How the provider of the tests is configured: its clients, users, claims, lifetimes and features, its login page, and
  * grants without a consent page. Settings that a test changes take effect with the next request.
  */
-import { randomBytes, X509Certificate } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { errors, interactionPolicy, Provider, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
+import {
+  interactionPolicy,
+  Provider,
+  type AuthorizationDetail,
+  type Configuration,
+  type KoaContextWithOIDC,
+} from 'oidc-provider';
 import { readBody } from './listener.ts';
+import {
+  certificateFeatures,
+  credentialsOf,
+  requireStrictAssertion,
+  type ClientAuthMethod,
+} from './provider-clients.ts';
 import type { SigningKey } from './provider-keys.ts';
 import type { ProviderStorage } from './provider-storage.ts';
 
 export type User = 'alice' | 'bob';
-
-export type ClientAuthMethod =
-  | 'client_secret_basic'
-  | 'client_secret_post'
-  | 'client_secret_jwt'
-  | 'private_key_jwt'
-  | 'tls_client_auth'
-  | 'self_signed_tls_client_auth';
 
 export interface ProviderOptions {
   /** Where codes may be sent. */
@@ -36,6 +40,8 @@ export interface ProviderOptions {
   authMethod?: ClientAuthMethod;
   /** Pushed authorization requests (RFC 9126). Default: not offered. */
   pushedRequests?: 'offered' | 'required';
+  /** The types of `authorization_details` that it knows (RFC 9396). Default: it knows none of them. */
+  detailTypes?: readonly string[];
   /** More clients, as oidc-provider takes them. */
   clients?: NonNullable<Configuration['clients']>;
   settings?: Partial<ProviderSettings>;
@@ -134,6 +140,7 @@ export function createProvider(
         grant_types: ['authorization_code', 'refresh_token'],
         response_types: ['code'],
         ...credentialsOf(options, parts.clientSecret),
+        ...(options.detailTypes === undefined ? {} : { authorization_details_types: [...options.detailTypes] }),
         ...(options.backchannelLogoutUri === undefined
           ? {}
           : { backchannel_logout_uri: options.backchannelLogoutUri, backchannel_logout_session_required: true }),
@@ -191,6 +198,7 @@ export function createProvider(
         enabled: options.pushedRequests !== undefined,
         requirePushedAuthorizationRequests: options.pushedRequests === 'required',
       },
+      richAuthorizationRequests: detailsFeature(options.detailTypes),
       revocation: { enabled: true },
       introspection: { enabled: true },
       mTLS: certificateFeatures,
@@ -216,6 +224,21 @@ export function createProvider(
   return provider;
 }
 
+/** Whatever is asked for is granted, and comes with the access token. */
+function detailsFeature(types: readonly string[] | undefined) {
+  if (types === undefined) return { enabled: false as const };
+  const known = Object.fromEntries(types.map((type) => [type, { validate: () => undefined }]));
+  return {
+    enabled: true as const,
+    types: known,
+    authorizationDetailsForGrantSource: ({ oidc }: KoaContextWithOIDC) =>
+      JSON.parse(String(oidc.params?.['authorization_details'])) as AuthorizationDetail[],
+    authorizationDetailsForAccessToken: (_ctx: unknown, _token: unknown, source: unknown) =>
+      (source as { readonly rar?: AuthorizationDetail[] }).rar,
+    authorizationDetailsForIntrospection: () => undefined,
+  };
+}
+
 /** Asks the person where their session is none of those that the login asks for. */
 function policyWithAcr(settings: ProviderSettings): ReturnType<typeof interactionPolicy.base> {
   const policy = interactionPolicy.base();
@@ -230,50 +253,6 @@ function policyWithAcr(settings: ProviderSettings): ReturnType<typeof interactio
 
 function acrValuesOf({ acr_values: asked }: Readonly<Record<string, unknown>>): string[] {
   return typeof asked === 'string' ? asked.split(' ') : [];
-}
-
-/** The name for which the certificate of a client must be. */
-export const certifiedName = 'client.example.test';
-
-function credentialsOf({ authMethod = 'client_secret_basic', redirectUris }: ProviderOptions, secret: string) {
-  const method = { token_endpoint_auth_method: authMethod };
-  if (authMethod.startsWith('client_secret_')) return { ...method, client_secret: secret };
-  if (authMethod === 'tls_client_auth') return { ...method, tls_client_auth_san_dns: certifiedName };
-  return { ...method, jwks_uri: new URL('jwks.json', redirectUris[0]).href };
-}
-
-/** What the end of TLS before this provider says of the client's certificate (`https-provider.ts`). */
-export const certificateHeaders = { pem: 'x-client-certificate', verified: 'x-client-verified' } as const;
-
-const certificateFeatures = {
-  enabled: true,
-  tlsClientAuth: true,
-  selfSignedTlsClientAuth: true,
-  certificateBoundAccessTokens: true,
-  getCertificate: (ctx) => certificateIn(ctx)?.toString(),
-  certificateAuthorized: (ctx) => ctx.get(certificateHeaders.verified) === 'true',
-  certificateSubjectMatches: (ctx, property, expected) =>
-    property === 'tls_client_auth_san_dns' &&
-    certificateIn(ctx)?.checkHost(expected, { subject: 'never' }) === expected,
-} satisfies NonNullable<Configuration['features']>['mTLS'];
-
-function certificateIn(ctx: KoaContextWithOIDC): X509Certificate | undefined {
-  const pem = decodeURIComponent(ctx.get(certificateHeaders.pem));
-  return pem === '' ? undefined : new X509Certificate(pem);
-}
-
-/** What FAPI 2.0 asks of an assertion, and oidc-provider by itself does not: one audience, and less than a minute. */
-async function requireStrictAssertion(
-  ctx: KoaContextWithOIDC,
-  claims: Record<string, unknown>,
-  header: Record<string, unknown>,
-): Promise<void> {
-  const { aud, iat, exp, sub } = claims;
-  const isBrief = typeof iat === 'number' && typeof exp === 'number' && exp - iat < 60;
-  if (aud !== ctx.oidc.issuer) throw new errors.InvalidClientAuth('the audience must be the issuer, as one text');
-  if (!isBrief) throw new errors.InvalidClientAuth('an assertion lives for less than a minute');
-  if (sub !== ctx.oidc.client?.clientId) throw new errors.InvalidClientAuth('the subject must be the client');
-  if (header['typ'] !== undefined) throw new errors.InvalidClientAuth('an assertion has no type of its own');
 }
 
 /** No consent page: what the client asks for is granted. */
