@@ -141,6 +141,8 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     endSessionUrl,
     verifyLogoutToken: createLogoutTokenVerifier(config, { discovery, signingKeys: oidc.signingKeys }),
     redirectUri,
+    /** The client's own JWK Set; undefined where it has no keys. */
+    publicKeys: oidc.publicKeys,
     /** Begins discovery in the background; never throws. */
     start: discovery.start,
     /** Whether the provider's metadata is known. */

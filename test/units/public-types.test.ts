@@ -208,6 +208,8 @@ test('the members of the exported unions', () => {
     | 'token.obtained'
     | 'token.refresh_failed'
     | 'token.refreshed'
+    | 'credentials.renewed'
+    | 'credentials.unusable'
     | 'userinfo.failed'
     | 'worker.failed'
     | 'worker.started'
