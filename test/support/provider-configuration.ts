@@ -4,8 +4,20 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { interactionPolicy, Provider, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
+import {
+  interactionPolicy,
+  Provider,
+  type AuthorizationDetail,
+  type Configuration,
+  type KoaContextWithOIDC,
+} from 'oidc-provider';
 import { readBody } from './listener.ts';
+import {
+  certificateFeatures,
+  credentialsOf,
+  requireStrictAssertion,
+  type ClientAuthMethod,
+} from './provider-clients.ts';
 import type { SigningKey } from './provider-keys.ts';
 import type { ProviderStorage } from './provider-storage.ts';
 
@@ -21,9 +33,15 @@ export interface ProviderOptions {
   backchannelLogoutUri?: string;
   clientId?: string;
   clientSecret?: string;
-  authMethod?: 'client_secret_basic' | 'client_secret_post';
+  /**
+   * How the client authenticates. With a key or a certificate of its own, the provider fetches its keys from `jwks.json`
+   * beside the callback; with one of an authority, it must be for `client.example.test`.
+   */
+  authMethod?: ClientAuthMethod;
   /** Pushed authorization requests (RFC 9126). Default: not offered. */
   pushedRequests?: 'offered' | 'required';
+  /** The types of `authorization_details` that it knows (RFC 9396). Default: it knows none of them. */
+  detailTypes?: readonly string[];
   /** More clients, as oidc-provider takes them. */
   clients?: NonNullable<Configuration['clients']>;
   settings?: Partial<ProviderSettings>;
@@ -117,12 +135,12 @@ export function createProvider(
     clients: [
       {
         client_id: parts.clientId,
-        client_secret: parts.clientSecret,
         redirect_uris: options.redirectUris,
         post_logout_redirect_uris: options.postLogoutRedirectUris ?? [],
         grant_types: ['authorization_code', 'refresh_token'],
         response_types: ['code'],
-        token_endpoint_auth_method: options.authMethod ?? 'client_secret_basic',
+        ...credentialsOf(options, parts.clientSecret),
+        ...(options.detailTypes === undefined ? {} : { authorization_details_types: [...options.detailTypes] }),
         ...(options.backchannelLogoutUri === undefined
           ? {}
           : { backchannel_logout_uri: options.backchannelLogoutUri, backchannel_logout_session_required: true }),
@@ -135,6 +153,7 @@ export function createProvider(
       return fetch(url, options);
     },
     pkce: { required: () => true },
+    assertJwtClientAuthClaimsAndHeader: requireStrictAssertion,
     conformIdTokenClaims: false,
     acrValues: ['urn:test:silver', 'urn:test:gold'],
     claims: {
@@ -179,8 +198,10 @@ export function createProvider(
         enabled: options.pushedRequests !== undefined,
         requirePushedAuthorizationRequests: options.pushedRequests === 'required',
       },
+      richAuthorizationRequests: detailsFeature(options.detailTypes),
       revocation: { enabled: true },
       introspection: { enabled: true },
+      mTLS: certificateFeatures,
       userinfo: { enabled: true },
       backchannelLogout: { enabled: options.backchannelLogoutUri !== undefined },
       resourceIndicators: {
@@ -201,6 +222,21 @@ export function createProvider(
   provider.proxy = options.publicOrigin !== undefined;
   provider.on('server_error', (_ctx, error) => process.stderr.write(`provider: ${String(error.stack)}\n`));
   return provider;
+}
+
+/** Whatever is asked for is granted, and comes with the access token. */
+function detailsFeature(types: readonly string[] | undefined) {
+  if (types === undefined) return { enabled: false as const };
+  const known = Object.fromEntries(types.map((type) => [type, { validate: () => undefined }]));
+  return {
+    enabled: true as const,
+    types: known,
+    authorizationDetailsForGrantSource: ({ oidc }: KoaContextWithOIDC) =>
+      JSON.parse(String(oidc.params?.['authorization_details'])) as AuthorizationDetail[],
+    authorizationDetailsForAccessToken: (_ctx: unknown, _token: unknown, source: unknown) =>
+      (source as { readonly rar?: AuthorizationDetail[] }).rar,
+    authorizationDetailsForIntrospection: () => undefined,
+  };
 }
 
 /** Asks the person where their session is none of those that the login asks for. */

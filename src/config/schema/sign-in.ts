@@ -1,17 +1,11 @@
 /** The keys of signing in and out at the provider: the client, the login, the logout. */
 import { z } from 'zod';
 import { flag, logoutParameterName, parameterName, seconds, text } from '../kinds.ts';
+import { clientAuthentication } from './client-authentication.ts';
 
 export const client = z.strictObject({
   id: text.meta({ description: 'The client id, as registered with the provider.' }),
-  secret: text.meta({
-    description:
-      'The client secret. Whoever has it can redeem codes in the name of the app: keep it in a secret store.',
-  }),
-  authMethod: z
-    .enum(['client_secret_basic', 'client_secret_post'], 'must be "client_secret_basic" or "client_secret_post"')
-    .default('client_secret_basic')
-    .meta({ description: 'How the client authenticates at the token endpoint. The secret is sent either way.' }),
+  ...clientAuthentication,
   dpop: z
     .enum(['off', 'ES256', 'EdDSA'], 'must be "off", "ES256" or "EdDSA"')
     .default('off')
@@ -53,6 +47,22 @@ export const login = z
           'Whether the request to sign in is pushed to the provider (RFC 9126), so that the browser carries only a ' +
           'reference to it, which nobody can read or change. `auto`: where the provider offers that. `required`: always, ' +
           'and never by plain parameters. `off`: never.',
+      }),
+    authorizationDetails: z
+      .array(z.looseObject({ type: text }))
+      .default([])
+      .meta({
+        description:
+          'What every login asks to be allowed in detail (`authorization_details`, RFC 9396): objects, each with a `type` ' +
+          'that the provider knows.',
+      }),
+    allowAuthorizationDetails: z
+      .array(text)
+      .default([])
+      .meta({
+        description:
+          'The types of `authorization_details` that the SPA may ask for besides, e.g. `payment_initiation`. Every site can ' +
+          'ask for them by a link: the person must see at the provider what they allow.',
       }),
     userInfo: flag.default(false).meta({
       description:
