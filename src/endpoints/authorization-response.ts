@@ -57,6 +57,8 @@ const expirations: ReadonlyArray<{ readonly error: string; readonly description:
   { error: 'temporarily_unavailable', description: /^authentication_expired$/ },
   // Ory Hydra, for its login and its consent page.
   { error: 'request_unauthorized', description: /\b(?:login|consent) request has expired\b/ },
+  // A pushed request lives for some sixty seconds, and once (RFC 9126 2.2; the code is of RFC 9101 7).
+  { error: 'invalid_request_uri', description: /^/ },
 ];
 
 /** Whether the login expired on the provider's side: a new one may succeed at once. */

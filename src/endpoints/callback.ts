@@ -15,6 +15,7 @@ import { authorizationRefusal } from '../oidc/refusal.ts';
 import { revokeRefreshToken } from '../oidc/revocation.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import type { FoundLogin, LoginIntent, LoginTransaction } from '../session/transactions.ts';
+import { shortfallOf, type Shortfall } from './asked-sign-in.ts';
 import {
   authorizationError,
   hasExpiredAtProvider,
@@ -135,6 +136,10 @@ export function createCallback(deps: EndpointDeps) {
     await requireGenuine(parameters);
     if (parameters.has('error')) return answerAuthorizationError(c, parameters, transaction);
     const grant = await redeemCode(parameters, transaction);
+    // Its refresh token is not revoked: some providers end the whole single sign-on session then, and with it the session
+    // that the browser has.
+    const shortfall = shortfallOf(grant.tokens.idToken, transaction, config.provider.clockToleranceSeconds);
+    if (shortfall !== undefined) return answerShortfall(c, shortfall, transaction);
     const { entry, cookies } = await beginSession(grant);
     appendCookies(c, [...cookies, ...logoutReturns.forget(headersOf(c).cookie)]);
     const registered = sessions.registry.add(entry, traitsOf(c, resolveClientAddress));
@@ -198,21 +203,31 @@ export function createCallback(deps: EndpointDeps) {
       : c.redirect(returnTo, 302);
   }
 
+  /** A sign-in that is weaker or older than the login asked for. The session that the browser has stays. */
+  function answerShortfall(c: BffContext, { reason, error }: Shortfall, transaction: LoginTransaction): Response {
+    events.emit({ type: 'login.failed', reason, cause: error.cause });
+    if (transaction.silent) return answerSilently(c, transaction);
+    throw error;
+  }
+
   /** An error response of the provider (RFC 6749 4.1.2.1). For a silent login it may be the expected outcome. */
   function answerAuthorizationError(
     c: BffContext,
     parameters: URLSearchParams,
-    { silent, returnTo, popup }: LoginTransaction,
+    transaction: LoginTransaction,
   ): Response {
-    if (silent && needsInteraction(parameters)) {
-      if (popup) throw new BffError('login_required', 'The identity provider has to ask you first.');
-      const url = new URL(returnTo, config.origin);
-      url.searchParams.set('login', 'required');
-      return leadToApp(c, `${url.pathname}${url.search}${url.hash}`, popup);
-    }
+    if (transaction.silent && needsInteraction(parameters)) return answerSilently(c, transaction);
     const { reason, error } = authorizationError(parameters);
     events.emit({ type: 'login.failed', reason, cause: error.cause });
     throw error;
+  }
+
+  /** Tells the app that a silent login would have to ask the person. */
+  function answerSilently(c: BffContext, { returnTo, popup }: LoginTransaction): Response {
+    if (popup) throw new BffError('login_required', 'The identity provider has to ask you first.');
+    const url = new URL(returnTo, config.origin);
+    url.searchParams.set('login', 'required');
+    return leadToApp(c, `${url.pathname}${url.search}${url.hash}`, popup);
   }
 
   return { get, post };
@@ -235,7 +250,10 @@ function loginUrlFor({ returnTo, parameters = {}, popup }: LoginIntent, config: 
 }
 
 function withWayBack(error: BffError, intent: LoginIntent, config: Config): BffError {
-  return amendError(error, { extensions: { loginUrl: loginUrlFor(intent, config) }, inPopup: intent.popup });
+  // That way would lead to the same error once more.
+  const leadsBackHere = error.pageWording === 'sign_in_too_weak';
+  const extensions = leadsBackHere ? {} : { loginUrl: loginUrlFor(intent, config) };
+  return amendError(error, { extensions, inPopup: intent.popup });
 }
 
 /**
