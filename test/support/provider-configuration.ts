@@ -189,6 +189,7 @@ export function createProvider(
         requirePushedAuthorizationRequests: options.pushedRequests === 'required',
       },
       richAuthorizationRequests: detailsFeature(options.detailTypes),
+      jwtResponseModes: { enabled: true },
       revocation: { enabled: true },
       introspection: { enabled: true },
       userinfo: { enabled: true },
