@@ -33,6 +33,14 @@ export type BffEvent =
     }
   | { readonly type: 'login.failed'; readonly reason: string; readonly cause?: unknown }
   | { readonly type: 'token.refreshed'; readonly session: string; readonly generation: number }
+  /** The session's refresh token brought an access token for a resource. `resource` and `scope`: what was asked for. */
+  | {
+      readonly type: 'token.obtained';
+      readonly session: string;
+      readonly generation: number;
+      readonly resource: string;
+      readonly scope: string;
+    }
   | {
       readonly type: 'token.refresh_failed';
       readonly session: string;
@@ -75,6 +83,10 @@ export type BffEvent =
   | { readonly type: 'provider.unsuitable'; readonly problem: string }
   /** The provider takes no pushed requests of this client, though it lists them: logins go on without. */
   | { readonly type: 'provider.push_refused'; readonly cause: unknown }
+  /** Credentials were read anew, because their file has changed. `setting` names it: `client.keyFile`. */
+  | { readonly type: 'credentials.renewed'; readonly setting: string }
+  /** A file of credentials is missing, empty or broken. A key or certificate that was read before stays in use. */
+  | { readonly type: 'credentials.unusable'; readonly setting: string; readonly cause: unknown }
   | { readonly type: 'userinfo.failed'; readonly cause: unknown }
   | { readonly type: 'store.failed'; readonly cause: unknown }
   /** The store has lost what it held. This process writes back as many ends as it remembers. */

@@ -3,10 +3,11 @@
  * route needs is decided when it is made; no other folder knows how a token becomes headers.
  */
 import type { ApiRoute, Config } from '../config/config.ts';
+import { createApiNonces, withProofs, type ProofAudience } from './dpop-tokens.ts';
 import { createFunctionTokens } from './function-tokens.ts';
 import type { Refresher } from './refresh.ts';
 import { createSessionTokens } from './session-tokens.ts';
-import type { RouteTokens } from './token-policy.ts';
+import type { RouteTokens, TokenPolicy } from './token-policy.ts';
 
 export type { RouteTokens, TokenCall } from './token-policy.ts';
 
@@ -17,26 +18,35 @@ export interface RouteTokensDeps {
 /** @returns the tokens of a route; the same for HTTP calls and WebSockets */
 export function createRouteTokens(config: Config, deps: RouteTokensDeps): (route: ApiRoute) => RouteTokens {
   const byRoute = new Map<ApiRoute, RouteTokens>();
+  const nonceOfServer = createApiNonces();
+  const publicHost = new URL(config.origin).host;
 
   function tokensOf(route: ApiRoute): RouteTokens {
     const known = byRoute.get(route);
     if (known !== undefined) return known;
-    const made = makeTokens(route);
+    const made = withProofs(policyOf(route), audienceOf(route));
     byRoute.set(route, made);
     return made;
   }
 
-  function makeTokens(route: ApiRoute): RouteTokens {
+  function policyOf(route: ApiRoute): TokenPolicy {
     const { token } = route;
     if (token === 'none') return noTokens;
     if (typeof token === 'function') return createFunctionTokens(token, route, { ...deps, config });
     return createSessionTokens(token === 'optional' ? 'optional' : 'required', route, deps);
   }
 
+  function audienceOf({ target, preserveHost, socketPath }: ApiRoute): ProofAudience {
+    return {
+      origin: `${target.protocol}//${preserveHost ? publicHost : target.host}`,
+      nonce: nonceOfServer(JSON.stringify([target.origin, socketPath])),
+    };
+  }
+
   return tokensOf;
 }
 
-const noTokens: RouteTokens = {
+const noTokens: TokenPolicy = {
   session: 'unused',
   personal: false,
   headerNames: [],

@@ -1,5 +1,5 @@
 /** What every token policy is: which credentials a call carries, and what follows when the API rejects them. */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { SessionEntry } from '../session/sessions.ts';
 
 /** What a policy sees of a call. One object for all attempts of the call. */
@@ -11,12 +11,12 @@ export interface TokenCall {
   readonly path: string;
   /** What the last attempt carried, left by {@link RouteTokens.headers} for {@link RouteTokens.renew}. */
   sentToken: string | undefined;
-  /** The generation of the session of which {@link sentToken} was made. */
-  sentGeneration: number;
+  /** The nonce with which the API wants a proof; undefined until it asks for one (RFC 9449 9). */
+  demandedNonce: string | undefined;
 }
 
-/** The credentials of one route's calls. */
-export interface RouteTokens {
+/** Which tokens one route's calls carry. */
+export interface TokenPolicy {
   /** Whether calls without a session are refused, pass as well, or no session is looked for at all. */
   readonly session: 'required' | 'optional' | 'unused';
   /** Whether a response may depend on who calls. */
@@ -37,4 +37,14 @@ export interface RouteTokens {
   renew(call: TokenCall): Promise<void>;
   /** What {@link renew} has obtained was rejected as well. */
   recordRejection(call: TokenCall): void;
+}
+
+/** The credentials of one route's calls: those of its policy, and the proofs that belong to them. */
+export interface RouteTokens extends TokenPolicy {
+  /** Learns from the head of each response. */
+  noteAnswer(call: TokenCall, headers: IncomingHttpHeaders): void;
+  /** Whether after this 401 a new proof may help, with the nonce that came with it: once a call. */
+  mayProveAnew(call: TokenCall, challenge: string, headers: IncomingHttpHeaders): boolean;
+  /** The header lines of an attempt again, for a request that is sent a second time: no proof may come twice. */
+  provenAnew(call: TokenCall, lines: readonly string[]): readonly string[];
 }

@@ -12,6 +12,12 @@ import {
   type KoaContextWithOIDC,
 } from 'oidc-provider';
 import { readBody } from './listener.ts';
+import {
+  certificateFeatures,
+  credentialsOf,
+  requireStrictAssertion,
+  type ClientAuthMethod,
+} from './provider-clients.ts';
 import type { SigningKey } from './provider-keys.ts';
 import type { ProviderStorage } from './provider-storage.ts';
 
@@ -27,7 +33,11 @@ export interface ProviderOptions {
   backchannelLogoutUri?: string;
   clientId?: string;
   clientSecret?: string;
-  authMethod?: 'client_secret_basic' | 'client_secret_post';
+  /**
+   * How the client authenticates. With a key or a certificate of its own, the provider fetches its keys from `jwks.json`
+   * beside the callback; with one of an authority, it must be for `client.example.test`.
+   */
+  authMethod?: ClientAuthMethod;
   /** Pushed authorization requests (RFC 9126). Default: not offered. */
   pushedRequests?: 'offered' | 'required';
   /** The types of `authorization_details` that it knows (RFC 9396). Default: it knows none of them. */
@@ -125,12 +135,11 @@ export function createProvider(
     clients: [
       {
         client_id: parts.clientId,
-        client_secret: parts.clientSecret,
         redirect_uris: options.redirectUris,
         post_logout_redirect_uris: options.postLogoutRedirectUris ?? [],
         grant_types: ['authorization_code', 'refresh_token'],
         response_types: ['code'],
-        token_endpoint_auth_method: options.authMethod ?? 'client_secret_basic',
+        ...credentialsOf(options, parts.clientSecret),
         ...(options.detailTypes === undefined ? {} : { authorization_details_types: [...options.detailTypes] }),
         ...(options.backchannelLogoutUri === undefined
           ? {}
@@ -144,6 +153,7 @@ export function createProvider(
       return fetch(url, options);
     },
     pkce: { required: () => true },
+    assertJwtClientAuthClaimsAndHeader: requireStrictAssertion,
     conformIdTokenClaims: false,
     acrValues: ['urn:test:silver', 'urn:test:gold'],
     claims: {
@@ -192,6 +202,7 @@ export function createProvider(
       jwtResponseModes: { enabled: true },
       revocation: { enabled: true },
       introspection: { enabled: true },
+      mTLS: certificateFeatures,
       userinfo: { enabled: true },
       backchannelLogout: { enabled: options.backchannelLogoutUri !== undefined },
       resourceIndicators: {

@@ -1,17 +1,11 @@
 /** The keys of signing in and out at the provider: the client, the login, the logout. */
 import { z } from 'zod';
 import { flag, logoutParameterName, parameterName, seconds, text } from '../kinds.ts';
+import { clientAuthentication } from './client-authentication.ts';
 
 export const client = z.strictObject({
   id: text.meta({ description: 'The client id, as registered with the provider.' }),
-  secret: text.meta({
-    description:
-      'The client secret. Whoever has it can redeem codes in the name of the app: keep it in a secret store.',
-  }),
-  authMethod: z
-    .enum(['client_secret_basic', 'client_secret_post'], 'must be "client_secret_basic" or "client_secret_post"')
-    .default('client_secret_basic')
-    .meta({ description: 'How the client authenticates at the token endpoint. The secret is sent either way.' }),
+  ...clientAuthentication,
   dpop: z
     .enum(['off', 'ES256', 'EdDSA'], 'must be "off", "ES256" or "EdDSA"')
     .default('off')
