@@ -201,6 +201,7 @@ export function createProvider(
         requirePushedAuthorizationRequests: options.pushedRequests === 'required',
       },
       richAuthorizationRequests: detailsFeature(options.detailTypes),
+      jwtResponseModes: { enabled: true },
       revocation: { enabled: true },
       introspection: { enabled: true },
       mTLS: certificateFeatures,
