@@ -148,7 +148,7 @@ export function assembleBff(
   // Dependencies
   const events = createEvents();
   const store = options.store ?? createConfiguredStore(config, events);
-  const pools = createConnectionPools();
+  const pools = createConnectionPools(events);
   const providerFetch = createProviderFetch(config.provider);
   const provider = createProvider(config, { fetch: providerFetch.fetch, events });
   const sessions = createSessions(config, { store, events });
