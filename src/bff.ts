@@ -34,6 +34,7 @@ import { createRefresher } from './tokens/refresh.ts';
 import { createRouteTokens } from './tokens/route-tokens.ts';
 import { createConnectionPools } from './upstream/connection-pool.ts';
 import { createProviderFetch } from './upstream/provider-fetch.ts';
+import { createProviderIdentity } from './upstream/tls-identity.ts';
 
 /**
  * What a program may replace.
@@ -149,7 +150,8 @@ export function assembleBff(
   const events = createEvents();
   const store = options.store ?? createConfiguredStore(config, events);
   const pools = createConnectionPools(events);
-  const providerFetch = createProviderFetch(config.provider);
+  const identity = createProviderIdentity(config, events);
+  const providerFetch = createProviderFetch({ ...config.provider, identity });
   const provider = createProvider(config, { fetch: providerFetch.fetch, events });
   const sessions = createSessions(config, { store, events });
   const transactions = createLoginTransactions(config, { store, events });

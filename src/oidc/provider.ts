@@ -10,6 +10,7 @@ import type { Events } from '../events.ts';
 import { idTokenClaims, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
 import { createProviderAddresses } from './addresses.ts';
 import { createAuthorizationRequest, type LoginChecks } from './authorization-request.ts';
+import { createAuthorizationResponseReader } from './authorization-response-jwt.ts';
 import { createClient } from './client.ts';
 import { createDiscovery } from './discovery.ts';
 import { examineProvider } from './examination.ts';
@@ -134,6 +135,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
 
   return {
     authorizationUrl: createAuthorizationRequest(config, { discovery, configured, events, redirectUri }),
+    readAuthorizationResponse: createAuthorizationResponseReader(config, { discovery, signingKeys: oidc.signingKeys }),
     checkIssuer,
     redeemCode,
     refresh: createRefreshGrant(config, { client: oidc, grantOf }),

@@ -9,6 +9,7 @@ import { hmacAlgorithms } from '../config/schema/client-authentication.ts';
 import { assertionAlgorithms } from './client-keys.ts';
 import { legible } from './legible.ts';
 import { frontchannelWarning } from './logout-channels.ts';
+import { expectsSignedResponse } from './response-mode.ts';
 import { grantsRefreshTokensByItself, scopeFor } from './scope.ts';
 
 /** What does not fit, each in a sentence with its remedy. */
@@ -32,6 +33,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
       lacking(metadata, 'grant_types_supported', 'authorization_code') &&
         'The provider does not offer the authorization_code grant.',
       responseModeFault(metadata, config),
+      responseSignatureFault(metadata, config),
       detailsFault(metadata, config),
       dpopFault(metadata, config),
     ].filter(isSaid),
@@ -57,6 +59,7 @@ function isSaid(finding: Finding): finding is string {
 }
 
 type ListMember =
+  | 'authorization_signing_alg_values_supported'
   | 'authorization_details_types_supported'
   | 'code_challenge_methods_supported'
   | 'dpop_signing_alg_values_supported'
@@ -192,11 +195,29 @@ function signatureFault(metadata: ServerMetadata): Finding {
   return `The provider signs ID tokens with ${named(algorithms)} only, which whoever knows the client secret can forge: give this client RS256, ES256 or another algorithm with a public key.`;
 }
 
+/** With a code, `jwt` stands for `query.jwt` (JARM 2.3.4). */
 function responseModeFault(metadata: ServerMetadata, { client: { responseMode } }: Config): Finding {
+  const isOffered =
+    !lacking(metadata, 'response_modes_supported', responseMode) ||
+    (responseMode === 'jwt' && !lacking(metadata, 'response_modes_supported', 'query.jwt'));
   return (
-    lacking(metadata, 'response_modes_supported', responseMode) &&
+    !isOffered &&
     `The provider does not offer the response mode ${responseMode}: correct SALLYPORT_CLIENT_RESPONSE_MODE.`
   );
+}
+
+/** With which algorithms the provider may sign authorization responses (JARM 4); as ID tokens where it doesn't say. */
+export function responseAlgorithms(metadata: ServerMetadata): string[] {
+  const listed = listOf(metadata, 'authorization_signing_alg_values_supported');
+  return listed === undefined
+    ? signatureAlgorithms(metadata)
+    : listed.filter((algorithm) => verifiable.test(algorithm));
+}
+
+function responseSignatureFault(metadata: ServerMetadata, config: Config): Finding {
+  if (!expectsSignedResponse(config) || responseAlgorithms(metadata).length > 0) return undefined;
+  const algorithms = listOf(metadata, 'authorization_signing_alg_values_supported') ?? [];
+  return `The provider signs authorization responses with ${named(algorithms)} only (JARM): give this client PS256, ES256 or another algorithm with a public key.`;
 }
 
 /** Providers may list none (RFC 9396 10). */

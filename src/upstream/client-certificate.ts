@@ -3,10 +3,10 @@
  * Hides when the files are read, and which connections still show the certificate before.
  */
 import { buildConnector } from 'undici';
-import { parseTlsIdentity, type TlsIdentity } from '../config/certificate-file.ts';
-import { createRenewedFiles } from '../config/renewed-files.ts';
+import type { TlsIdentity } from '../config/certificate-file.ts';
 import { detach } from '../detached.ts';
 import type { Events } from '../events.ts';
+import { createRenewedIdentity } from './tls-identity.ts';
 
 export interface CertificateFiles {
   /** PEM. */
@@ -28,8 +28,7 @@ export function createClientCertificate(
   options: buildConnector.BuildOptions,
   events: Events,
 ) {
-  const files = { setting: 'api.certFile', paths: [certFile, keyFile], parse: parseTlsIdentity, keepsOld: true };
-  const renewed = createRenewedFiles(files, events);
+  const renewed = createRenewedIdentity('api.certFile', [certFile, keyFile], events);
   let newest: CertifiedConnector | undefined;
 
   async function connector(): Promise<CertifiedConnector> {

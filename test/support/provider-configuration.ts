@@ -14,6 +14,7 @@ import {
 import { readBody } from './listener.ts';
 import {
   certificateFeatures,
+  clientAuthMethods,
   credentialsOf,
   requireStrictAssertion,
   type ClientAuthMethod,
@@ -157,6 +158,7 @@ export function createProvider(
     },
     pkce: { required: () => true },
     assertJwtClientAuthClaimsAndHeader: requireStrictAssertion,
+    clientAuthMethods: [...clientAuthMethods],
     conformIdTokenClaims: false,
     acrValues: ['urn:test:silver', 'urn:test:gold'],
     claims: {
@@ -204,6 +206,7 @@ export function createProvider(
         requirePushedAuthorizationRequests: options.pushedRequests === 'required',
       },
       richAuthorizationRequests: detailsFeature(options.detailTypes),
+      jwtResponseModes: { enabled: true },
       revocation: { enabled: true },
       introspection: { enabled: true },
       mTLS: certificateFeatures,

@@ -112,6 +112,18 @@ const faults: ReadonlyArray<readonly [story: string, members: Members, env: Reco
     },
     /does not know the authorization_details of the type tax_data, payment_initiation/,
   ],
+  [
+    'answers that are not signed',
+    {},
+    { SALLYPORT_CLIENT_RESPONSE_MODE: 'jwt' },
+    /does not offer the response mode jwt: correct SALLYPORT_CLIENT_RESPONSE_MODE/,
+  ],
+  [
+    'answers that whoever knows the client secret can sign',
+    { response_modes_supported: ['query.jwt'], authorization_signing_alg_values_supported: ['HS256', 'none'] },
+    { SALLYPORT_CLIENT_RESPONSE_MODE: 'jwt' },
+    /signs authorization responses with HS256, none only/,
+  ],
   ['signed requests', { require_signed_request_object: true }, {}, /demands signed request objects/],
   [
     'PKCE in plain text',
@@ -205,6 +217,12 @@ test.each<[story: string, members: Members, env?: Record<string, string>]>([
   [
     'demands that are switched off',
     { require_pushed_authorization_requests: false, require_signed_request_object: false },
+  ],
+  ['signed answers (JARM)', { response_modes_supported: ['jwt'] }, { SALLYPORT_CLIENT_RESPONSE_MODE: 'jwt' }],
+  [
+    'signed answers by another name',
+    { response_modes_supported: ['query.jwt'], authorization_signing_alg_values_supported: ['ES256', 'HS256'] },
+    { SALLYPORT_CLIENT_RESPONSE_MODE: 'jwt' },
   ],
   ['a demand of pushed requests', { require_pushed_authorization_requests: true, ...pushing }],
   ['pushed requests on both sides', pushing, { SALLYPORT_LOGIN_PUSHED: 'required' }],

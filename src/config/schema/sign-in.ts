@@ -16,12 +16,13 @@ export const client = z.strictObject({
         'there already go on as they began.',
     }),
   responseMode: z
-    .enum(['query', 'form_post'], 'must be "query" or "form_post"')
+    .enum(['query', 'form_post', 'jwt', 'form_post.jwt'], 'must be "query", "form_post", "jwt" or "form_post.jwt"')
     .default('query')
     .meta({
       description:
         'How the provider answers the login. `form_post` keeps the code out of URLs, and so out of access logs; the ' +
-        'callback then takes one more page load.',
+        'callback then takes one more page load. `jwt` and `form_post.jwt` are the same two with an answer that the ' +
+        'provider signs (JARM): an answer that is not signed is refused.',
     }),
 });
 
