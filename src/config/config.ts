@@ -167,6 +167,8 @@ function completeRoute(route: ParsedRoute, upstream: RouteLimits): ApiRoute {
     websocketTokenProtocol: route.websocketTokenProtocol,
     require: route.require,
     caFile: route.caFile,
+    certFile: route.certFile,
+    keyFile: route.keyFile,
     socketPath: route.socketPath,
   };
 }

@@ -66,6 +66,8 @@ export interface ProviderSettings {
   lifetimes: { accessToken: number; idToken: number; refreshToken: number; code: number; session: number };
   /** Whether proofs of possession must carry the provider's nonce (RFC 9449 8). Default false. */
   requireDpopNonce: boolean;
+  /** Binds JWT access tokens to a certificate by its thumbprint (RFC 8705 3.1). Default: to none. */
+  boundCertificate: string | undefined;
   /** So many incompressible characters are added to every JWT access token. Default 0. */
   accessTokenPadding: number;
   /** Claims added to the ID token (and userinfo) of every user. */
@@ -106,6 +108,7 @@ export function completeSettings(settings: Partial<ProviderSettings> = {}): Prov
     rotateRefreshTokens: true,
     refreshTokens: 'always',
     requireDpopNonce: false,
+    boundCertificate: undefined,
     accessTokenPadding: 0,
     extraClaims: {},
     accessTokenClaims: {},
@@ -184,6 +187,8 @@ export function createProvider(
     formats: {
       customizers: {
         jwt: (_ctx, _token, token) => {
+          const { boundCertificate } = settings;
+          if (boundCertificate !== undefined) token.payload['cnf'] = { 'x5t#S256': boundCertificate };
           if (settings.accessTokenPadding > 0) token.payload['padding'] = randomCharacters(settings.accessTokenPadding);
           Object.assign(token.payload, settings.accessTokenClaims);
         },
