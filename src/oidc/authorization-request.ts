@@ -13,6 +13,7 @@ import type { Discovery } from './discovery.ts';
 import { proverOf } from './dpop.ts';
 import { providerUnavailable } from './provider-errors.ts';
 import { responseOf, withProvidersWords } from './refusal.ts';
+import { requestObject } from './request-object.ts';
 import { requestedMode } from './response-mode.ts';
 import { scopeFor } from './scope.ts';
 import { isFinalRefusal } from './token-response.ts';
@@ -28,7 +29,7 @@ export interface LoginChecks {
 
 interface RequestDeps {
   readonly discovery: Pick<Discovery, 'fetchMetadata'>;
-  readonly configured: OidcClient['configured'];
+  readonly client: Pick<OidcClient, 'configured' | 'signClientJwt'>;
   readonly events: Events;
   readonly redirectUri: string;
 }
@@ -36,7 +37,8 @@ interface RequestDeps {
 type Parameters = Readonly<Record<string, string>>;
 
 export function createAuthorizationRequest(config: Config, deps: RequestDeps) {
-  const { discovery, configured, events, redirectUri } = deps;
+  const { discovery, events, redirectUri } = deps;
+  const { configured, signClientJwt } = deps.client;
   const { pushed } = config.login;
   /** The metadata of a provider that lists the endpoint for pushed requests, and does not serve this client there. */
   let unserved: client.ServerMetadata | undefined;
@@ -76,7 +78,16 @@ export function createAuthorizationRequest(config: Config, deps: RequestDeps) {
   }
 
   function plainUrl(parameters: Parameters): Promise<URL> {
-    return configured({}, async (configuration) => client.buildAuthorizationUrl(configuration, parameters));
+    return configured({}, async (configuration) =>
+      client.buildAuthorizationUrl(configuration, await signed(parameters, configuration)),
+    );
+  }
+
+  /** Anew for each attempt: a provider may take each request object once. */
+  async function signed(parameters: Parameters, configuration: client.Configuration): Promise<Parameters> {
+    if (!config.login.requestObject) return parameters;
+    const metadata = configuration.serverMetadata();
+    return requestObject(parameters, { clientId: config.client.id, metadata }, signClientJwt);
   }
 
   /** The browser gets `client_id` and `request_uri` alone (RFC 9126 4). */
@@ -87,8 +98,8 @@ export function createAuthorizationRequest(config: Config, deps: RequestDeps) {
   ): Promise<URL> {
     if (!isOffered(metadata)) throw unsuitable('The provider names no pushed_authorization_request_endpoint.');
     try {
-      return await configured({ dpopKey }, (configuration) =>
-        client.buildAuthorizationUrlWithPAR(configuration, parameters),
+      return await configured({ dpopKey }, async (configuration) =>
+        client.buildAuthorizationUrlWithPAR(configuration, await signed(parameters, configuration)),
       );
     } catch (error) {
       const cause = await withProvidersWords(error);

@@ -40,6 +40,8 @@ export interface ProviderOptions {
   authMethod?: ClientAuthMethod;
   /** Pushed authorization requests (RFC 9126). Default: not offered. */
   pushedRequests?: 'offered' | 'required';
+  /** Signed requests (RFC 9101), of a client that authenticates with a key. Default: not taken. */
+  signedRequests?: 'taken' | 'required';
   /** The types of `authorization_details` that it knows (RFC 9396). Default: it knows none of them. */
   detailTypes?: readonly string[];
   /** More clients, as oidc-provider takes them. */
@@ -199,6 +201,10 @@ export function createProvider(
         requirePushedAuthorizationRequests: options.pushedRequests === 'required',
       },
       richAuthorizationRequests: detailsFeature(options.detailTypes),
+      requestObjects: {
+        enabled: options.signedRequests !== undefined,
+        requireSignedRequestObject: options.signedRequests === 'required',
+      },
       jwtResponseModes: { enabled: true },
       revocation: { enabled: true },
       introspection: { enabled: true },
