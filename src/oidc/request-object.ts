@@ -14,21 +14,21 @@ const type = 'oauth-authz-req+jwt';
  * @throws {BffError} `provider_unavailable` where no key can be read
  */
 export async function requestObject(
-  parameters: Readonly<Record<string, string>>,
+  parameters: URLSearchParams,
   { clientId, metadata }: { readonly clientId: string; readonly metadata: ServerMetadata },
   sign: ClientAuthentication['signClientJwt'],
-): Promise<Readonly<Record<string, string>>> {
-  const claims = { ...parameters, ...structured(parameters), client_id: clientId };
-  return { request: await sign(claims, type, requestAlgorithms(metadata)) };
+): Promise<URLSearchParams> {
+  const claims = { ...claimsOf(parameters), client_id: clientId };
+  return new URLSearchParams({ request: await sign(claims, type, requestAlgorithms(metadata)) });
 }
 
-/** Parameters whose claims are no texts (OpenID Connect Core 6.1; RFC 9396 3). */
-function structured({
-  max_age: maxAge,
-  claims,
-  authorization_details: details,
-}: Readonly<Record<string, string>>): Claims {
+/** Some parameters are no texts as claims (OpenID Connect Core 6.1; RFC 9396 3), and `resource` may stand several times. */
+function claimsOf(parameters: URLSearchParams): Claims {
+  const { max_age: maxAge, claims, authorization_details: details, ...texts } = Object.fromEntries(parameters);
+  const resources = parameters.getAll('resource');
   return {
+    ...texts,
+    ...(resources.length > 1 ? { resource: resources } : {}),
     ...(maxAge === undefined ? {} : { max_age: Number(maxAge) }),
     ...(claims === undefined ? {} : { claims: parsed(claims) }),
     ...(details === undefined ? {} : { authorization_details: parsed(details) }),

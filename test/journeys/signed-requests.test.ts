@@ -32,7 +32,7 @@ interface SignedRequest {
 function signedRequests(world: World, endpoint: 'authorization' | 'pushedAuthorization'): SignedRequest[] {
   return world.provider.requests
     .filter(({ endpoints }) => endpoints.includes(endpoint))
-    .map(({ form, query }) => ({ ...form, ...query }))
+    .map(({ method, form, query }) => (method === 'POST' ? form : query))
     .filter(({ request }) => request !== undefined)
     .map(({ request = '', ...rest }) => ({
       header: { ...decodeProtectedHeader(request) },
@@ -111,4 +111,16 @@ test('`claims` of the app are an object in it, and stay a text where they are no
     JSON.parse(claims),
     '{',
   ]);
+});
+
+test('names every resource that routes have tokens for', async () => {
+  const resources = ['https://orders.test', 'https://billing.test'];
+  const world = await startSigning({
+    config: (base) => ({
+      ...base,
+      api: resources.map((resource, at) => ({ path: `/api/${at}`, target: 'http://127.0.0.1:9', token: { resource } })),
+    }),
+  });
+  await signIn(world.client());
+  expect(signedRequests(world, 'authorization').map(({ claims }) => claims['resource'])).toEqual([resources]);
 });
