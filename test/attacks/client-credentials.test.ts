@@ -54,7 +54,7 @@ async function publishedKeys(world: World): Promise<readonly Record<string, unkn
   return ((await world.client().fetch('/bff/jwks.json')).json() as { keys: Record<string, unknown>[] }).keys;
 }
 
-const publicMembers = ['alg', 'crv', 'e', 'kid', 'kty', 'n', 'use', 'x', 'y'];
+const publicMembers = new Set(['alg', 'crv', 'e', 'kid', 'kty', 'n', 'use', 'x', 'y']);
 
 describe('the keys that are published', () => {
   test('are public, whatever the file says of the private ones', async () => {
@@ -73,7 +73,7 @@ describe('the keys that are published', () => {
       [expect.stringMatching(/^[\w-]{43}$/), 'ES384'],
       ['three', 'EdDSA'],
     ]);
-    for (const key of keys) expect(Object.keys(key).filter((name) => !publicMembers.includes(name))).toEqual([]);
+    for (const key of keys) expect(Object.keys(key).filter((name) => !publicMembers.has(name))).toEqual([]);
     await signIn(world.client());
     world.assertNoSecrets(Object.fromEntries(set.map((jwk, at) => [`private key ${at}`, String(jwk['d'])])));
   });
@@ -206,26 +206,31 @@ describe('while the key is replaced', () => {
   });
 });
 
-describe('a certificate', () => {
-  async function worldOfCertificates() {
-    const own = await clientCertificate();
-    const other = await clientCertificate('another-client.example.test');
-    const [certFile, tlsKeyFile] = [await credentialFile(own.cert), await credentialFile(own.key)];
-    const next = await clientCertificate();
-    const world = await startMutualTlsWorld({
-      authorities: [own.cert, other.cert, next.cert],
-      provider: { authMethod: 'tls_client_auth' },
-      client: { authMethod: 'tls_client_auth', certFile: certFile.path, tlsKeyFile: tlsKeyFile.path },
-    });
-    const put = async ({ cert, key }: { cert: string; key: string }) => {
-      await certFile.replace(cert);
-      await tlsKeyFile.replace(key);
-      // It is looked for once a second.
-      vi.advanceTimersByTime(1000);
-    };
-    return { world, own, other, next, put, certFile };
-  }
+async function worldOfCertificates() {
+  const own = await clientCertificate();
+  const other = await clientCertificate('another-client.example.test');
+  const [certFile, tlsKeyFile] = [await credentialFile(own.cert), await credentialFile(own.key)];
+  const next = await clientCertificate();
+  const world = await startMutualTlsWorld({
+    authorities: [own.cert, other.cert, next.cert],
+    provider: { authMethod: 'tls_client_auth' },
+    client: { authMethod: 'tls_client_auth', certFile: certFile.path, tlsKeyFile: tlsKeyFile.path },
+  });
+  const put = async ({ cert, key }: { cert: string; key: string }) => {
+    await certFile.replace(cert);
+    await tlsKeyFile.replace(key);
+    // It is looked for once a second.
+    vi.advanceTimersByTime(1000);
+  };
+  return { world, own, other, next, put, certFile };
+}
 
+/** The aliases of some metadata. */
+function aliasesOf(metadata: Record<string, unknown>): object {
+  return metadata['mtls_endpoint_aliases'] as object;
+}
+
+describe('a certificate', () => {
   test('of another client, and one of an unknown authority, signs nobody in', async () => {
     const { world, other, own, put } = await worldOfCertificates();
     for (const wrong of [other, await clientCertificate()]) {
@@ -256,7 +261,6 @@ describe('a certificate', () => {
   test('is asked for at https addresses only, and browsers are sent to none of those', async () => {
     const { world } = await worldOfCertificates();
     const browser = world.client();
-    const aliasesOf = (metadata: Record<string, unknown>) => metadata['mtls_endpoint_aliases'] as object;
     world.provider.mutateDiscovery((metadata) => ({
       ...metadata,
       mtls_endpoint_aliases: { ...aliasesOf(metadata), authorization_endpoint: `${world.aliasOrigin}/evil` },
@@ -283,20 +287,21 @@ test('addresses for certificates are not taken where the client has none', async
   }));
   await world.restart();
   await signIn(world.client());
+  expect(world.provider.calls.token).toBe(1);
 });
 
-describe("a workload's token", () => {
-  async function worldOfWorkload() {
-    const platform = await startWorkloadPlatform();
-    const file = await credentialFile(`${await platform.issue()}\n`);
-    const world = await worldOf(
-      { authMethod: 'federated_token', tokenFile: file.path },
-      { authMethod: 'client_secret_post', workloads: platform },
-    );
-    const browser = world.client();
-    return { platform, file, world, browser };
-  }
+async function worldOfWorkload() {
+  const platform = await startWorkloadPlatform();
+  const file = await credentialFile(`${await platform.issue()}\n`);
+  const world = await worldOf(
+    { authMethod: 'federated_token', tokenFile: file.path },
+    { authMethod: 'client_secret_post', workloads: platform },
+  );
+  const browser = world.client();
+  return { platform, file, world, browser };
+}
 
+describe("a workload's token", () => {
   test('is read anew when the platform renews it; that of another workload is refused', async () => {
     const { platform, file, world, browser } = await worldOfWorkload();
     await signIn(browser);
