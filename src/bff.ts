@@ -149,7 +149,7 @@ export function assembleBff(
   // Dependencies
   const events = createEvents();
   const store = options.store ?? createConfiguredStore(config, events);
-  const pools = createConnectionPools();
+  const pools = createConnectionPools(events);
   const identity = createProviderIdentity(config, events);
   const providerFetch = createProviderFetch({ ...config.provider, identity });
   const provider = createProvider(config, { fetch: providerFetch.fetch, events });

@@ -166,6 +166,8 @@ function completeRoute(route: ParsedRoute, upstream: RouteLimits): ApiRoute {
     // The schema leaves out what is absent.
     websocketTokenProtocol: route.websocketTokenProtocol,
     caFile: route.caFile,
+    certFile: route.certFile,
+    keyFile: route.keyFile,
     socketPath: route.socketPath,
   };
 }

@@ -7,6 +7,7 @@ import type { ConfigFault } from './faults.ts';
 import { readLogo } from './logo.ts';
 import { pageTexts } from './page-texts.ts';
 import { parseRedisUrl } from './redis-url.ts';
+import { routeCertificateFaults } from './route-certificate.ts';
 import { defaultBasePath, type ParsedConfig } from './schema.ts';
 import { faultOfSpaFolder, holdsPlaceholder } from './spa-folder.ts';
 
@@ -118,6 +119,7 @@ function routeFaults(routes: ParsedConfig['api'], basePath = defaultBasePath): C
     }
     seen.set(folded, index);
     faults.push(...caFaults(route.caFile, `api.${index}.caFile`, { of: 'target', address: route.target }));
+    for (const fault of routeCertificateFaults(route)) faults.push({ ...fault, path: `api.${index}.${fault.path}` });
     if (isWithin(folded, base) || isWithin(base, folded)) {
       faults.push({
         path,

@@ -131,9 +131,10 @@ export function createAuthorizedCalls(
    * @returns the session itself where nothing has to be waited for: the usual case costs no promise
    * @throws {BffError} `session_expired`, or `provider_unavailable` when the token has expired and a refresh fails
    */
-  function freshen(opened: OpenSession | undefined, { session }: RouteTokens): Freshened | Promise<Freshened> {
+  function freshen(opened: OpenSession | undefined, tokens: RouteTokens): Freshened | Promise<Freshened> {
     if (opened === undefined) return undefined;
-    const refreshing = refresher.refreshIfDue(opened.entry);
+    const { session, usesSessionToken } = tokens;
+    const refreshing = usesSessionToken ? refresher.refreshIfDue(opened.entry) : undefined;
     if (refreshing !== undefined) return freshenAfter(refreshing, opened, session === 'optional');
     return count(opened);
   }

@@ -127,6 +127,12 @@ export const route = z.strictObject({
       "A PEM file with the certificate authorities of an `https:` target, in place of the system's. Each of them can " +
       'issue a certificate that is accepted for this API.',
   }),
+  certFile: text.optional().meta({
+    description:
+      'A PEM file with the certificate, and its chain, that is shown to an `https:` target (mutual TLS), for tokens that ' +
+      'are bound to it. Read anew when it changes. Every call of the route shows it, whoever makes the call.',
+  }),
+  keyFile: text.optional().meta({ description: 'The private key of `certFile`, as PEM or as a JWK.' }),
   socketPath: text.optional().meta({
     description:
       "A Unix socket on which the API listens; the target's host is then only the `Host` header. Whoever may bind the " +
