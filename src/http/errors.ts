@@ -197,6 +197,8 @@ export interface BffErrorOptions {
   readonly pageWording?: PageWording | undefined;
   /** Whether it ends a login in a popup, whose page tells the app's tabs. Default: no. */
   readonly inPopup?: boolean;
+  /** The name that the page behind the popup has given itself. */
+  readonly popup?: string | undefined;
 }
 
 /**
@@ -218,6 +220,7 @@ export class BffError extends Error {
   readonly extensions: Readonly<Record<string, string | number>>;
   readonly pageWording: PageWording | undefined;
   readonly inPopup: boolean;
+  readonly popup: string | undefined;
 
   constructor(code: ErrorCode, detail: string, options: BffErrorOptions = {}) {
     super(detail, options.cause === undefined ? undefined : { cause: options.cause });
@@ -228,6 +231,7 @@ export class BffError extends Error {
     this.extensions = options.extensions ?? {};
     this.pageWording = options.pageWording;
     this.inPopup = options.inPopup ?? false;
+    this.popup = options.popup;
   }
 
   get title(): string {
@@ -245,7 +249,7 @@ export function asBffError(error: unknown): BffError {
 }
 
 /** The same error with more to it. */
-export function amendError(error: BffError, more: Pick<BffErrorOptions, 'extensions' | 'inPopup'>): BffError {
+export function amendError(error: BffError, more: Pick<BffErrorOptions, 'extensions' | 'inPopup' | 'popup'>): BffError {
   const { code, message, cause, headers, pageWording } = error;
   const extensions = { ...error.extensions, ...more.extensions };
   return new BffError(code, message, {
@@ -254,6 +258,7 @@ export function amendError(error: BffError, more: Pick<BffErrorOptions, 'extensi
     pageWording,
     extensions,
     inPopup: more.inPopup ?? error.inPopup,
+    popup: more.popup ?? error.popup,
   });
 }
 
