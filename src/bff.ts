@@ -31,6 +31,7 @@ import { createConfiguredStore } from './store/configured-store.ts';
 import type { Store } from './store/store.ts';
 import type { Claims } from './token-set.ts';
 import { createRefresher } from './tokens/refresh.ts';
+import { createRouteTokens } from './tokens/route-tokens.ts';
 import { createConnectionPools } from './upstream/connection-pool.ts';
 import { createProviderFetch } from './upstream/provider-fetch.ts';
 
@@ -160,7 +161,8 @@ export function assembleBff(
   const errors = createErrorResponder({ config, pages }, { requestIdOf, onError });
   const bound = createSessionBoundList({ sessions, events });
   const slots = createCallSlots();
-  const proxyDeps = { sessions, refresher, pools, bound, slots, resolveClientAddress };
+  const tokensOf = createRouteTokens(config, { refresher });
+  const proxyDeps = { sessions, refresher, tokensOf, pools, bound, slots, resolveClientAddress };
   const apis = createApiProxy(config, proxyDeps);
   const openSockets = createOpenSockets(bound);
 

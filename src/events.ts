@@ -33,12 +33,35 @@ export type BffEvent =
     }
   | { readonly type: 'login.failed'; readonly reason: string; readonly cause?: unknown }
   | { readonly type: 'token.refreshed'; readonly session: string; readonly generation: number }
+  /** The session's refresh token brought an access token for a resource. `resource` and `scope`: what was asked for. */
+  | {
+      readonly type: 'token.obtained';
+      readonly session: string;
+      readonly generation: number;
+      readonly resource: string;
+      readonly scope: string;
+    }
   | {
       readonly type: 'token.refresh_failed';
       readonly session: string;
       readonly reason: string;
       readonly cause?: unknown;
     }
+  /**
+   * `require` of a route refused a call, and nothing has reached the API. `missing` says of what in the words of the
+   * configuration; `reason` is the policy's own, where one was asked.
+   */
+  | {
+      readonly type: 'access.denied';
+      readonly session: string | undefined;
+      readonly subject: string | undefined;
+      readonly route: string;
+      readonly method: string;
+      readonly missing: readonly string[];
+      readonly reason?: string | undefined;
+    }
+  /** A policy (`require.opa`) gave no decision, so that the call was refused. */
+  | { readonly type: 'policy.failed'; readonly route: string; readonly cause: unknown }
   /** `remote`: whether another process ended it. */
   | {
       readonly type: 'session.ended';
@@ -58,6 +81,12 @@ export type BffEvent =
   | { readonly type: 'provider.keys_failed'; readonly cause: unknown }
   /** The provider says of itself what cannot work with this configuration. */
   | { readonly type: 'provider.unsuitable'; readonly problem: string }
+  /** The provider takes no pushed requests of this client, though it lists them: logins go on without. */
+  | { readonly type: 'provider.push_refused'; readonly cause: unknown }
+  /** Credentials were read anew, because their file has changed. `setting` names it: `client.keyFile`. */
+  | { readonly type: 'credentials.renewed'; readonly setting: string }
+  /** A file of credentials is missing, empty or broken. A key or certificate that was read before stays in use. */
+  | { readonly type: 'credentials.unusable'; readonly setting: string; readonly cause: unknown }
   | { readonly type: 'userinfo.failed'; readonly cause: unknown }
   | { readonly type: 'store.failed'; readonly cause: unknown }
   /** The store has lost what it held. This process writes back as many ends as it remembers. */

@@ -8,6 +8,7 @@ export {
   type ConfigFile,
   type ConfigInput,
 } from './config/config.ts';
+export type { TokenFunction, TokenRequest, TokenSession } from './config/token-function.ts';
 export { BffError, errorCodes, type ErrorCode } from './http/errors.ts';
 export type { BffEvent, Events, SessionEnd } from './events.ts';
 export type { SessionsView } from './endpoints/session-list.ts';

@@ -13,6 +13,25 @@ export interface TokenSet {
   readonly refreshTokenExpiresAt?: number | undefined;
   /** When the provider ends what it has granted, whatever is refreshed; undefined if it doesn't say. */
   readonly authorizationEndsAt?: number | undefined;
+  /** The key that the tokens are bound to (RFC 9449); undefined for bearer tokens. The same object after each refresh. */
+  readonly dpopKey?: DpopKey | undefined;
+}
+
+/** A session's key for proofs of possession: what it is derived from. Whoever has it can use the session's tokens. */
+export interface DpopKey {
+  readonly algorithm: 'ES256' | 'EdDSA';
+  /** 128 random bits, base64url. */
+  readonly seed: string;
+}
+
+/** An access token for one resource (RFC 8707), which the session's refresh token brought. Times as in {@link TokenSet}. */
+export interface ResourceToken {
+  readonly accessToken: string;
+  readonly issuedAt: number;
+  /** Undefined if the provider names no lifetime. */
+  readonly expiresAt: number | undefined;
+  /** The granted scopes, separated by spaces, which may be fewer than requested; undefined where none were requested or said. */
+  readonly scope?: string | undefined;
 }
 
 /**

@@ -19,6 +19,10 @@ export interface SallyportProblem {
   readonly code: string;
   /** Where to sign in, in a 401. */
   readonly loginUrl?: string;
+  /** In a `step_up_required`: kinds of sign-in of which one is needed, the preferred first. */
+  readonly acrValues?: readonly string[];
+  /** In a `step_up_required`: how many seconds ago the sign-in may have been. */
+  readonly maxAge?: number;
 }
 
 /** Called with the problem; true: the call is repeated. */

@@ -14,7 +14,14 @@ export function configJsonSchema(): Record<string, unknown> {
 }
 
 function schemaOfAll(): SchemaNode {
-  return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as SchemaNode;
+  return z.toJSONSchema(schema, {
+    io: 'input',
+    unrepresentable: 'any',
+    // Only code can hold a function: nothing in a file is one.
+    override: ({ zodSchema, jsonSchema }) => {
+      if (zodSchema._zod.def.type === 'custom') jsonSchema.not = {};
+    },
+  }) as SchemaNode;
 }
 
 /** One row of the reference. */
@@ -41,6 +48,8 @@ interface SchemaNode {
   readonly enum?: readonly string[];
   readonly const?: unknown;
   readonly anyOf?: readonly SchemaNode[];
+  /** On what no file can hold. */
+  readonly not?: object;
   readonly minimum?: number;
   readonly maximum?: number;
   readonly default?: unknown;
@@ -71,6 +80,7 @@ function keysBelow(node: SchemaNode, prefix: string): readonly ConfigKey[] {
 function typeOf(node: SchemaNode): string {
   if (node.const !== undefined) return `\`${JSON.stringify(node.const)}\``;
   if (node.enum !== undefined) return node.enum.map((value) => `\`${value}\``).join(', ');
+  if (node.not !== undefined) return 'a function in code';
   if (node.anyOf !== undefined) return node.anyOf.map(typeOf).join(' or ');
   const inWords = node.type === undefined ? undefined : words[node.type];
   if (inWords !== undefined) return inWords(node);

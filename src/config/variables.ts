@@ -31,6 +31,14 @@ const list = (value: string) =>
     .map((part) => part.trim())
     .filter((part) => part !== '');
 const query = (value: string) => Object.fromEntries(new URLSearchParams(value));
+/** What is no JSON stays a text, so that the schema's message says what is expected. */
+const json = (value: string): unknown => {
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+};
 /** A Content-Security-Policy in its own form: `connect-src https://maps.example.com; img-src data:`. */
 const policy = (value: string) => {
   const directives = new Map<string, string[]>();
@@ -86,6 +94,12 @@ export const variables: readonly Variable[] = [
   variable('CLIENT_ID', 'client.id'),
   variable('CLIENT_SECRET', 'client.secret', text, true),
   variable('CLIENT_AUTH_METHOD', 'client.authMethod'),
+  variable('CLIENT_KEY_FILE', 'client.keyFile'),
+  variable('CLIENT_CERT_FILE', 'client.certFile'),
+  variable('CLIENT_TLS_KEY_FILE', 'client.tlsKeyFile'),
+  variable('CLIENT_SIGNING_ALGORITHM', 'client.signingAlgorithm'),
+  variable('CLIENT_TOKEN_FILE', 'client.tokenFile'),
+  variable('CLIENT_DPOP', 'client.dpop'),
   variable('CLIENT_RESPONSE_MODE', 'client.responseMode'),
   variable('SCOPE', 'scope'),
   variable('SECRET', 'secrets', list, true),
@@ -105,6 +119,9 @@ export const variables: readonly Variable[] = [
   variable('REFRESH_GRACE', 'refresh.graceSeconds', number),
   variable('LOGIN_ALLOW_PARAMS', 'login.allowParams', list),
   variable('LOGIN_PARAMS', 'login.params', query),
+  variable('LOGIN_PUSHED', 'login.pushed'),
+  variable('LOGIN_AUTHORIZATION_DETAILS', 'login.authorizationDetails', json),
+  variable('LOGIN_ALLOW_AUTHORIZATION_DETAILS', 'login.allowAuthorizationDetails', list),
   variable('LOGIN_USERINFO', 'login.userInfo', boolean),
   variable('LOGIN_LIFETIME', 'login.lifetimeSeconds', number),
   variable('LOGOUT_RETURN_TO', 'logout.returnTo'),

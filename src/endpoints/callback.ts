@@ -12,14 +12,16 @@ import { isAppPath, parseReturnTo } from '../http/return-to.ts';
 import { isPrefetchOrSubresource } from '../http/navigation.ts';
 import type { Grant } from '../oidc/provider.ts';
 import { authorizationRefusal } from '../oidc/refusal.ts';
+import { comesByForm } from '../oidc/response-mode.ts';
 import { revokeRefreshToken } from '../oidc/revocation.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import type { FoundLogin, LoginIntent, LoginTransaction } from '../session/transactions.ts';
+import { shortfallOf, type Shortfall } from './asked-sign-in.ts';
 import {
   authorizationError,
+  createResponseChecks,
   hasExpiredAtProvider,
-  faultOf,
-  issuerFaults,
+  invalidLogin,
   needsInteraction,
 } from './authorization-response.ts';
 import {
@@ -49,7 +51,8 @@ const advice =
 export function createCallback(deps: EndpointDeps) {
   const { config, pages, events, provider, sessions, transactions, logoutReturns, resolveClientAddress } = deps;
   const startLogin = createLoginStart(deps);
-  const usesForm = config.client.responseMode === 'form_post';
+  const { readParameters, requireGenuine } = createResponseChecks(deps);
+  const usesForm = comesByForm(config);
 
   async function get(c: BffContext): Promise<Response> {
     if (usesForm) throw methodNotAllowed('POST');
@@ -67,21 +70,22 @@ export function createCallback(deps: EndpointDeps) {
     );
   }
 
-  async function completeLogin(c: BffContext, parameters: URLSearchParams): Promise<Response> {
+  async function completeLogin(c: BffContext, received: URLSearchParams): Promise<Response> {
     const headers = headersOf(c);
     severOpener(c);
     // A prefetch or a frame must not use up the transaction.
     if (isPrefetchOrSubresource(headers)) {
       throw new BffError('request_invalid', 'The end of a sign-in is a navigation of the browser.');
     }
+    const parameters = await readParameters(received);
     const state = single(parameters, 'state');
-    if (typeof state !== 'string') throw invalid('The answer carries no state, or more than one.');
+    if (typeof state !== 'string') throw invalidLogin('The answer carries no state, or more than one.');
     const found = transactions.find(state, headers.cookie);
     const { transaction, intent } = found;
     try {
       if (intent !== undefined && beginsAnew(parameters, intent)) return await beginAnew(c, parameters, state, found);
-      if (transaction !== undefined && mayHideSession(headers, transaction) && !parameters.has(continuedParameter)) {
-        return continueFromOwnPage(c, parameters);
+      if (transaction !== undefined && mayHideSession(headers, transaction) && !received.has(continuedParameter)) {
+        return continueFromOwnPage(c, received);
       }
       return await redeemAndStartSession(c, parameters, await useTransaction(c, state, found));
     } catch (error) {
@@ -94,7 +98,7 @@ export function createCallback(deps: EndpointDeps) {
     const { transaction, cookies } = found;
     appendCookies(c, [...cookies, ...transactions.evictSurplus(headersOf(c).cookie)]);
     if (transaction !== undefined && (await transactions.markStateUsed(state))) return transaction;
-    throw invalid(
+    throw invalidLogin(
       `It was completed already, took too long, or was begun in another browser or under another address than ${config.origin}.`,
     );
   }
@@ -110,7 +114,8 @@ export function createCallback(deps: EndpointDeps) {
     { transaction, intent, cookies }: FoundLogin,
   ): Promise<Response> {
     appendCookies(c, cookies);
-    if (intent === undefined || !(await transactions.markStateUsed(state))) throw invalid('It was begun anew already.');
+    if (intent === undefined || !(await transactions.markStateUsed(state)))
+      throw invalidLogin('It was begun anew already.');
     await requireGenuine(parameters);
     const url = await startLogin(c, { ...intent, restarted: true }, transaction);
     events.emit({ type: 'login.restarted', cause: authorizationRefusal(parameters) });
@@ -135,6 +140,10 @@ export function createCallback(deps: EndpointDeps) {
     await requireGenuine(parameters);
     if (parameters.has('error')) return answerAuthorizationError(c, parameters, transaction);
     const grant = await redeemCode(parameters, transaction);
+    // Its refresh token is not revoked: some providers end the whole single sign-on session then, and with it the session
+    // that the browser has.
+    const shortfall = shortfallOf(grant.tokens.idToken, transaction, config.provider.clockToleranceSeconds);
+    if (shortfall !== undefined) return answerShortfall(c, shortfall, transaction);
     const { entry, cookies } = await beginSession(grant);
     appendCookies(c, [...cookies, ...logoutReturns.forget(headersOf(c).cookie)]);
     const registered = sessions.registry.add(entry, traitsOf(c, resolveClientAddress));
@@ -145,15 +154,6 @@ export function createCallback(deps: EndpointDeps) {
       events.emit({ type: 'login.refresh_token_missing', session: entry.sessionHash, endsInSeconds, advice });
     }
     return leadToApp(c, transaction.returnTo, transaction.popup);
-  }
-
-  /** Refuses what no provider would answer, or another one. The answer's own error tells the operator why it came so. */
-  async function requireGenuine(parameters: URLSearchParams): Promise<void> {
-    const fault = faultOf(parameters) ?? issuerFaults[await provider.checkIssuer(parameters)];
-    if (fault === undefined) return;
-    const cause = parameters.has('error') ? authorizationRefusal(parameters) : undefined;
-    events.emit({ type: 'login.failed', reason: fault.reason, cause });
-    throw invalid(fault.detail, cause);
   }
 
   async function redeemCode(parameters: URLSearchParams, transaction: LoginTransaction): Promise<Grant> {
@@ -198,21 +198,31 @@ export function createCallback(deps: EndpointDeps) {
       : c.redirect(returnTo, 302);
   }
 
+  /** A sign-in that is weaker or older than the login asked for. The session that the browser has stays. */
+  function answerShortfall(c: BffContext, { reason, error }: Shortfall, transaction: LoginTransaction): Response {
+    events.emit({ type: 'login.failed', reason, cause: error.cause });
+    if (transaction.silent) return answerSilently(c, transaction);
+    throw error;
+  }
+
   /** An error response of the provider (RFC 6749 4.1.2.1). For a silent login it may be the expected outcome. */
   function answerAuthorizationError(
     c: BffContext,
     parameters: URLSearchParams,
-    { silent, returnTo, popup }: LoginTransaction,
+    transaction: LoginTransaction,
   ): Response {
-    if (silent && needsInteraction(parameters)) {
-      if (popup !== undefined) throw new BffError('login_required', 'The identity provider has to ask you first.');
-      const url = new URL(returnTo, config.origin);
-      url.searchParams.set('login', 'required');
-      return leadToApp(c, `${url.pathname}${url.search}${url.hash}`, popup);
-    }
+    if (transaction.silent && needsInteraction(parameters)) return answerSilently(c, transaction);
     const { reason, error } = authorizationError(parameters);
     events.emit({ type: 'login.failed', reason, cause: error.cause });
     throw error;
+  }
+
+  /** Tells the app that a silent login would have to ask the person. */
+  function answerSilently(c: BffContext, { returnTo, popup }: LoginTransaction): Response {
+    if (popup !== undefined) throw new BffError('login_required', 'The identity provider has to ask you first.');
+    const url = new URL(returnTo, config.origin);
+    url.searchParams.set('login', 'required');
+    return leadToApp(c, `${url.pathname}${url.search}${url.hash}`, popup);
   }
 
   return { get, post };
@@ -236,11 +246,10 @@ function loginUrlFor({ returnTo, parameters = {}, popup }: LoginIntent, config: 
 }
 
 function withWayBack(error: BffError, intent: LoginIntent, config: Config): BffError {
-  return amendError(error, {
-    extensions: { loginUrl: loginUrlFor(intent, config) },
-    inPopup: intent.popup !== undefined,
-    popup: intent.popup,
-  });
+  // That way would lead to the same error once more.
+  const leadsBackHere = error.pageWording === 'sign_in_too_weak';
+  const extensions = leadsBackHere ? {} : { loginUrl: loginUrlFor(intent, config) };
+  return amendError(error, { extensions, inPopup: intent.popup !== undefined, popup: intent.popup });
 }
 
 /**
@@ -249,10 +258,6 @@ function withWayBack(error: BffError, intent: LoginIntent, config: Config): BffE
  */
 function mayHideSession(headers: IncomingHttpHeaders, transaction: LoginTransaction): boolean {
   return !transaction.showedSession && headers['sec-fetch-site'] === 'cross-site';
-}
-
-function invalid(detail: string, cause?: unknown): BffError {
-  return new BffError('login_transaction_invalid', `${detail} Nothing was changed; sign in again.`, { cause });
 }
 
 function methodNotAllowed(allow: string): BffError {

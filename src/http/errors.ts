@@ -31,7 +31,9 @@ const table = {
   step_up_required: {
     status: 401,
     title: 'A stronger or fresher sign-in is required',
-    when: 'The API asks for a stronger or fresher sign-in (RFC 9470). `loginUrl` has the parameters.',
+    when:
+      'The API, or `require` of the route, asks for a stronger or fresher sign-in (RFC 9470): one of `acrValues`, at most ' +
+      '`maxAge` seconds ago. `loginUrl` has both as parameters.',
     remedy: 'Offer the person `loginUrl`, then repeat the call.',
   },
   repeat_required: {
@@ -53,6 +55,14 @@ const table = {
     remedy:
       'Call from a page of the app itself. A program that is no browser sends `X-CSRF: 1`. If the app is ' +
       'open under another address than the configured origin, correct `SALLYPORT_ORIGIN` or the address.',
+  },
+  access_denied: {
+    status: 403,
+    title: 'Access denied',
+    when: '`require` of the route refuses the call: `missing` names what the person lacks. Nothing has reached the API.',
+    remedy:
+      'Do not offer what the person may not do, or have the provider give them the scope or role. After a change there, ' +
+      '`POST /bff/refresh` brings the new ones.',
   },
   request_invalid: {
     status: 400,
@@ -83,7 +93,7 @@ const table = {
   authorization_failed: {
     status: 403,
     title: 'Sign-in failed',
-    when: 'The provider refused the sign-in, or its ID token failed a check.',
+    when: 'The provider refused the sign-in, its ID token failed a check, or the sign-in is weaker or older than was asked for.',
     remedy:
       "The log line `login.failed` has the provider's reason, and `sallyport check` looks for faults of the configuration.",
   },
@@ -102,7 +112,9 @@ const table = {
   upstream_unavailable: {
     status: 502,
     title: 'The upstream server is unavailable',
-    when: 'The API, or the dev server, cannot be reached, or its connection broke before it answered.',
+    when:
+      'The API, the dev server, or what decides about calls (`require.opa`) cannot be reached, or its connection broke ' +
+      'before it answered.',
     remedy:
       "Look whether the API runs at the route's target (`SALLYPORT_API`), or the dev server at " +
       '`SALLYPORT_SPA`. The log has the cause.',
@@ -180,8 +192,15 @@ export function describeCode(code: ErrorCode): CodeDescription {
   return table[code];
 }
 
-/** Words of pages that belong to no code alone: that the sign-in is set up wrongly, so that waiting does not help. */
-export type PageWording = 'setup';
+/**
+ * Words of pages that belong to no code alone: that the sign-in is set up wrongly, so that waiting does not help, and that
+ * it was a weaker or older one than was asked for, so that another one does not help either.
+ */
+export type PageWording = 'setup' | 'sign_in_too_weak';
+
+/** The value of a problem's member, as JSON has it. */
+export type ProblemValue =
+  string | number | boolean | readonly ProblemValue[] | { readonly [member: string]: ProblemValue };
 
 export interface BffErrorOptions {
   /** What went wrong underneath; logged, never sent. */
@@ -189,7 +208,7 @@ export interface BffErrorOptions {
   /** Response headers, in lower case. */
   readonly headers?: Readonly<Record<string, string>>;
   /** Further members of the problem, e.g. `loginUrl`. Must hold nothing secret. */
-  readonly extensions?: Readonly<Record<string, string | number>>;
+  readonly extensions?: Readonly<Record<string, ProblemValue>>;
   /**
    * What a page says where the code's words would mislead a person. In problem details the title stays that of the code
    * (RFC 9457 3.1.3).
@@ -217,7 +236,7 @@ export class BffError extends Error {
   readonly code: ErrorCode;
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  readonly extensions: Readonly<Record<string, string | number>>;
+  readonly extensions: Readonly<Record<string, ProblemValue>>;
   readonly pageWording: PageWording | undefined;
   readonly inPopup: boolean;
   readonly popup: string | undefined;

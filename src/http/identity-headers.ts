@@ -28,7 +28,7 @@ export const identityFamilies: readonly HeaderFamily[] = [
     'any proxy: who calls',
     `x-user x-user-id x-userid x-user-name x-username x-user-email x-user-groups x-user-roles x-email x-mail x-group
      x-groups x-role x-roles x-userinfo x-user-info x-principal x-proxy-user x-logged-in-user x-access-token x-id-token
-     x-refresh-token x-jwt-* x-sso-*`,
+     x-refresh-token x-jwt-* x-sso-* txn-token`,
   ),
   family(
     'any proxy: the client certificate (RFC 9440, nginx, Apache, HAProxy)',

@@ -34,7 +34,8 @@ export function renderError(
   request: RequestFacts,
   { config, pages }: ErrorSurroundings,
 ): RenderedProblem {
-  const signInUrl = String(error.extensions['loginUrl'] ?? loginUrl(config));
+  const { loginUrl: given } = error.extensions;
+  const signInUrl = typeof given === 'string' ? given : loginUrl(config);
   const { body, headers } = isNavigation(request.headers)
     ? problemPage(error, request, signInUrl, { config, pages })
     : problemBody(error, request.id, typeOf(error, config), error.status === 401 ? { loginUrl: signInUrl } : {});
@@ -94,8 +95,9 @@ function problemPage(
   signInUrl: string,
   { config, pages }: ErrorSurroundings,
 ): ProblemContent {
+  const helps = signInHelps.has(error.code) && error.pageWording !== 'sign_in_too_weak';
   const { headers, html } = pages(asked).error(error, id, {
-    signIn: signInHelps.has(error.code) || 'loginUrl' in error.extensions ? signInUrl : undefined,
+    signIn: helps || 'loginUrl' in error.extensions ? signInUrl : undefined,
     // In a popup the app would open a second time.
     app: error.inPopup ? undefined : config.home,
     // It is for those who set the app up.

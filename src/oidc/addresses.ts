@@ -9,6 +9,7 @@ import { UnusableMetadata } from './metadata-faults.ts';
 /** Every member of the metadata that Sallyport fetches, or sends browsers to. */
 const members = [
   'authorization_endpoint',
+  'pushed_authorization_request_endpoint',
   'token_endpoint',
   'jwks_uri',
   'userinfo_endpoint',

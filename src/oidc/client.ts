@@ -1,14 +1,15 @@
 /**
  * openid-client, configured for one call: its fetch, its timeout, the metadata and signing keys of the moment. Also
- * hides how Sallyport authenticates itself (OpenID Connect Core 9), and the further validations of a response whose key
- * was unknown.
+ * hides the further validations of a response whose key was unknown.
  */
 import * as client from 'openid-client';
 import type { Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import type { ProviderAddresses } from './addresses.ts';
-import { clientAuthentication } from './client-authentication.ts';
+import { createClientAuthentication } from './client-authentication.ts';
+import type { DpopKey } from '../token-set.ts';
 import type { Discovery } from './discovery.ts';
+import { createProvingFetches } from './dpop-fetch.ts';
 import { isKeyFault } from './provider-errors.ts';
 import { withoutQuotedSecrets } from './refusal.ts';
 import { createSigningKeys, maximumKeysTried, type Keys } from './signing-keys.ts';
@@ -23,10 +24,15 @@ interface ClientDeps {
 
 /** How one call differs from the others. */
 interface CallOptions {
-  readonly fetch?: OidcFetch;
+  /** Remembers the token response, and answers with it from then on. */
+  readonly recorder?: ReplayableFetch;
   readonly timeoutSeconds?: number;
   readonly keys?: Keys | undefined;
+  /** Proved with each request of the call. */
+  readonly dpopKey?: DpopKey | undefined;
 }
+
+type GrantOptions = CallOptions & { readonly recorder: ReplayableFetch };
 
 type Call<T> = (configuration: client.Configuration) => Promise<T>;
 
@@ -43,28 +49,38 @@ function inEighths(timeoutSeconds: number): number {
   return Math.ceil(timeoutSeconds * 8) / 8;
 }
 
+export type OidcClient = ReturnType<typeof createClient>;
+
 export function createClient(config: Config, { fetch, addresses, discovery, events }: ClientDeps) {
   const { timeoutSeconds: callTimeoutSeconds, clockToleranceSeconds } = config.provider;
   const signingKeys = createSigningKeys({ fetch, discovery, timeoutSeconds: callTimeoutSeconds, events });
-  const authentication = clientAuthentication(config.client);
+  const { authenticate, signClientJwt, publicKeys } = createClientAuthentication(config, events);
 
+  const provingFetch = createProvingFetches();
   const idleByKeys = new WeakMap<Keys, IdleConfigurations>();
 
   const fetchOnce: OidcFetch = withoutQuotedSecrets((url, options) => fetch(url, options as RequestInit));
 
   /**
    * Makes a call with a configuration of its own, because fetch and timeout are fixed in it. When the call is over, the next
-   * one gets it: openid-client copies the metadata into each, and imports the keys for each.
+   * one gets it: openid-client copies the metadata into each, and imports the keys for each. A call whose proof lacked the
+   * provider's nonce is made once more, with a client authentication of its own (RFC 9449 8).
    */
   async function configured<T>(options: CallOptions, call: Call<T>): Promise<T> {
-    const { keys = signingKeys.current() } = options;
+    const { keys = signingKeys.current(), recorder, dpopKey } = options;
     const metadata = await discovery.fetchMetadata();
     const idle = keys === undefined ? [] : idleOf(metadata, keys);
     const configuration = idle.pop() ?? createConfiguration(metadata, keys);
-    configuration[client.customFetch] = options.fetch ?? fetchOnce;
+    const callFetch = recorder?.fetch ?? fetchOnce;
+    const proving = dpopKey === undefined ? undefined : provingFetch(callFetch, dpopKey);
+    configuration[client.customFetch] = proving?.fetch ?? callFetch;
     configuration.timeout = inEighths(options.timeoutSeconds ?? callTimeoutSeconds);
     try {
-      return await call(configuration);
+      return await call(configuration).catch((error: unknown) => {
+        if (proving?.wasRefusedForNonce() !== true) throw error;
+        recorder?.forget();
+        return call(configuration);
+      });
     } finally {
       // The fetch of a grant remembers tokens.
       configuration[client.customFetch] = fetchOnce;
@@ -85,7 +101,7 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
       metadata,
       config.client.id,
       { [client.clockTolerance]: clockToleranceSeconds },
-      authentication,
+      authenticate,
     );
     if (addresses.plainHttp) client.allowInsecureRequests(configuration);
     client.enableNonRepudiationChecks(configuration);
@@ -97,10 +113,11 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
   /**
    * Runs a grant. If no key verifies the ID token, fetches the JWKS and validates the same token response again, because
    * the code or refresh token cannot be used twice.
-   * @param recorder a replayable fetch: it answers the further attempts with the first response
+   * @param options with a recorder, which answers the further attempts with the first response
    */
-  async function verifyWithFreshKeys<T>(recorder: ReplayableFetch, timeoutSeconds: number, grant: Call<T>): Promise<T> {
-    const attempt = (keys: Keys) => configured({ fetch: recorder.fetch, timeoutSeconds, keys }, grant);
+  async function verifyWithFreshKeys<T>(options: GrantOptions, grant: Call<T>): Promise<T> {
+    const { recorder } = options;
+    const attempt = (keys: Keys) => configured({ ...options, keys }, grant);
     const tried = await signingKeys.requireUsable();
     try {
       return await attemptWithEachKey(tried, recorder, attempt);
@@ -110,7 +127,7 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
     }
   }
 
-  return { fetchOnce, configured, verifyWithFreshKeys, signingKeys };
+  return { fetchOnce, configured, verifyWithFreshKeys, signingKeys, signClientJwt, publicKeys };
 }
 
 /**

@@ -2,15 +2,15 @@
  * Logout tokens: what the provider says when a session has ended there (OpenID Connect Back-Channel Logout 1.0
  * incorporating errata set 1, 2.4 to 2.6). Anyone can send one, so what costs nothing is checked first, and the signature
  * with the provider's keys last. Whether a token was used before is for the caller to check, by its `name`: that takes
- * the store. The one importer of jose.
+ * the store.
  */
 import { createHash } from 'node:crypto';
-import { compactVerify, createLocalJWKSet } from 'jose';
 import { nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { Claims } from '../token-set.ts';
 import type { Discovery } from './discovery.ts';
-import { maximumKeysTried, type Keys, type SigningKeys } from './signing-keys.ts';
+import { createSignatureCheck, isEncrypted, isJsonObject, readJwt, type JwtHeader } from './provider-jwt.ts';
+import type { SigningKeys } from './signing-keys.ts';
 import { signatureAlgorithms } from './suitability.ts';
 
 /** A valid logout token, as far as it can be told without the store. */
@@ -76,6 +76,7 @@ interface LogoutTokenDeps {
 
 export function createLogoutTokenVerifier(config: Config, { discovery, signingKeys }: LogoutTokenDeps) {
   const { clockToleranceSeconds } = config.provider;
+  const isSignedByProvider = createSignatureCheck(signingKeys);
 
   /**
    * @throws {InvalidLogoutToken}
@@ -86,7 +87,9 @@ export function createLogoutTokenVerifier(config: Config, { discovery, signingKe
     const valid = checkClaims(claims, config);
     const algorithms = signatureAlgorithms(await discovery.fetchMetadata());
     checkHeader(header, algorithms);
-    await checkSignature(token, header, algorithms);
+    if (!(await isSignedByProvider(token, header, algorithms))) {
+      throw new InvalidLogoutToken('signature', 'No key of the provider verifies the signature.');
+    }
     const lastValidAt = Math.min(valid.expiresAt, valid.issuedAt + maximumAgeSeconds) + clockToleranceSeconds;
     return {
       sid: valid.sid,
@@ -98,51 +101,25 @@ export function createLogoutTokenVerifier(config: Config, { discovery, signingKe
       validForSeconds: Math.max(1, lastValidAt - nowSeconds()),
     };
   };
-
-  /** A key of the provider's may be newer than those that are known. */
-  async function checkSignature(token: string, header: TokenHeader, algorithms: string[]): Promise<void> {
-    const known = await signingKeys.requireUsableSparingly();
-    if (await isSignedWith(known, token, header, algorithms)) return;
-    const current = await signingKeys.refreshSparingly();
-    if (current !== known && (await isSignedWith(current, token, header, algorithms))) return;
-    throw new InvalidLogoutToken('signature', 'No key of the provider verifies the signature.');
-  }
 }
 
-type TokenHeader = Readonly<Record<string, unknown>>;
-
 /** A JWS in its compact form (RFC 7515 7.1), not verified. */
-function partsOf(token: string): { readonly header: TokenHeader; readonly claims: Claims } {
+function partsOf(token: string): { readonly header: JwtHeader; readonly claims: Claims } {
   if (token.length > maximumCharacters) {
     throw new InvalidLogoutToken('size', `The logout token has more than ${maximumCharacters} characters.`);
   }
-  // A JWE has five parts (RFC 7516 7.1).
-  if (token.split('.').length === 5) {
+  if (isEncrypted(token)) {
     throw new InvalidLogoutToken(
       'encrypted',
       'The logout token is encrypted: register this client without ID token encryption.',
     );
   }
-  const [, encodedHeader = '', encodedClaims = ''] = /^([\w-]+)\.([\w-]+)\.[\w-]*$/.exec(token) ?? [];
-  return { header: jsonObject(encodedHeader), claims: jsonObject(encodedClaims) };
+  const parts = readJwt(token);
+  if (parts === undefined) throw new InvalidLogoutToken('form', 'The logout token is not a signed JWT.');
+  return parts;
 }
 
-function jsonObject(encoded: string): Readonly<Record<string, unknown>> {
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(encoded, 'base64url'));
-    const value: unknown = JSON.parse(text);
-    if (isJsonObject(value)) return value;
-  } catch {
-    // Said below. The error itself may quote the token.
-  }
-  throw new InvalidLogoutToken('form', 'The logout token is not a signed JWT.');
-}
-
-function isJsonObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function checkHeader({ alg, typ, crit }: TokenHeader, algorithms: readonly string[]): void {
+function checkHeader({ alg, typ, crit }: JwtHeader, algorithms: readonly string[]): void {
   if (typeof alg !== 'string' || !algorithms.includes(alg)) {
     throw new InvalidLogoutToken(
       'algorithm',
@@ -223,27 +200,4 @@ function subjectOf({ sid, sub }: Claims): { readonly sid: string | undefined; re
 
 function isText(value: unknown): value is string {
   return typeof value === 'string' && value !== '';
-}
-
-/**
- * Whether one of the keys verifies the signature. The `kid` of the token only says which to try first, as with ID tokens
- * (`client.ts`); what a key is for, and for which algorithm, is heeded (RFC 7517 4).
- */
-async function isSignedWith(
-  { keys }: Keys,
-  token: string,
-  { kid }: TokenHeader,
-  algorithms: string[],
-): Promise<boolean> {
-  const ordered = [...keys.filter((key) => key.kid === kid), ...keys.filter((key) => key.kid !== kid)];
-  for (const key of ordered.slice(0, maximumKeysTried)) {
-    const named = typeof kid === 'string' ? { ...key, kid } : key;
-    try {
-      await compactVerify(token, createLocalJWKSet({ keys: [named] }), { algorithms });
-      return true;
-    } catch {
-      // The rest of the token is known to be right: what fails is this key, which may be of another kind.
-    }
-  }
-  return false;
 }

@@ -3,65 +3,39 @@
  * end-session URL, a logout token verified. Hides discovery, client authentication, signing keys and the verification of ID tokens (OpenID Connect
  * Core 3.1.3.7, 12.2). openid-client and wire names such as `access_token` stay in this folder.
  */
-import { LRUCache } from 'lru-cache';
 import * as client from 'openid-client';
 import type { Config } from '../config/config.ts';
 import { BffError } from '../http/errors.ts';
 import type { Events } from '../events.ts';
-import { idTokenClaims, type Claims, type TokenSet } from '../token-set.ts';
+import { idTokenClaims, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
 import { createProviderAddresses } from './addresses.ts';
-import { createCircuitBreaker } from './circuit-breaker.ts';
+import { createAuthorizationRequest, type LoginChecks } from './authorization-request.ts';
+import { createAuthorizationResponseReader } from './authorization-response-jwt.ts';
 import { createClient } from './client.ts';
 import { createDiscovery } from './discovery.ts';
 import { examineProvider } from './examination.ts';
 import { createLogoutTokenVerifier } from './logout-token.ts';
-import { isInvalidTokenResponse, providerUnavailable, retryAfterMs } from './provider-errors.ts';
+import { isInvalidTokenResponse, providerUnavailable } from './provider-errors.ts';
 import { withProvidersWords } from './refusal.ts';
-import { scopeFor } from './scope.ts';
+import { createRefreshGrant } from './refresh-grant.ts';
 import {
   isGrantRejected,
-  isScopeRejected,
   isTokenResponse,
   replayableTokenFetch,
   tokensOf,
-  type ReplayableFetch,
+  type Grant,
+  type PreviousGrant,
   type TokenResponse,
 } from './token-response.ts';
+
+export type { RefreshResult } from './refresh-grant.ts';
+export type { Grant } from './token-response.ts';
 
 /**
  * Providers, and servers in front of them, answer longer addresses with an error page, which leaves the person signed in
  * at the provider. A longer ID token is left out as a hint: the provider then knows the client by its id, and may ask.
  */
 const maximumAddressLength = 2000;
-
-/** A refresh goes on for longer than its callers wait, because the refresh token is used up with the first response. */
-const refreshTimeoutFactor = 3;
-
-/** How long a token response that could not be verified yet is kept after its refresh has ended. */
-const unverifiedResponseMs = 10 * 60 * 1000;
-
-/** What a login transaction checks the authorization and token response against. */
-export interface LoginChecks {
-  readonly state: string;
-  readonly nonce: string;
-  readonly verifier: string;
-  readonly maxAge: number | undefined;
-}
-
-export interface Grant {
-  readonly tokens: TokenSet;
-  readonly userInfo: Claims | undefined;
-  readonly subject: string;
-}
-
-/** The final outcome of a refresh: new tokens, or a definitive rejection. Anything else is thrown. */
-export type RefreshResult =
-  | { readonly granted: true; readonly grant: Grant }
-  | {
-      readonly granted: false;
-      readonly reason: 'refresh_rejected' | 'refresh_id_token_invalid';
-      readonly cause: unknown;
-    };
 
 export type Provider = ReturnType<typeof createProvider>;
 
@@ -79,24 +53,6 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   });
   const oidc = createClient(config, { fetch: providerFetch, addresses, discovery, events });
   const { fetchOnce, configured, verifyWithFreshKeys } = oidc;
-  const unverifiedResponses = new LRUCache<string, Response>({ max: 1000, ttl: unverifiedResponseMs });
-  const breaker = createCircuitBreaker(retryAfterMs);
-
-  /** The URL that starts the code flow with PKCE (RFC 7636). @param extra further authorization parameters */
-  async function authorizationUrl(extra: Readonly<Record<string, string>>, checks: LoginChecks): Promise<URL> {
-    const parameters = {
-      ...extra,
-      response_type: 'code',
-      redirect_uri: redirectUri,
-      scope: scopeFor(config.scope, await discovery.fetchMetadata()),
-      state: checks.state,
-      nonce: checks.nonce,
-      code_challenge: await client.calculatePKCECodeChallenge(checks.verifier),
-      code_challenge_method: 'S256',
-      ...(config.client.responseMode === 'form_post' ? { response_mode: 'form_post' } : {}),
-    };
-    return configured({}, async (configuration) => client.buildAuthorizationUrl(configuration, parameters));
-  }
 
   /** Whether an authorization response names this provider: the defence against mix-up attacks (RFC 9207 2.4). */
   async function checkIssuer(parameters: URLSearchParams): Promise<'right' | 'other' | 'missing'> {
@@ -114,17 +70,17 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   async function redeemCode(parameters: URLSearchParams, checks: LoginChecks): Promise<Grant> {
     const currentUrl = new URL(`${redirectUri}?${parameters.toString()}`);
     const recorder = replayableTokenFetch(fetchOnce);
+    const { dpopKey } = checks;
     try {
-      const response = await verifyWithFreshKeys(recorder, timeoutSeconds, (configuration) =>
+      const response = await verifyWithFreshKeys({ recorder, timeoutSeconds, dpopKey }, (configuration) =>
         client.authorizationCodeGrant(configuration, currentUrl, {
           expectedState: checks.state,
           expectedNonce: checks.nonce,
           pkceCodeVerifier: checks.verifier,
           idTokenExpected: true,
-          ...(checks.maxAge === undefined ? {} : { maxAge: checks.maxAge }),
         }),
       );
-      return await grantOf(response, undefined);
+      return await grantOf(response, undefined, dpopKey);
     } catch (error) {
       const response = recorder.response();
       const cause = await withProvidersWords(error);
@@ -133,58 +89,6 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
         throw new BffError('authorization_failed', 'The identity provider did not confirm the sign-in.', { cause });
       }
       throw providerUnavailable(error, cause);
-    }
-  }
-
-  /**
-   * Redeems a refresh token (OAuth 2.1 4.3).
-   * @param key of this redemption: one session, one refresh token
-   * @throws {BffError} `provider_unavailable` when the outcome is open: the session stays
-   */
-  function refresh(tokens: TokenSet, userInfo: Claims | undefined, key: string): Promise<RefreshResult> {
-    return breaker.run(key, () => redeemRefreshToken({ tokens, userInfo }, key));
-  }
-
-  async function redeemRefreshToken(previous: Pick<Grant, 'tokens' | 'userInfo'>, key: string): Promise<RefreshResult> {
-    // A response that could not be verified, because the key set was unavailable, is validated again: its refresh token
-    // is used up.
-    const recorder = replayableTokenFetch(fetchOnce, unverifiedResponses.get(key));
-    try {
-      const response = await verifyWithFreshKeys(recorder, refreshTimeoutFactor * timeoutSeconds, (configuration) =>
-        refreshGrant(configuration, previous.tokens, recorder),
-      );
-      unverifiedResponses.delete(key);
-      return { granted: true, grant: await grantOf(response, previous) };
-    } catch (error) {
-      const response = recorder.response();
-      const cause = await withProvidersWords(error);
-      if (await isGrantRejected(response)) return { granted: false, reason: 'refresh_rejected', cause };
-      const complete = await isTokenResponse(response);
-      if (isInvalidTokenResponse(error) && complete) {
-        unverifiedResponses.delete(key);
-        return { granted: false, reason: 'refresh_id_token_invalid', cause };
-      }
-      if (complete && response !== undefined) unverifiedResponses.set(key, response);
-      throw providerUnavailable(error, cause);
-    }
-  }
-
-  /**
-   * Names the granted scopes, because some providers demand it (RFC 6749 6): if the provider never said which it granted,
-   * those that were requested (RFC 6749 5.1). Others refuse any, and are asked without.
-   */
-  async function refreshGrant(
-    configuration: client.Configuration,
-    { refreshToken = '', scope }: TokenSet,
-    recorder: ReplayableFetch,
-  ): Promise<TokenResponse> {
-    const parameters = { scope: scope ?? scopeFor(config.scope, configuration.serverMetadata()) };
-    try {
-      return await client.refreshTokenGrant(configuration, refreshToken, parameters);
-    } catch (error) {
-      if (!(await isScopeRejected(recorder.response()))) throw error;
-      recorder.forget();
-      return client.refreshTokenGrant(configuration, refreshToken);
     }
   }
 
@@ -207,18 +111,21 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   /** @param previous what a refresh started from; undefined at login */
   async function grantOf(
     response: TokenResponse,
-    previous: Pick<Grant, 'tokens' | 'userInfo'> | undefined,
+    previous: PreviousGrant | undefined,
+    dpopKey: DpopKey | undefined,
   ): Promise<Grant> {
-    const tokens = tokensOf(response, { clockToleranceSeconds, previous: previous?.tokens });
+    const tokens = tokensOf(response, { clockToleranceSeconds, previous: previous?.tokens, dpopKey });
     const subject = String(idTokenClaims(tokens.idToken)?.['sub']);
     if (!config.login.userInfo) return { subject, tokens, userInfo: undefined };
-    return { subject, tokens, userInfo: (await fetchUserInfo(tokens.accessToken, subject)) ?? previous?.userInfo };
+    return { subject, tokens, userInfo: (await fetchUserInfo(tokens, subject)) ?? previous?.userInfo };
   }
 
   /** UserInfo claims are an addition: if they are unavailable or about another person, the ID token's must do. */
-  async function fetchUserInfo(accessToken: string, subject: string): Promise<Claims | undefined> {
+  async function fetchUserInfo({ accessToken, dpopKey }: TokenSet, subject: string): Promise<Claims | undefined> {
     try {
-      const claims = await configured({}, (configuration) => client.fetchUserInfo(configuration, accessToken, subject));
+      const claims = await configured({ dpopKey }, (configuration) =>
+        client.fetchUserInfo(configuration, accessToken, subject),
+      );
       return { ...claims };
     } catch (error) {
       events.emit({ type: 'userinfo.failed', cause: await withProvidersWords(error) });
@@ -227,14 +134,17 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   }
 
   return {
-    authorizationUrl,
+    authorizationUrl: createAuthorizationRequest(config, { discovery, configured, events, redirectUri }),
+    readAuthorizationResponse: createAuthorizationResponseReader(config, { discovery, signingKeys: oidc.signingKeys }),
     checkIssuer,
     redeemCode,
-    refresh,
+    refresh: createRefreshGrant(config, { client: oidc, grantOf }),
     revoke,
     endSessionUrl,
     verifyLogoutToken: createLogoutTokenVerifier(config, { discovery, signingKeys: oidc.signingKeys }),
     redirectUri,
+    /** The client's own JWK Set; undefined where it has no keys. */
+    publicKeys: oidc.publicKeys,
     /** Begins discovery in the background; never throws. */
     start: discovery.start,
     /** Whether the provider's metadata is known. */

@@ -5,12 +5,21 @@
  */
 import type * as client from 'openid-client';
 import { nowSeconds } from '../clock.ts';
-import type { Claims, TokenSet } from '../token-set.ts';
+import type { Claims, DpopKey, TokenSet } from '../token-set.ts';
 import { checkIdTokenClaims, type IdTokenExpectations } from './id-token.ts';
 import { InvalidTokenResponse } from './provider-errors.ts';
 
 export type OidcFetch = (url: string, options: client.CustomFetchOptions) => Promise<Response>;
 export type TokenResponse = Awaited<ReturnType<typeof client.refreshTokenGrant>>;
+
+export interface Grant {
+  readonly tokens: TokenSet;
+  readonly userInfo: Claims | undefined;
+  readonly subject: string;
+}
+
+/** What a refresh starts from. */
+export type PreviousGrant = Pick<Grant, 'tokens' | 'userInfo'>;
 
 /** A fetch that remembers the token response and answers with it from then on. */
 export interface ReplayableFetch {
@@ -114,6 +123,9 @@ const errorsThatMayPass = new Set([
   'temporarily_unavailable',
   'server_error',
   'slow_down',
+  // The clocks differ, or the provider changes its nonce at each call (RFC 9449 5, 8).
+  'invalid_dpop_proof',
+  'use_dpop_nonce',
 ]);
 const statusesThatMayPass = new Set([408, 425, 429]);
 
@@ -123,11 +135,16 @@ const statusesThatMayPass = new Set([408, 425, 429]);
  * `WWW-Authenticate` beside `invalid_grant`. A gateway's own JSON, such as `{"error":"Not Found"}`, is no such code.
  */
 export async function isGrantRejected(response: Response | undefined): Promise<boolean> {
-  if (response === undefined || response.status < 400 || response.status >= 500) return false;
-  if (statusesThatMayPass.has(response.status)) return false;
+  if (response === undefined) return false;
   const { error } = await bodyOf(response);
+  return isFinalRefusal(response.status, error);
+}
+
+/** @param error of an error response to any request at the provider */
+export function isFinalRefusal(status: number, error: unknown): boolean {
+  if (status < 400 || status >= 500 || statusesThatMayPass.has(status)) return false;
   if (error === 'invalid_grant') return true;
-  const isGatewaysOwn = ![400, 401, 403].includes(response.status);
+  const isGatewaysOwn = ![400, 401, 403].includes(status);
   return (
     !isGatewaysOwn && typeof error === 'string' && /^[a-z][a-z0-9_]*$/.test(error) && !errorsThatMayPass.has(error)
   );
@@ -135,7 +152,20 @@ export async function isGrantRejected(response: Response | undefined): Promise<b
 
 /** Whether the provider refused the scopes of a request, and not the grant itself (RFC 6749 5.2). */
 export async function isScopeRejected(response: Response | undefined): Promise<boolean> {
-  return response !== undefined && !response.ok && (await bodyOf(response))['error'] === 'invalid_scope';
+  return isErrorOf(response, ({ error }) => error === 'invalid_scope');
+}
+
+/** Whether a response is an error whose members are such. */
+export async function isErrorOf(
+  response: Response | undefined,
+  matches: (members: Readonly<Record<string, unknown>>) => boolean,
+): Promise<boolean> {
+  return response !== undefined && !response.ok && matches(await bodyOf(response));
+}
+
+export interface TokenExpectations extends IdTokenExpectations {
+  /** The key of the proof that was sent; undefined where none was. */
+  readonly dpopKey: DpopKey | undefined;
 }
 
 /**
@@ -143,11 +173,9 @@ export async function isScopeRejected(response: Response | undefined): Promise<b
  * @param expectations with the tokens that a refresh started from: a response may leave out the refresh and the ID token
  * @throws {InvalidTokenResponse}
  */
-export function tokensOf(response: TokenResponse, expectations: IdTokenExpectations): TokenSet {
-  const { previous } = expectations;
-  if (response.token_type.toLowerCase() !== 'bearer') {
-    throw new InvalidTokenResponse(`The token type is ${JSON.stringify(response.token_type)}, not Bearer.`);
-  }
+export function tokensOf(response: TokenResponse, expectations: TokenExpectations): TokenSet {
+  const { previous, dpopKey } = expectations;
+  checkTokenType(response.token_type, dpopKey);
   if (!/^[\x20-\x7e]+$/.test(response.access_token)) {
     throw new InvalidTokenResponse('The access token holds characters that no header can carry (RFC 6749 A.12).');
   }
@@ -163,7 +191,18 @@ export function tokensOf(response: TokenResponse, expectations: IdTokenExpectati
     scope: response.scope ?? previous?.scope,
     refreshTokenExpiresAt: refreshTokenExpiryOf(response, previous),
     authorizationEndsAt: authorizationEndOf(response, claims) ?? previous?.authorizationEndsAt,
+    dpopKey,
   };
+}
+
+/** A bearer token in place of a bound one would undo the protection unseen, so it is refused (RFC 9449 5). */
+function checkTokenType(tokenType: string, dpopKey: DpopKey | undefined): void {
+  const [expected, remedy] =
+    dpopKey === undefined
+      ? ['Bearer', '']
+      : ['DPoP', ' Let the provider bind the tokens of this client, or set SALLYPORT_CLIENT_DPOP to off.'];
+  if (tokenType.toLowerCase() === expected.toLowerCase()) return;
+  throw new InvalidTokenResponse(`The token type is ${JSON.stringify(tokenType)}, not ${expected}.${remedy}`);
 }
 
 /**

@@ -6,12 +6,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ApiRoute, Config } from '../config/config.ts';
 import { detach } from '../detached.ts';
 import { BffError } from '../http/errors.ts';
-import { loginUrl } from '../http/login-url.ts';
 import { requireSameOrigin } from '../http/same-origin.ts';
 import type { ClientConnection, OpenSession } from '../session/sessions.ts';
 import {
   createAuthorizedCalls,
-  requireSession,
+  noSession,
+  sessionFor,
   type ApiUpstream,
   type AuthorizedCall,
   type AuthorizedCallDeps,
@@ -19,8 +19,9 @@ import {
 import type { CallSlots } from './call-slots.ts';
 import { forward, type ForwardOutcome, type ResponseFilter, type UpstreamRequest } from './forward.ts';
 import { discardRest, readBody, type RequestBody } from './request-body.ts';
-import { sessionExpired } from '../session/session.ts';
-import { stepUpParameters } from './token-challenge.ts';
+import { isProven } from '../tokens/bearer.ts';
+import { stepUpRequired } from './step-up.ts';
+import { signInDemand } from './token-challenge.ts';
 
 export type { ApiUpstream } from './authorized-call.ts';
 
@@ -28,15 +29,17 @@ export interface ApiProxyDeps extends AuthorizedCallDeps {
   readonly slots: CallSlots;
 }
 
+const askedByApi = 'The API asks for a stronger or fresher sign-in.';
+
 export type ApiProxy = ReturnType<typeof createApiProxy>;
 
 export function createApiProxy(config: Config, deps: ApiProxyDeps) {
-  const { sessions, refresher, bound, slots } = deps;
+  const { sessions, bound, slots } = deps;
   const calls = createAuthorizedCalls(config, deps);
   const send = calls.createSender<AuthorizedCall>({
     attempt,
     clientHeaders: calls.clientHeaders,
-    stepUpError: (challenge) => stepUpRequired(challenge, config),
+    stepUpError: (challenge) => stepUpRequired(signInDemand(challenge), askedByApi, config),
   });
 
   /**
@@ -48,26 +51,25 @@ export function createApiProxy(config: Config, deps: ApiProxyDeps) {
     requireSameOrigin(method, headers, config, upstream.route.navigations);
     if (!upstream.route.methods.has(method)) return rejectMethod(method, upstream.route, response);
     const path = calls.upstreamTarget(url, upstream.route);
-    // `open`, `readBody`, `refreshIfDue` and `touch` return their value directly in the common case and a promise
-    // otherwise. Awaiting only promises saves the steps a microtask each, 1 us a call in all.
-    const opening = sessions.open(headers.cookie, request.socket as ClientConnection);
-    const opened = requireSession(opening instanceof Promise ? await opening : opening);
+    const { tokens } = upstream;
+    // `open`, `readBody` and `freshen` return their value directly in the common case and a promise otherwise. Awaiting
+    // only promises saves the steps a microtask each, 1 us a call in all.
+    const opening =
+      tokens.session === 'unused' ? noSession : sessions.open(headers.cookie, request.socket as ClientConnection);
+    const opened = sessionFor(opening instanceof Promise ? await opening : opening, tokens);
     const reading = readBody(request, response, upstream.route);
     const body = reading instanceof Promise ? await bodyWhileSessionLives(reading, opened) : reading;
     if (body === undefined) return;
-    const call = { request, response, upstream, opened, path, body };
+    let session = opened;
     try {
-      const refreshing = refresher.refreshIfDue(opened.entry);
-      if (refreshing !== undefined) {
-        await refreshing;
-        requireUnexpired(opened);
-      }
-      const touching = sessions.touch(opened.entry);
-      if (touching !== undefined) await touching;
-      await send(call);
+      const freshening = calls.freshen(opened, tokens);
+      session = freshening instanceof Promise ? await freshening : freshening;
+      const { entry } = session ?? {};
+      const sent = { sentToken: undefined, demandedNonce: undefined };
+      await send({ request, response, upstream, opened: session, entry, path, body, ...sent });
     } catch (error) {
       discardRest(body);
-      calls.addNewCookies(call);
+      calls.addNewCookies({ request, response, opened: session });
       throw error;
     }
   }
@@ -75,11 +77,12 @@ export function createApiProxy(config: Config, deps: ApiProxyDeps) {
   /** A client may send its body slowly, and its session may end meanwhile. */
   async function bodyWhileSessionLives(
     reading: Promise<RequestBody | undefined>,
-    opened: OpenSession,
+    opened: OpenSession | undefined,
   ): Promise<RequestBody | undefined> {
+    if (opened === undefined) return reading;
     try {
       const body = await bound.whileItLives(opened.entry, reading);
-      if (body !== undefined) requireUnexpired(opened);
+      if (body !== undefined) calls.requireUnexpired(opened);
       return body;
     } catch (error) {
       // Nobody takes the rest of the body any more.
@@ -91,33 +94,45 @@ export function createApiProxy(config: Config, deps: ApiProxyDeps) {
     }
   }
 
-  function requireUnexpired({ entry }: OpenSession): void {
-    if (sessions.hasEnded(entry)) throw sessionExpired();
-  }
-
   /** Holds a slot during the attempt, on a route that limits its calls. */
-  function attempt(call: AuthorizedCall, filter: ResponseFilter): Promise<ForwardOutcome> {
+  function attempt(
+    call: AuthorizedCall,
+    credentials: readonly string[],
+    filter: ResponseFilter,
+  ): Promise<ForwardOutcome> {
     const { route } = call.upstream;
-    if (route.maxConcurrent === 0) return forward(upstreamRequest(call, filter));
+    if (route.maxConcurrent === 0) return forward(upstreamRequest(call, credentials, filter));
     const release = slots.acquire(route);
-    return forward(upstreamRequest(call, filter)).finally(release);
+    return forward(upstreamRequest(call, credentials, filter)).finally(release);
   }
 
-  function upstreamRequest(call: AuthorizedCall, filter: ResponseFilter): UpstreamRequest {
-    const { request, response, upstream, opened, path, body } = call;
-    const headers = calls.upstreamHeaders(call);
-    if (body.length !== undefined) headers.push('content-length', String(body.length));
+  function upstreamRequest(
+    call: AuthorizedCall,
+    credentials: readonly string[],
+    filter: ResponseFilter,
+  ): UpstreamRequest {
+    const { request, response, upstream, entry, path, body } = call;
     return {
       upstream,
       method: request.method ?? 'GET',
       path,
-      headers,
+      headers: headersOf(call, credentials),
+      headersAnew: isProven(credentials)
+        ? () => headersOf(call, upstream.tokens.provenAnew(call, credentials))
+        : undefined,
       body: body.content,
       limits: upstream.route,
-      session: opened.entry,
+      session: entry,
       response,
       filter,
     };
+  }
+
+  function headersOf(call: AuthorizedCall, credentials: readonly string[]): string[] {
+    const headers = calls.upstreamHeaders(call, credentials);
+    const { length } = call.body;
+    if (length !== undefined) headers.push('content-length', String(length));
+    return headers;
   }
 
   return { find: calls.find, handle };
@@ -130,10 +145,4 @@ function rejectMethod(method: string, route: ApiRoute, response: ServerResponse)
     throw new BffError('method_not_allowed', `This route takes ${allow}.`, { headers: { allow } });
   }
   response.writeHead(204, { allow, 'cache-control': 'no-store' }).end();
-}
-
-function stepUpRequired(challenge: string, config: Config): BffError {
-  return new BffError('step_up_required', 'The API asks for a stronger or fresher sign-in.', {
-    extensions: { loginUrl: loginUrl(config, stepUpParameters(challenge).toString()) },
-  });
 }

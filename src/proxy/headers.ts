@@ -16,7 +16,7 @@ const hopByHop = words(`
 
 /** Set anew by Sallyport or by undici, or not meant for the API. */
 const setByProxy = words(`
-  host content-length expect authorization cookie cookie2 x-csrf
+  host content-length expect authorization dpop cookie cookie2 x-csrf
 `);
 
 /** About the whole origin, which isn't the API's: its transport, storage, reporting, workers, client hints. */
@@ -27,6 +27,9 @@ const originHeaders = words(`
   shared-storage-write observe-browsing-topics
 `);
 
+/** Between an API and its client, which Sallyport is (RFC 9449 8.2). */
+const clientHeaders = words('dpop-nonce');
+
 /** Commands for a server in front of Sallyport, to send a file or another of its addresses instead of the response. */
 const frontServerCommands = words(`
   x-accel-redirect x-sendfile x-litespeed-location x-reproxy-url
@@ -36,7 +39,13 @@ const frontServerCommands = words(`
 const crossOriginGrants = words('timing-allow-origin x-permitted-cross-domain-policies');
 
 const requestDropped = new Set([...hopByHop, ...setByProxy]);
-const responseDropped = new Set([...hopByHop, ...originHeaders, ...frontServerCommands, ...crossOriginGrants]);
+const responseDropped = new Set([
+  ...hopByHop,
+  ...originHeaders,
+  ...clientHeaders,
+  ...frontServerCommands,
+  ...crossOriginGrants,
+]);
 
 const maximumDecisions = 2000;
 const maximumCachedName = 64;
@@ -49,8 +58,8 @@ export interface OwnHeaders {
   readonly forwardedProto: string;
   /** The public path of what the upstream calls its root; '' for none. */
   readonly forwardedPrefix?: string;
-  /** Value of `Authorization`. */
-  readonly authorization: string | undefined;
+  /** The lines that carry the token: a flat list of names and values. */
+  readonly credentials: readonly string[];
   /** Value of `Cookie`. */
   readonly cookie?: string | undefined;
 }
@@ -101,7 +110,7 @@ export function createRequestHeaders(policy: RequestPolicy = { dropHeaders: [], 
     headers.push('x-forwarded-for', own.forwardedFor, 'x-forwarded-host', own.forwardedHost);
     headers.push('x-forwarded-proto', own.forwardedProto);
     if (own.forwardedPrefix) headers.push('x-forwarded-prefix', own.forwardedPrefix);
-    if (own.authorization !== undefined) headers.push('authorization', own.authorization);
+    headers.push(...own.credentials);
     if (own.cookie !== undefined) headers.push('cookie', own.cookie);
     return headers;
   };

@@ -75,10 +75,19 @@ export function pack({ fields, tokens }: Packable): string {
   const plain = Buffer.concat([manifestLength, manifest, ...texts]);
   if (plain.length > maximumInflatedBytes)
     throw new RangeError(`The content is larger than ${maximumInflatedBytes} bytes.`);
-  const deflated = deflateRawSync(plain, { level: 9, memLevel: 9, dictionary });
+  const deflated = deflateRawSync(plain, { level: 9, memLevel: 9, windowBits: windowBitsFor(plain), dictionary });
   const deflatedLength = Buffer.alloc(lengthBytes);
   deflatedLength.writeUIntBE(deflated.length, 0, lengthBytes);
   return version + toSevenBits(Buffer.concat([deflatedLength, deflated, ...signatures]));
+}
+
+/** zlib looks back by so much less than its window. */
+const lookaheadBytes = 262;
+
+/** As small a window as reaches back to everything: zlib clears the memory of the largest one, at 15 us a session. */
+function windowBitsFor(plain: Buffer): number {
+  const bits = Math.ceil(Math.log2(dictionary.length + plain.length + lookaheadBytes));
+  return Math.min(constants.Z_MAX_WINDOWBITS, bits);
 }
 
 /** The inverse of {@link pack}. Undefined for whatever pack didn't make, such as what another version sealed. */

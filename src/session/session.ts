@@ -32,8 +32,9 @@
  */
 import { nowSeconds } from '../clock.ts';
 import { BffError } from '../http/errors.ts';
-import { idTokenClaims, type Claims, type TokenSet } from '../token-set.ts';
+import { idTokenClaims, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
 import { pack, unpack } from './packing.ts';
+import { readResourceTokens, writeResourceTokens, type ResourceTokens } from './resource-tokens.ts';
 
 export interface Session {
   /** 128 random bits. Inside the seal, and in the sign-out link; no authority without the cookie. */
@@ -55,6 +56,12 @@ export interface Session {
   readonly providerSid?: string | undefined;
   /** `iat` of the login's ID token; undefined for a session that an earlier version began. */
   readonly loginIssuedAt?: number | undefined;
+  /** How strongly the person signed in: `acr` of the login's ID token, which a refreshed one may lack. */
+  readonly acr?: string | undefined;
+  /** When the person signed in, by the provider's clock: `auth_time` of the login's ID token (OpenID Connect Core 12.2). */
+  readonly authTime?: number | undefined;
+  /** Access tokens for single resources; undefined where there are none. */
+  readonly resourceTokens?: ResourceTokens | undefined;
 }
 
 export interface SessionLimits {
@@ -96,27 +103,33 @@ export function refreshDueAt(session: Session, beforeSeconds: number): number {
 }
 
 /** What a session keeps of the login's ID token, because a refreshed one may lack it, or say it anew. */
-export function loginClaims(idToken: string): Pick<Session, 'providerSid' | 'loginIssuedAt'> {
-  const { sid, iat } = idTokenClaims(idToken) ?? {};
+export function loginClaims(idToken: string): Pick<Session, 'providerSid' | 'loginIssuedAt' | 'acr' | 'authTime'> {
+  const { sid, iat, acr, auth_time: authTime } = idTokenClaims(idToken) ?? {};
   return {
     providerSid: typeof sid === 'string' ? sid : undefined,
     loginIssuedAt: typeof iat === 'number' ? Math.floor(iat) : undefined,
+    acr: typeof acr === 'string' ? acr : undefined,
+    authTime: typeof authTime === 'number' ? integerOf(Math.floor(authTime)) : undefined,
   };
 }
 
 /**
- * A session as 7-bit text, to be sealed. The list of fields only grows at its end: what an older version wrote is read,
- * and what a newer one added passed over.
+ * A session as 7-bit text, to be sealed. The lists of fields and of tokens only grow at their ends: what an older version
+ * wrote is read, and what a newer one added passed over.
  */
 export function writeSession(session: Session): string {
   const { id, generation, createdAt, sealedActivityAt, tokensIssuedAt, tokens, userInfo } = session;
   const expiresAt = tokens.accessTokenExpiresAt ?? null;
   const ofLogin = [session.providerSid, session.loginIssuedAt];
-  const optional = [userInfo, tokens.scope, ...ofLogin, tokens.refreshTokenExpiresAt, tokens.authorizationEndsAt];
+  const ends = [tokens.refreshTokenExpiresAt, tokens.authorizationEndsAt];
+  const ofSignIn = [session.acr, session.authTime];
+  const ofResources = writeResourceTokens(session.resourceTokens, nowSeconds());
+  const later = [...ofSignIn, writeDpopKey(tokens.dpopKey), ofResources.field];
+  const optional = [userInfo, tokens.scope, ...ofLogin, ...ends, ...later];
   const present = optional.slice(0, optional.findLastIndex(isPresent) + 1).map((value) => value ?? null);
   return pack({
     fields: [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...present],
-    tokens: [tokens.accessToken, tokens.idToken, tokens.refreshToken],
+    tokens: [tokens.accessToken, tokens.idToken, tokens.refreshToken, ...ofResources.tokens],
   });
 }
 
@@ -130,8 +143,9 @@ export function readSession(text: string): Session | undefined {
   if (!Array.isArray(fields) || tokens === undefined) return undefined;
   const [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...optional] =
     fields as readonly unknown[];
-  const [userInfo, scope, providerSid, loginIssuedAt, refreshTokenExpiresAt, authorizationEndsAt] = optional;
-  const [accessToken, idToken, refreshToken] = tokens;
+  const [userInfo, scope, providerSid, loginIssuedAt, refreshTokenExpiresAt, authorizationEndsAt, ...later] = optional;
+  const [acr, authTime, dpopKey, resourceTokens] = later;
+  const [accessToken, idToken, refreshToken, ...ofResources] = tokens;
   const areNumbers = [generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt ?? 0].every(
     Number.isSafeInteger,
   );
@@ -151,10 +165,24 @@ export function readSession(text: string): Session | undefined {
       scope: typeof scope === 'string' ? scope : undefined,
       refreshTokenExpiresAt: integerOf(refreshTokenExpiresAt),
       authorizationEndsAt: integerOf(authorizationEndsAt),
+      dpopKey: readDpopKey(dpopKey),
     },
     providerSid: typeof providerSid === 'string' ? providerSid : undefined,
     loginIssuedAt: integerOf(loginIssuedAt),
+    acr: typeof acr === 'string' ? acr : undefined,
+    authTime: integerOf(authTime),
+    resourceTokens: readResourceTokens(resourceTokens, ofResources),
   };
+}
+
+/** The first letter of the curve, and the seed. */
+function writeDpopKey(key: DpopKey | undefined): string | undefined {
+  return key === undefined ? undefined : `${key.algorithm === 'ES256' ? 'P' : 'E'}${key.seed}`;
+}
+
+function readDpopKey(written: unknown): DpopKey | undefined {
+  if (typeof written !== 'string') return undefined;
+  return { algorithm: written.startsWith('P') ? 'ES256' : 'EdDSA', seed: written.slice(1) };
 }
 
 function integerOf(value: unknown): number | undefined {
@@ -183,11 +211,16 @@ export function isNewer(one: SessionForm, other: SessionForm): boolean {
 export type SessionForm = Pick<Session, 'generation' | 'sealedActivityAt'>;
 
 /** About what a session takes in memory, in bytes; tokens that compress well take far more than their cookie. */
-export function memoryBytes({ tokens, userInfo }: Session): number {
-  const { accessToken, idToken, refreshToken = '' } = tokens;
+export function memoryBytes({ tokens, userInfo, resourceTokens }: Session): number {
+  const { accessToken, idToken, refreshToken = '', dpopKey } = tokens;
   const claims = userInfo === undefined ? 0 : JSON.stringify(userInfo).length;
-  return accessToken.length + idToken.length + refreshToken.length + claims;
+  let bytes = accessToken.length + idToken.length + refreshToken.length + claims;
+  for (const token of resourceTokens?.values() ?? []) bytes += token.accessToken.length;
+  return dpopKey === undefined ? bytes : bytes + importedKeyBytes;
 }
+
+/** What an imported private key takes, outside of the heap. */
+const importedKeyBytes = 3072;
 
 export function sessionExpired(): BffError {
   return new BffError('session_expired', 'The session has ended. Sign in again.');

@@ -4,13 +4,14 @@
  * provider's redirect back is cross-site (RFC 6265bis 5.6.7).
  *
  * Any site can make a browser begin logins, by a link, and abandoned ones must not fill its Cookie header until servers
- * reject it. So a transaction is small: `state`, `nonce` and the PKCE verifier are derived from one secret, and what the
- * app asked for travels in the `state` (`login-state.ts`). Five are kept, the newest.
+ * reject it. So a transaction is small: `state`, `nonce`, the PKCE verifier and the session's DPoP key are derived from one
+ * secret, and what the app asked for travels in the `state` (`login-state.ts`). Five are kept, the newest.
  */
 import { hkdfSync, randomBytes } from 'node:crypto';
 import type { Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import type { Store } from '../store/store.ts';
+import type { DpopKey } from '../token-set.ts';
 import { nowSeconds } from '../clock.ts';
 import { cookieNames, cookiePairs, isLoginCookie, laxCookie, stateHash } from './cookies.ts';
 import { readState, writeState, type LoginIntent } from './login-state.ts';
@@ -37,6 +38,10 @@ export interface LoginTransaction extends LoginRequest {
   readonly nonce: string;
   /** Of PKCE (RFC 7636 4.1). */
   readonly verifier: string;
+  /** Seconds since 1970. */
+  readonly startedAt: number;
+  /** What the session's tokens are to be bound to; undefined for bearer tokens. */
+  readonly dpopKey: DpopKey | undefined;
 }
 
 /** What an authorization response belongs to. */
@@ -73,12 +78,14 @@ export function createLoginTransactions(
     endedState?: string,
   ): Promise<{ transaction: LoginTransaction; cookies: string[] }> {
     const seed = randomBytes(16);
-    const { state: id, ...secrets } = secretsOf(seed);
+    const { dpop } = config.client;
+    const { state: id, ...secrets } = secretsOf(seed, dpop);
     const state = await writeState(id, request, stateSealer);
-    const sealed = await sealer.seal(writeContent(seed, request));
+    const startedAt = nowSeconds();
+    const sealed = await sealer.seal(writeContent({ ...request, seed, startedAt, dpop }));
     const present = namesIn(header);
     return {
-      transaction: { ...request, ...secrets, state },
+      transaction: { ...request, ...secrets, state, startedAt },
       cookies: [
         laxCookie(nameOf(state, present), sealed, Math.ceil(lifetimeSeconds), names),
         ...evict(endedState === undefined ? present : present.filter(isNotOf(endedState)), maximumTransactions - 1),
@@ -135,7 +142,7 @@ export function createLoginTransactions(
     const opened = content === undefined ? undefined : readContent(content);
     // The age decides, not the cookie's own expiry: a browser or a thief may keep the cookie.
     if (opened === undefined || nowSeconds() >= opened.startedAt + lifetimeSeconds) return undefined;
-    const { state: ownId, ...secrets } = secretsOf(opened.seed);
+    const { state: ownId, ...secrets } = secretsOf(opened.seed, opened.dpop);
     return ownId === id ? { ...opened, ...secrets } : undefined;
   }
 
@@ -166,23 +173,41 @@ export function createLoginTransactions(
   };
 }
 
-/** The values of a login, derived from one secret by HKDF (RFC 5869). Each has 43 characters. */
-function secretsOf(seed: Uint8Array): { state: string; nonce: string; verifier: string } {
-  const derive = (what: string) => Buffer.from(hkdfSync('sha256', seed, '', `login ${what}`, 32)).toString('base64url');
-  return { state: derive('state'), nonce: derive('nonce'), verifier: derive('verifier') };
+type LoginSecrets = Pick<LoginTransaction, 'state' | 'nonce' | 'verifier' | 'dpopKey'>;
+
+/** The values of a login, derived from one secret by HKDF (RFC 5869). Those of 32 bytes have 43 characters. */
+function secretsOf(seed: Uint8Array, dpop: DpopSetting): LoginSecrets {
+  const derive = (what: string, bytes = 32) =>
+    Buffer.from(hkdfSync('sha256', seed, '', `login ${what}`, bytes)).toString('base64url');
+  return {
+    state: derive('state'),
+    nonce: derive('nonce'),
+    verifier: derive('verifier'),
+    dpopKey: dpop === 'off' ? undefined : { algorithm: dpop, seed: derive('dpop', 16) },
+  };
 }
 
-function writeContent(seed: Buffer, { maxAge, silent, previousSession, showedSession }: LoginRequest): string {
+type DpopSetting = Config['client']['dpop'];
+
+/** What is in the cookie. The setting is that of the login's beginning: its key is named to the provider already. */
+interface Content extends Omit<LoginRequest, keyof LoginIntent> {
+  readonly seed: Buffer;
+  readonly startedAt: number;
+  readonly dpop: DpopSetting;
+}
+
+/** Bits of the flags that say what key the session is to have. */
+const dpopFlags = { off: 0, ES256: 4, EdDSA: 8 } as const satisfies Record<DpopSetting, number>;
+
+function writeContent({ seed, startedAt, dpop, maxAge, silent, previousSession, showedSession }: Content): string {
   return JSON.stringify([
     seed.toString('base64url'),
-    nowSeconds(),
+    startedAt,
     maxAge ?? null,
-    (silent ? 1 : 0) + (showedSession ? 2 : 0),
+    (silent ? 1 : 0) + (showedSession ? 2 : 0) + dpopFlags[dpop],
     ...(previousSession === undefined ? [] : [previousSession.id, previousSession.expiresAt]),
   ]);
 }
-
-type Content = Omit<LoginRequest, keyof LoginIntent> & { readonly seed: Buffer; readonly startedAt: number };
 
 /** Undefined for what another version wrote. */
 function readContent(text: string): Content | undefined {
@@ -201,6 +226,7 @@ function readContent(text: string): Content | undefined {
     maxAge: typeof maxAge === 'number' ? maxAge : undefined,
     silent: (flags & 1) !== 0,
     showedSession: (flags & 2) !== 0,
+    dpop: (flags & dpopFlags.ES256) !== 0 ? 'ES256' : (flags & dpopFlags.EdDSA) !== 0 ? 'EdDSA' : 'off',
     previousSession: typeof id === 'string' ? { id, expiresAt: Number(expiresAt) } : undefined,
   };
 }

@@ -63,7 +63,7 @@ export function createDevServerProxy(
           host: target.host,
           forwardedFor: request.socket.remoteAddress ?? '',
           ...forwarded,
-          authorization: undefined,
+          credentials: [],
         }),
         body,
         limits,

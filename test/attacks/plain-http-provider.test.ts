@@ -33,6 +33,7 @@ afterAll(() => canary.close());
 
 const members = [
   'authorization_endpoint',
+  'pushed_authorization_request_endpoint',
   'token_endpoint',
   'jwks_uri',
   'userinfo_endpoint',

@@ -34,7 +34,26 @@ test('the sid and the time of the login outlive refreshes, whose ID tokens have 
   expect(sessionIn(browser, world)).toMatchObject({ generation: 3, providerSid, loginIssuedAt });
 });
 
+test('the acr and the time of the sign-in outlive refreshes whose ID tokens lack them', async () => {
+  const world = await startWorld();
+  const browser = world.client();
+  const strong = { acr: 'urn:test:gold', auth_time: 1_700_000_000 };
+  world.provider.mutateIdToken((claims) => ({ claims: { ...claims, ...strong } }), 'code');
+  await signIn(browser);
+  const lacking = { acr: undefined, auth_time: undefined };
+  world.provider.mutateIdToken((claims) => ({ claims: { ...claims, ...lacking } }), 'refresh');
+  for (const generation of [1, 2]) {
+    expireAccessToken();
+    expect((await browser.fetch('/api/me')).status).toBe(200);
+    expect(sessionIn(browser, world)).toMatchObject({ generation, acr: strong.acr, authTime: strong.auth_time });
+  }
+});
+
 test.each([
+  ['no acr', { acr: undefined }, { acr: undefined }],
+  ['an acr that is a list', { acr: ['urn:test:gold'] }, { acr: undefined }],
+  ['an auth_time with a fraction', { auth_time: 1_700_000_000.9 }, { authTime: 1_700_000_000 }],
+  ['an auth_time beyond all numbers', { auth_time: 1e300 }, { authTime: undefined }],
   ['no sid', { sid: undefined }, { providerSid: undefined }],
   ['a sid that is a number', { sid: 5 }, { providerSid: undefined }],
   ['a time with a fraction', { iat: 1_700_000_000.9 }, { loginIssuedAt: 1_700_000_000 }],

@@ -99,7 +99,7 @@ describe('the texts of each language', () => {
     );
     const same = lang === 'en' ? [] : texts.filter((text) => english.has(text) && !['Code', 'Details'].includes(text));
     expect(same).toEqual([]);
-    expect(Object.keys(pageTexts[lang].errors)).toEqual([...errorCodes, 'setup']);
+    expect(Object.keys(pageTexts[lang].errors)).toEqual([...errorCodes, 'setup', 'sign_in_too_weak']);
   });
 
   test.each(languages)('in "%s" end sentences as sentences end, and titles without a full stop', (lang) => {

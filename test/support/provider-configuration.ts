@@ -4,8 +4,20 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { Provider, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
+import {
+  interactionPolicy,
+  Provider,
+  type AuthorizationDetail,
+  type Configuration,
+  type KoaContextWithOIDC,
+} from 'oidc-provider';
 import { readBody } from './listener.ts';
+import {
+  certificateFeatures,
+  credentialsOf,
+  requireStrictAssertion,
+  type ClientAuthMethod,
+} from './provider-clients.ts';
 import type { SigningKey } from './provider-keys.ts';
 import type { ProviderStorage } from './provider-storage.ts';
 
@@ -21,7 +33,15 @@ export interface ProviderOptions {
   backchannelLogoutUri?: string;
   clientId?: string;
   clientSecret?: string;
-  authMethod?: 'client_secret_basic' | 'client_secret_post';
+  /**
+   * How the client authenticates. With a key or a certificate of its own, the provider fetches its keys from `jwks.json`
+   * beside the callback; with one of an authority, it must be for `client.example.test`.
+   */
+  authMethod?: ClientAuthMethod;
+  /** Pushed authorization requests (RFC 9126). Default: not offered. */
+  pushedRequests?: 'offered' | 'required';
+  /** The types of `authorization_details` that it knows (RFC 9396). Default: it knows none of them. */
+  detailTypes?: readonly string[];
   /** More clients, as oidc-provider takes them. */
   clients?: NonNullable<Configuration['clients']>;
   settings?: Partial<ProviderSettings>;
@@ -43,10 +63,16 @@ export interface ProviderSettings {
   refreshTokens: 'always' | 'with-consent' | 'never';
   /** Lifetimes in seconds. */
   lifetimes: { accessToken: number; idToken: number; refreshToken: number; code: number; session: number };
+  /** Whether proofs of possession must carry the provider's nonce (RFC 9449 8). Default false. */
+  requireDpopNonce: boolean;
   /** So many incompressible characters are added to every JWT access token. Default 0. */
   accessTokenPadding: number;
   /** Claims added to the ID token (and userinfo) of every user. */
   extraClaims: Record<string, unknown>;
+  /** Claims added to every JWT access token. */
+  accessTokenClaims: Record<string, unknown>;
+  /** Whether a login has the first `acr` that it asks for. Default true. */
+  heedsAcrValues: boolean;
 }
 
 /** A provider, and what its login page heeds. */
@@ -78,8 +104,11 @@ export function completeSettings(settings: Partial<ProviderSettings> = {}): Prov
     accessTokens: 'jwt',
     rotateRefreshTokens: true,
     refreshTokens: 'always',
+    requireDpopNonce: false,
     accessTokenPadding: 0,
     extraClaims: {},
+    accessTokenClaims: {},
+    heedsAcrValues: true,
     ...settings,
     lifetimes: {
       accessToken: 300,
@@ -106,12 +135,12 @@ export function createProvider(
     clients: [
       {
         client_id: parts.clientId,
-        client_secret: parts.clientSecret,
         redirect_uris: options.redirectUris,
         post_logout_redirect_uris: options.postLogoutRedirectUris ?? [],
         grant_types: ['authorization_code', 'refresh_token'],
         response_types: ['code'],
-        token_endpoint_auth_method: options.authMethod ?? 'client_secret_basic',
+        ...credentialsOf(options, parts.clientSecret),
+        ...(options.detailTypes === undefined ? {} : { authorization_details_types: [...options.detailTypes] }),
         ...(options.backchannelLogoutUri === undefined
           ? {}
           : { backchannel_logout_uri: options.backchannelLogoutUri, backchannel_logout_session_required: true }),
@@ -124,6 +153,7 @@ export function createProvider(
       return fetch(url, options);
     },
     pkce: { required: () => true },
+    assertJwtClientAuthClaimsAndHeader: requireStrictAssertion,
     conformIdTokenClaims: false,
     acrValues: ['urn:test:silver', 'urn:test:gold'],
     claims: {
@@ -135,7 +165,7 @@ export function createProvider(
       accountId,
       claims: () => ({ sub: accountId, ...(isUser(accountId) ? users[accountId] : {}), ...settings.extraClaims }),
     }),
-    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    interactions: { policy: policyWithAcr(settings), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     loadExistingGrant: grantEverything,
     issueRefreshToken: (ctx) => grantsRefreshToken(ctx, settings),
     expiresWithSession: () => false,
@@ -153,13 +183,26 @@ export function createProvider(
       customizers: {
         jwt: (_ctx, _token, token) => {
           if (settings.accessTokenPadding > 0) token.payload['padding'] = randomCharacters(settings.accessTokenPadding);
+          Object.assign(token.payload, settings.accessTokenClaims);
         },
       },
     },
     features: {
       devInteractions: { enabled: false },
+      dPoP: {
+        enabled: true,
+        nonceSecret: Buffer.alloc(32, 'nonces of the provider'),
+        requireNonce: () => settings.requireDpopNonce,
+      },
+      pushedAuthorizationRequests: {
+        enabled: options.pushedRequests !== undefined,
+        requirePushedAuthorizationRequests: options.pushedRequests === 'required',
+      },
+      richAuthorizationRequests: detailsFeature(options.detailTypes),
+      jwtResponseModes: { enabled: true },
       revocation: { enabled: true },
       introspection: { enabled: true },
+      mTLS: certificateFeatures,
       userinfo: { enabled: true },
       backchannelLogout: { enabled: options.backchannelLogoutUri !== undefined },
       resourceIndicators: {
@@ -180,6 +223,37 @@ export function createProvider(
   provider.proxy = options.publicOrigin !== undefined;
   provider.on('server_error', (_ctx, error) => process.stderr.write(`provider: ${String(error.stack)}\n`));
   return provider;
+}
+
+/** Whatever is asked for is granted, and comes with the access token. */
+function detailsFeature(types: readonly string[] | undefined) {
+  if (types === undefined) return { enabled: false as const };
+  const known = Object.fromEntries(types.map((type) => [type, { validate: () => undefined }]));
+  return {
+    enabled: true as const,
+    types: known,
+    authorizationDetailsForGrantSource: ({ oidc }: KoaContextWithOIDC) =>
+      JSON.parse(String(oidc.params?.['authorization_details'])) as AuthorizationDetail[],
+    authorizationDetailsForAccessToken: (_ctx: unknown, _token: unknown, source: unknown) =>
+      (source as { readonly rar?: AuthorizationDetail[] }).rar,
+    authorizationDetailsForIntrospection: () => undefined,
+  };
+}
+
+/** Asks the person where their session is none of those that the login asks for. */
+function policyWithAcr(settings: ProviderSettings): ReturnType<typeof interactionPolicy.base> {
+  const policy = interactionPolicy.base();
+  policy.get('login')?.checks.add(
+    new interactionPolicy.Check('acr_missing', 'another sign-in is asked for', ({ oidc }) => {
+      const asked = acrValuesOf(oidc.params ?? {});
+      return settings.heedsAcrValues && asked.length > 0 && !asked.includes(oidc.acr);
+    }),
+  );
+  return policy;
+}
+
+function acrValuesOf({ acr_values: asked }: Readonly<Record<string, unknown>>): string[] {
+  return typeof asked === 'string' ? asked.split(' ') : [];
 }
 
 /** No consent page: what the client asks for is granted. */
@@ -227,22 +301,32 @@ export async function answerRequest(
   const suggested = isUser(hint) ? hint : inner.settings.user;
   if (request.method === 'POST') {
     const chosen = new URLSearchParams((await readBody(request)).toString()).get('user');
-    await finishInteraction(inner, request, response, isUser(chosen) ? chosen : suggested);
+    await finishInteraction(inner, request, response, signInOf(isUser(chosen) ? chosen : suggested));
   } else if (inner.settings.login === 'auto') {
-    await finishInteraction(inner, request, response, suggested);
+    await finishInteraction(inner, request, response, signInOf(suggested));
   } else {
     response.setHeader('content-type', 'text/html; charset=utf-8');
     response.end(loginPage(uid, suggested));
   }
+
+  function signInOf(accountId: User): SignIn {
+    const [acr] = inner.settings.heedsAcrValues ? acrValuesOf(params) : [];
+    return acr === undefined ? { accountId } : { accountId, acr };
+  }
+}
+
+interface SignIn {
+  accountId: User;
+  acr?: string;
 }
 
 function finishInteraction(
   inner: RunningProvider,
   request: IncomingMessage,
   response: ServerResponse,
-  user: User,
+  login: SignIn,
 ): Promise<void> {
-  const result = { login: { accountId: user }, consent: {} };
+  const result = { login: { ...login }, consent: {} };
   return inner.provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
 }
 

@@ -157,6 +157,8 @@ export async function startProvider(options: ProviderOptions): Promise<TestProvi
     if (refreshToken !== undefined && inner.settings.rotateRefreshTokens) inner.spentRefreshTokens.add(refreshToken);
 
     const answer = await changeAnswer(inner, recorded.endpoints, await askInner(inner, request, body));
+    // The same request is expected again (RFC 9449 8).
+    if (refreshToken !== undefined && asksForNonce(answer)) inner.spentRefreshTokens.delete(refreshToken);
     if ((await afterWork()) === 'drop') request.socket.destroy();
     else send(response, answer);
   }
@@ -403,6 +405,10 @@ function headerPairs(rawHeaders: string[]): Array<[string, string]> {
   const pairs: Array<[string, string]> = [];
   for (let at = 0; at < rawHeaders.length; at += 2) pairs.push([rawHeaders[at] ?? '', rawHeaders[at + 1] ?? '']);
   return pairs;
+}
+
+function asksForNonce({ status, body }: Answer): boolean {
+  return status === 400 && body.includes('"use_dpop_nonce"');
 }
 
 function isJson(answer: Answer): boolean {

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { resolveConfig } from '../../src/config/config.ts';
 import { createEvents } from '../../src/events.ts';
 import { createClient } from '../../src/oidc/client.ts';
+import { replayableTokenFetch } from '../../src/oidc/token-response.ts';
 
 const keys = { keys: [] };
 
@@ -28,7 +29,7 @@ function metadataWith(path: string): client.ServerMetadata {
   return { issuer: 'https://login.example.com', token_endpoint: `https://login.example.com${path}` };
 }
 
-const own = async () => Response.json({});
+const recorder = replayableTokenFetch(async () => Response.json({}));
 const itself = async (configuration: client.Configuration) => configuration;
 
 test('a configuration is used by one call at a time, and by the next one afterwards', async () => {
@@ -49,14 +50,14 @@ test('a configuration is used by one call at a time, and by the next one afterwa
 test("a call's own fetch, which remembers tokens, and its time limit end with it, also when it fails", async () => {
   const { configured } = setUp();
   const seen: client.Configuration[] = [];
-  const failing = configured({ keys, fetch: own, timeoutSeconds: 1.5 }, async (configuration) => {
-    expect(configuration[client.customFetch]).toBe(own);
+  const failing = configured({ keys, recorder, timeoutSeconds: 1.5 }, async (configuration) => {
+    expect(configuration[client.customFetch]).toBe(recorder.fetch);
     expect(configuration.timeout).toBe(1.5);
     seen.push(configuration);
     throw new Error('refused');
   });
   await expect(failing).rejects.toThrow('refused');
-  expect(seen[0]?.[client.customFetch]).not.toBe(own);
+  expect(seen[0]?.[client.customFetch]).not.toBe(recorder.fetch);
   const next = await configured({ keys }, async (configuration) => [configuration, configuration.timeout]);
   expect(next).toEqual([seen[0], 10]);
 });

@@ -25,6 +25,9 @@ import type {
   SessionView,
   SignedOutReason,
   Store,
+  TokenFunction,
+  TokenRequest,
+  TokenSession,
 } from '../../src/index.ts';
 import { readPage, root } from '../support/markdown.ts';
 
@@ -57,6 +60,9 @@ const types = [
   'SessionsView',
   'SignedOutReason',
   'Store',
+  'TokenFunction',
+  'TokenRequest',
+  'TokenSession',
 ];
 
 function kindOf(value: unknown): string {
@@ -134,6 +140,12 @@ test('the members of the exported types', () => {
   expectTypeOf<Pick<ConfigInput, 'origin' | 'issuer' | 'client' | 'secrets'>>().toExtend<ConfigInput>();
   expectTypeOf<{}>().toExtend<ConfigFile>();
   expectTypeOf<keyof Events>().toEqualTypeOf<'emit' | 'subscribe'>();
+  expectTypeOf<Parameters<TokenFunction>>().toEqualTypeOf<[session: TokenSession, request: TokenRequest]>();
+  expectTypeOf<ReturnType<TokenFunction>>().toEqualTypeOf<string | undefined | Promise<string | undefined>>();
+  expectTypeOf<keyof TokenSession>().toEqualTypeOf<'accessToken' | 'accessTokenExpiresAt' | 'claims' | 'id'>();
+  expectTypeOf<keyof TokenRequest>().toEqualTypeOf<
+    'headers' | 'method' | 'rejectedToken' | 'route' | 'signal' | 'url'
+  >();
   expectTypeOf<keyof Store>().toEqualTypeOf<
     | 'advance'
     | 'begin'
@@ -169,6 +181,7 @@ test('the members of the exported unions', () => {
     | 'store_lost'
   >();
   expectTypeOf<BffEvent['type']>().toEqualTypeOf<
+    | 'access.denied'
     | 'config.refused'
     | 'config.replaced'
     | 'listener.failed'
@@ -179,10 +192,12 @@ test('the members of the exported unions', () => {
     | 'login.succeeded'
     | 'logout.revocation_failed'
     | 'logout.token_refused'
+    | 'policy.failed'
     | 'process.failed'
     | 'provider.discovered'
     | 'provider.discovery_failed'
     | 'provider.keys_failed'
+    | 'provider.push_refused'
     | 'provider.unsuitable'
     | 'session.ended'
     | 'session.large'
@@ -190,8 +205,11 @@ test('the members of the exported unions', () => {
     | 'store.emptied'
     | 'store.failed'
     | 'store.writes_lost'
+    | 'token.obtained'
     | 'token.refresh_failed'
     | 'token.refreshed'
+    | 'credentials.renewed'
+    | 'credentials.unusable'
     | 'userinfo.failed'
     | 'worker.failed'
     | 'worker.started'
@@ -231,6 +249,7 @@ test('the members of the exported unions', () => {
     readonly address: string | null;
   }>();
   expectTypeOf<ErrorCode>().toEqualTypeOf<
+    | 'access_denied'
     | 'authorization_failed'
     | 'body_too_large'
     | 'internal_error'

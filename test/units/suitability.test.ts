@@ -20,6 +20,9 @@ const fitting = {
   token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
 };
 
+/** What a provider adds that takes pushed requests. */
+const pushing = { pushed_authorization_request_endpoint: 'https://login.example.com/par' };
+
 /** Members of the metadata to replace; `undefined` leaves one out. */
 type Members = Readonly<Record<string, unknown>>;
 
@@ -28,7 +31,7 @@ async function configOf(env: Readonly<Record<string, string>>): Promise<Config> 
     SALLYPORT_ORIGIN: 'https://app.example.com',
     SALLYPORT_ISSUER: fitting.issuer,
     SALLYPORT_CLIENT_ID: 'app',
-    SALLYPORT_CLIENT_SECRET: 'client-secret',
+    SALLYPORT_CLIENT_SECRET: 'the-client-secret-of-32-characters',
     SALLYPORT_SECRET: 'q8Zr2mVxT0cLw7yNf4Hs1JkPb6DgEa9u',
     ...env,
   });
@@ -56,9 +59,71 @@ const faults: ReadonlyArray<readonly [story: string, members: Members, env: Reco
     'a key in place of a secret',
     { token_endpoint_auth_methods_supported: ['private_key_jwt'] },
     {},
-    /only private_key_jwt: Sallyport has client_secret_basic and client_secret_post/,
+    /only private_key_jwt: set SALLYPORT_CLIENT_AUTH_METHOD=private_key_jwt, and what it needs/,
   ],
-  ['pushed requests', { require_pushed_authorization_requests: true }, {}, /demands pushed authorization requests/],
+  [
+    'no client but a public one',
+    { token_endpoint_auth_methods_supported: ['none'] },
+    {},
+    /only none: Sallyport has client_secret_basic, .*Allow one of them for this client/,
+  ],
+  [
+    'assertions signed with a public key only',
+    {
+      token_endpoint_auth_methods_supported: ['client_secret_jwt'],
+      token_endpoint_auth_signing_alg_values_supported: ['RS256', 'PS256'],
+    },
+    { SALLYPORT_CLIENT_AUTH_METHOD: 'client_secret_jwt' },
+    /not take assertions signed with HS256, HS384, HS512, only RS256, PS256 .*give this client a key for one of them/,
+  ],
+  [
+    'assertions of another algorithm than the configured one',
+    {
+      token_endpoint_auth_methods_supported: ['client_secret_jwt'],
+      token_endpoint_auth_signing_alg_values_supported: ['HS256'],
+    },
+    { SALLYPORT_CLIENT_AUTH_METHOD: 'client_secret_jwt', SALLYPORT_CLIENT_SIGNING_ALGORITHM: 'HS512' },
+    /not take assertions signed with HS512, only HS256 .*correct or remove SALLYPORT_CLIENT_SIGNING_ALGORITHM/,
+  ],
+  [
+    'pushed requests without an address for them',
+    { require_pushed_authorization_requests: true },
+    {},
+    /demands pushed authorization requests.*names no pushed_authorization_request_endpoint/,
+  ],
+  [
+    'pushed requests, which are switched off',
+    { require_pushed_authorization_requests: true, ...pushing },
+    { SALLYPORT_LOGIN_PUSHED: 'off' },
+    /demands pushed authorization requests.*remove SALLYPORT_LOGIN_PUSHED=off/,
+  ],
+  [
+    'no pushed requests, which are demanded here',
+    {},
+    { SALLYPORT_LOGIN_PUSHED: 'required' },
+    /SALLYPORT_LOGIN_PUSHED=required, but the provider names no pushed_authorization_request_endpoint/,
+  ],
+  [
+    'details of other types than those that are asked for',
+    { authorization_details_types_supported: ['account_information'] },
+    {
+      SALLYPORT_LOGIN_AUTHORIZATION_DETAILS: '[{"type":"account_information"},{"type":"tax_data"}]',
+      SALLYPORT_LOGIN_ALLOW_AUTHORIZATION_DETAILS: 'payment_initiation,tax_data',
+    },
+    /does not know the authorization_details of the type tax_data, payment_initiation/,
+  ],
+  [
+    'answers that are not signed',
+    {},
+    { SALLYPORT_CLIENT_RESPONSE_MODE: 'jwt' },
+    /does not offer the response mode jwt: correct SALLYPORT_CLIENT_RESPONSE_MODE/,
+  ],
+  [
+    'answers that whoever knows the client secret can sign',
+    { response_modes_supported: ['query.jwt'], authorization_signing_alg_values_supported: ['HS256', 'none'] },
+    { SALLYPORT_CLIENT_RESPONSE_MODE: 'jwt' },
+    /signs authorization responses with HS256, none only/,
+  ],
   ['signed requests', { require_signed_request_object: true }, {}, /demands signed request objects/],
   [
     'PKCE in plain text',
@@ -74,6 +139,18 @@ const faults: ReadonlyArray<readonly [story: string, members: Members, env: Reco
   ],
   ['no code flow', { response_types_supported: ['id_token', 'code id_token'] }, {}, /does not offer the code flow/],
   ['no code grant', { grant_types_supported: ['implicit'] }, {}, /does not offer the authorization_code grant/],
+  [
+    'proofs of another algorithm',
+    { dpop_signing_alg_values_supported: ['PS256', 'ES256'] },
+    { SALLYPORT_CLIENT_DPOP: 'EdDSA' },
+    /no DPoP proofs that are signed with EdDSA, only PS256, ES256: set SALLYPORT_CLIENT_DPOP=ES256/,
+  ],
+  [
+    'proofs that Sallyport cannot sign',
+    { dpop_signing_alg_values_supported: ['PS256'] },
+    { SALLYPORT_CLIENT_DPOP: 'ES256' },
+    /only PS256: set SALLYPORT_CLIENT_DPOP=off/,
+  ],
   [
     'answers by redirects only',
     { response_modes_supported: ['query', 'fragment'] },
@@ -109,6 +186,7 @@ const warnings: ReadonlyArray<readonly [story: string, members: Members, env: Re
     { SALLYPORT_SCOPE: 'openid profile' },
     /scope has no offline_access.*a session ends with its access token/,
   ],
+  ['no word on DPoP where it is configured', {}, { SALLYPORT_CLIENT_DPOP: 'ES256' }, /does not say that it knows DPoP/],
   ['no UserInfo', { userinfo_endpoint: undefined }, { SALLYPORT_LOGIN_USERINFO: 'true' }, /names no userinfo_endpoint/],
 ];
 
@@ -140,6 +218,15 @@ test.each<[story: string, members: Members, env?: Record<string, string>]>([
     'demands that are switched off',
     { require_pushed_authorization_requests: false, require_signed_request_object: false },
   ],
+  ['signed answers (JARM)', { response_modes_supported: ['jwt'] }, { SALLYPORT_CLIENT_RESPONSE_MODE: 'jwt' }],
+  [
+    'signed answers by another name',
+    { response_modes_supported: ['query.jwt'], authorization_signing_alg_values_supported: ['ES256', 'HS256'] },
+    { SALLYPORT_CLIENT_RESPONSE_MODE: 'jwt' },
+  ],
+  ['a demand of pushed requests', { require_pushed_authorization_requests: true, ...pushing }],
+  ['pushed requests on both sides', pushing, { SALLYPORT_LOGIN_PUSHED: 'required' }],
+  ['pushed requests that are offered and switched off', pushing, { SALLYPORT_LOGIN_PUSHED: 'off' }],
   [
     'refresh tokens by a parameter (Google)',
     { scopes_supported: ['openid', 'email', 'profile'] },
@@ -149,6 +236,12 @@ test.each<[story: string, members: Members, env?: Record<string, string>]>([
     'refresh tokens without a scope for them (Keycloak)',
     { token_endpoint: 'https://login.example.com/realms/main/protocol/openid-connect/token' },
   ],
+  [
+    'proofs of the algorithm that is configured',
+    { dpop_signing_alg_values_supported: ['ES256', 'EdDSA'] },
+    { SALLYPORT_CLIENT_DPOP: 'EdDSA' },
+  ],
+  ['no proofs where none are configured', { dpop_signing_alg_values_supported: ['PS256'] }],
   ['scopes of an API, which need not be listed', {}, { SALLYPORT_SCOPE: 'openid offline_access api://id/notes' }],
 ])('nothing is wrong with %s', async (_story, members, env) => {
   expect(await findingsWith(members, env)).toEqual({ faults: [], warnings: [] });

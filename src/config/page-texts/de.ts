@@ -38,6 +38,10 @@ export const de: PageTexts = {
       title: 'Anfrage abgelehnt',
       text: 'Sie stammt nicht von der App selbst. Öffnen Sie die App und versuchen Sie es dort noch einmal.',
     },
+    access_denied: {
+      title: 'Das dürfen Sie nicht',
+      text: 'Ihrem Konto fehlt die nötige Berechtigung. Wenn Sie sie haben sollten, wenden Sie sich an Ihren Support.',
+    },
     request_invalid: {
       title: 'Ungültige Anfrage',
       text: 'Sie kann so nicht verarbeitet werden. Gehen Sie zurück zur App und versuchen Sie es noch einmal.',
@@ -91,6 +95,10 @@ export const de: PageTexts = {
     setup: {
       title: 'Die Anmeldung ist nicht richtig eingerichtet',
       text: 'Sie können das nicht selbst beheben. Bitte informieren Sie die Betreiber dieser App.',
+    },
+    sign_in_too_weak: {
+      title: 'Diese Anmeldung reicht nicht aus',
+      text: 'Der Anmeldedienst hat nicht so viel geprüft, wie die App für Ihr Vorhaben verlangt. Es hat sich nichts geändert: Gehen Sie zurück zur App. Wenn es wieder geschieht, wenden Sie sich an Ihren Support.',
     },
   },
 };

@@ -35,6 +35,10 @@ export const en: PageTexts = {
       title: 'Request refused',
       text: 'It does not come from the app itself. Open the app, and try again from there.',
     },
+    access_denied: {
+      title: 'You may not do this',
+      text: 'Your account does not have the permission that this needs. If you should have it, ask your support team.',
+    },
     request_invalid: {
       title: 'Invalid request',
       text: 'It cannot be processed as it is. Go back to the app, and try again.',
@@ -85,6 +89,10 @@ export const en: PageTexts = {
     setup: {
       title: 'The sign-in is not set up correctly',
       text: 'You cannot mend this yourself. Please tell those who run this app.',
+    },
+    sign_in_too_weak: {
+      title: 'This sign-in is not enough',
+      text: 'The sign-in service did not check as much as this app needs for what you wanted to do. Nothing has changed: go back to the app. If it happens again, ask your support team.',
     },
   },
 };

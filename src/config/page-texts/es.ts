@@ -38,6 +38,10 @@ export const es: PageTexts = {
       title: 'Solicitud rechazada',
       text: 'No procede de la propia aplicación. Abra la aplicación e inténtelo de nuevo desde allí.',
     },
+    access_denied: {
+      title: 'No tiene permiso para esto',
+      text: 'Su cuenta no tiene el permiso necesario. Si debería tenerlo, consulte a su equipo de soporte.',
+    },
     request_invalid: {
       title: 'Solicitud no válida',
       text: 'No se puede procesar tal como está. Vuelva a la aplicación e inténtelo de nuevo.',
@@ -94,6 +98,10 @@ export const es: PageTexts = {
     setup: {
       title: 'El inicio de sesión no está bien configurado',
       text: 'Usted no puede resolverlo. Avise a los responsables de esta aplicación.',
+    },
+    sign_in_too_weak: {
+      title: 'Este inicio de sesión no es suficiente',
+      text: 'El servicio de inicio de sesión no ha comprobado todo lo que la aplicación exige para esta acción. Nada ha cambiado: vuelva a la aplicación. Si se repite, consulte a su equipo de soporte.',
     },
   },
 };

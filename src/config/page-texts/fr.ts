@@ -38,6 +38,10 @@ export const fr: PageTexts = {
       title: 'Requête refusée',
       text: 'Elle ne vient pas de l’application elle-même. Ouvrez l’application et réessayez à partir de là.',
     },
+    access_denied: {
+      title: 'Vous n’y êtes pas autorisé',
+      text: 'Votre compte n’a pas l’autorisation nécessaire. Si vous devriez l’avoir, adressez-vous à votre service d’assistance.',
+    },
     request_invalid: {
       title: 'Requête non valide',
       text: 'Elle ne peut pas être traitée telle quelle. Retournez à l’application et réessayez.',
@@ -94,6 +98,10 @@ export const fr: PageTexts = {
     setup: {
       title: 'La connexion n’est pas configurée correctement',
       text: 'Vous ne pouvez pas y remédier vous-même. Veuillez prévenir les responsables de cette application.',
+    },
+    sign_in_too_weak: {
+      title: 'Cette connexion ne suffit pas',
+      text: 'Le service de connexion n’a pas vérifié tout ce que l’application exige pour cette action. Rien n’a changé : revenez à l’application. Si cela se reproduit, adressez-vous à votre service d’assistance.',
     },
   },
 };

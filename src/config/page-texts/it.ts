@@ -35,6 +35,10 @@ export const it: PageTexts = {
       title: 'Richiesta rifiutata',
       text: 'Non proviene dall’app stessa. Apri l’app e riprova da lì.',
     },
+    access_denied: {
+      title: 'Non hai l’autorizzazione',
+      text: 'Al tuo account manca l’autorizzazione necessaria. Se dovresti averla, rivolgiti all’assistenza.',
+    },
     request_invalid: {
       title: 'Richiesta non valida',
       text: 'Così com’è non può essere elaborata. Torna all’app e riprova.',
@@ -91,6 +95,10 @@ export const it: PageTexts = {
     setup: {
       title: 'L’accesso non è configurato correttamente',
       text: 'Non puoi risolvere il problema da te. Avvisa chi gestisce questa app.',
+    },
+    sign_in_too_weak: {
+      title: 'Questo accesso non basta',
+      text: 'Il servizio di accesso non ha verificato tutto ciò che l’app richiede per questa operazione. Non è cambiato nulla: torna all’app. Se succede di nuovo, rivolgiti all’assistenza.',
     },
   },
 };

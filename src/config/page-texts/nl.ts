@@ -38,6 +38,10 @@ export const nl: PageTexts = {
       title: 'Verzoek geweigerd',
       text: 'Het komt niet van de app zelf. Open de app en probeer het van daaruit opnieuw.',
     },
+    access_denied: {
+      title: 'U mag dit niet doen',
+      text: 'Uw account heeft het recht niet dat hiervoor nodig is. Hoort u het te hebben, neem dan contact op met de helpdesk.',
+    },
     request_invalid: {
       title: 'Ongeldig verzoek',
       text: 'Het kan zo niet worden verwerkt. Ga terug naar de app en probeer het opnieuw.',
@@ -88,6 +92,10 @@ export const nl: PageTexts = {
     setup: {
       title: 'Het inloggen is niet goed ingesteld',
       text: 'U kunt dit niet zelf verhelpen. Waarschuw de beheerders van deze app.',
+    },
+    sign_in_too_weak: {
+      title: 'Deze login is niet voldoende',
+      text: 'De inlogdienst heeft niet alles gecontroleerd wat de app hiervoor nodig heeft. Er is niets veranderd: ga terug naar de app. Gebeurt het opnieuw, neem dan contact op met de helpdesk.',
     },
   },
 };

@@ -35,6 +35,10 @@ export const pt: PageTexts = {
       title: 'Pedido recusado',
       text: 'Não vem da própria aplicação. Abra a aplicação e tente novamente a partir dela.',
     },
+    access_denied: {
+      title: 'Sem permissão',
+      text: 'A sua conta não tem a permissão necessária. Se a deveria ter, fale com o suporte.',
+    },
     request_invalid: {
       title: 'Pedido inválido',
       text: 'Não pode ser processado assim. Volte à aplicação e tente novamente.',
@@ -91,6 +95,10 @@ export const pt: PageTexts = {
     setup: {
       title: 'O início de sessão não está bem configurado',
       text: 'Isto não pode ser resolvido por quem usa a aplicação. Avise os responsáveis por esta aplicação.',
+    },
+    sign_in_too_weak: {
+      title: 'Este início de sessão não é suficiente',
+      text: 'O serviço de início de sessão não verificou tudo o que a aplicação exige para esta ação. Nada mudou: volte à aplicação. Se voltar a acontecer, fale com o suporte.',
     },
   },
 };

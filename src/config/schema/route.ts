@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { foldedName, keepableHeaders } from '../../http/identity-headers.ts';
 import { bytes, flag, hasNoDotSegment, httpUrl, seconds, text } from '../kinds.ts';
+import { token } from './token.ts';
 
 const headerPattern = z
   .string('must be the name of a header')
@@ -27,6 +28,7 @@ export const route = z.strictObject({
       "The API's address; its path replaces the prefix. The access token goes there: over `http:`, everyone on that " +
       'network can read it.',
   }),
+  token,
   methods: z
     .array(
       z

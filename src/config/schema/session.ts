@@ -46,7 +46,7 @@ export const session = z
       .int('must be a whole number of megabytes')
       .min(16, 'must be at least 16 megabytes')
       .max(65_536, 'must be at most 65536 megabytes')
-      .default(256)
+      .default(512)
       .meta({
         description:
           'Megabytes of memory for the sessions whose cookies were opened, about 6 for 1,000 sessions; at most half of ' +

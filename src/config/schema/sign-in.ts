@@ -1,24 +1,28 @@
 /** The keys of signing in and out at the provider: the client, the login, the logout. */
 import { z } from 'zod';
 import { flag, logoutParameterName, parameterName, seconds, text } from '../kinds.ts';
+import { clientAuthentication } from './client-authentication.ts';
 
 export const client = z.strictObject({
   id: text.meta({ description: 'The client id, as registered with the provider.' }),
-  secret: text.meta({
-    description:
-      'The client secret. Whoever has it can redeem codes in the name of the app: keep it in a secret store.',
-  }),
-  authMethod: z
-    .enum(['client_secret_basic', 'client_secret_post'], 'must be "client_secret_basic" or "client_secret_post"')
-    .default('client_secret_basic')
-    .meta({ description: 'How the client authenticates at the token endpoint. The secret is sent either way.' }),
+  ...clientAuthentication,
+  dpop: z
+    .enum(['off', 'ES256', 'EdDSA'], 'must be "off", "ES256" or "EdDSA"')
+    .default('off')
+    .meta({
+      description:
+        "Binds each session's tokens to a key of its own (DPoP, RFC 9449), with signatures of this algorithm: a token that " +
+        'leaks from an API or a log is of no use without it. The provider and the APIs must know DPoP. Sessions that are ' +
+        'there already go on as they began.',
+    }),
   responseMode: z
-    .enum(['query', 'form_post'], 'must be "query" or "form_post"')
+    .enum(['query', 'form_post', 'jwt', 'form_post.jwt'], 'must be "query", "form_post", "jwt" or "form_post.jwt"')
     .default('query')
     .meta({
       description:
         'How the provider answers the login. `form_post` keeps the code out of URLs, and so out of access logs; the ' +
-        'callback then takes one more page load.',
+        'callback then takes one more page load. `jwt` and `form_post.jwt` are the same two with an answer that the ' +
+        'provider signs (JARM): an answer that is not signed is refused.',
     }),
 });
 
@@ -36,6 +40,31 @@ export const login = z
       description:
         'Authorization parameters sent with every login, e.g. `audience`. The SPA can replace those that it may pass.',
     }),
+    pushed: z
+      .enum(['auto', 'required', 'off'], 'must be "auto", "required" or "off"')
+      .default('auto')
+      .meta({
+        description:
+          'Whether the request to sign in is pushed to the provider (RFC 9126), so that the browser carries only a ' +
+          'reference to it, which nobody can read or change. `auto`: where the provider offers that. `required`: always, ' +
+          'and never by plain parameters. `off`: never.',
+      }),
+    authorizationDetails: z
+      .array(z.looseObject({ type: text }))
+      .default([])
+      .meta({
+        description:
+          'What every login asks to be allowed in detail (`authorization_details`, RFC 9396): objects, each with a `type` ' +
+          'that the provider knows.',
+      }),
+    allowAuthorizationDetails: z
+      .array(text)
+      .default([])
+      .meta({
+        description:
+          'The types of `authorization_details` that the SPA may ask for besides, e.g. `payment_initiation`. Every site can ' +
+          'ask for them by a link: the person must see at the provider what they allow.',
+      }),
     userInfo: flag.default(false).meta({
       description:
         "Adds the UserInfo endpoint's claims to the ID token's. They count against the size of the cookie, and each " +

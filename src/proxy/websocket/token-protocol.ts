@@ -10,8 +10,9 @@ const header = 'sec-websocket-protocol';
 /**
  * Adds the protocol `<prefix><token>` to those that the client offers.
  * @param headers flat list of names and values
+ * @param token undefined for a call that carries none
  */
-export function withTokenProtocol(headers: readonly string[], prefix: string, token: string): string[] {
+export function withTokenProtocol(headers: readonly string[], prefix: string, token: string | undefined): string[] {
   const others: string[] = [];
   const offered: string[] = [];
   for (let index = 0; index < headers.length; index += 2) {
@@ -21,8 +22,8 @@ export function withTokenProtocol(headers: readonly string[], prefix: string, to
   }
   // A client's own token in this form is dropped, as its own `Authorization` header is.
   const accepted = offered.filter((protocol) => !carriesToken(protocol, prefix));
-  others.push(header, [...accepted, prefix + encode(prefix, token)].join(', '));
-  return others;
+  if (token !== undefined) accepted.push(prefix + encode(prefix, token));
+  return accepted.length === 0 ? others : [...others, header, accepted.join(', ')];
 }
 
 /** The response's headers without a protocol that carries the token. */

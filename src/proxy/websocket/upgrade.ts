@@ -1,6 +1,6 @@
 /**
  * WebSocket upgrades (RFC 6455 4). Accepts them from the own origin only, because browsers send no preflight for them
- * (RFC 6455 10.2). The upgrade request carries the session's token and the API decides; after the switch, frames pass in
+ * (RFC 6455 10.2). The upgrade request carries the route's token and the API decides; after the switch, frames pass in
  * both directions unchanged.
  */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
@@ -15,7 +15,8 @@ import { cookieNames } from '../../session/cookies.ts';
 import type { SessionEntry } from '../../session/sessions.ts';
 import {
   createAuthorizedCalls,
-  requireSession,
+  noSession,
+  sessionFor,
   type ApiUpstream,
   type AuthorizedCall,
   type AuthorizedCallDeps,
@@ -27,6 +28,7 @@ import type { OpenSockets } from './open-sockets.ts';
 import { takeOverSocket, type UpgradeRequest } from './raw-response.ts';
 import { hasBody, noBody } from '../request-body.ts';
 import { sessionExpired } from '../../session/session.ts';
+import { isProven, tokenIn } from '../../tokens/bearer.ts';
 import type { UpstreamLimits } from '../upstream-errors.ts';
 import { withoutTokenProtocol, withTokenProtocol } from './token-protocol.ts';
 
@@ -48,19 +50,22 @@ export interface UpgradeDeps extends AuthorizedCallDeps {
   readonly renderFailed: (error: unknown, request: IncomingMessage) => RenderedProblem;
 }
 
-/** An upgrade that carries the session's token. */
+/** An upgrade of an API. */
 interface UpgradeCall extends AuthorizedCall {
   readonly client: UpgradeRequest;
 }
 
 /** What an attempt asks of an upstream, and how it reads the response. */
-interface Handshake extends Pick<UpstreamRequest, 'upstream' | 'path' | 'headers' | 'limits' | 'session' | 'filter'> {
+interface Handshake extends Pick<
+  UpstreamRequest,
+  'upstream' | 'path' | 'headers' | 'headersAnew' | 'limits' | 'session' | 'filter'
+> {
   /** The headers of the switch for the client, from the upstream's. */
   readonly switchHeaders: (headers: IncomingHttpHeaders) => string[];
 }
 
 export function createUpgrade(config: Config, deps: UpgradeDeps) {
-  const { sessions, refresher, openSockets, bound, slots, devServer, resolveClientAddress, renderFailed } = deps;
+  const { sessions, openSockets, bound, slots, devServer, resolveClientAddress, renderFailed } = deps;
   const calls = createAuthorizedCalls(config, deps);
   const send = calls.createSender<UpgradeCall>({ attempt, clientHeaders });
   const requestHeaders = createRequestHeaders();
@@ -114,32 +119,44 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
   async function connectToApi(client: UpgradeRequest, upstream: ApiUpstream): Promise<ForwardOutcome> {
     const { request, response } = client;
     const path = calls.upstreamTarget(request.url ?? '/', upstream.route);
-    const opened = requireSession(await sessions.open(request.headers.cookie));
-    const call = { client, request, response, upstream, opened, path, body: noBody };
+    const { tokens } = upstream;
+    const opening = tokens.session === 'unused' ? noSession : await sessions.open(request.headers.cookie);
+    let session = sessionFor(opening, tokens);
     try {
-      await refresher.refreshIfDue(opened.entry);
-      await sessions.touch(opened.entry);
-      return await send(call);
+      session = await calls.freshen(session, tokens);
+      const { entry } = session ?? {};
+      const sent = { sentToken: undefined, demandedNonce: undefined };
+      return await send({ client, request, response, upstream, opened: session, entry, path, body: noBody, ...sent });
     } catch (error) {
-      calls.addNewCookies(call);
+      calls.addNewCookies({ request, response, opened: session });
       throw error;
     }
   }
 
   /** Holds a slot during the attempt, and for as long as a WebSocket is open. */
-  async function attempt(call: UpgradeCall, filter: UpstreamRequest['filter']): Promise<ForwardOutcome> {
-    const { client, upstream, opened, path } = call;
+  async function attempt(
+    call: UpgradeCall,
+    credentials: readonly string[],
+    filter: UpstreamRequest['filter'],
+  ): Promise<ForwardOutcome> {
+    const { client, upstream, entry, path } = call;
     const release = slots.acquire(upstream.route);
     let outcome: ForwardOutcome | undefined;
     try {
       outcome = await attemptHandshake(client, {
         upstream,
         path,
-        headers: upstreamHeaders(call),
+        headers: upstreamHeaders(call, credentials),
+        headersAnew: isProven(credentials)
+          ? () => upstreamHeaders(call, upstream.tokens.provenAnew(call, credentials))
+          : undefined,
         limits: upstream.route,
-        session: opened.entry,
+        session: entry,
         filter,
-        switchHeaders: (headers) => clientHeaders(call, headers),
+        switchHeaders: (headers) => {
+          upstream.tokens.noteAnswer(call, headers);
+          return clientHeaders(call, headers);
+        },
       });
       return outcome;
     } finally {
@@ -148,11 +165,10 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     }
   }
 
-  function upstreamHeaders(call: UpgradeCall): string[] {
-    const headers = calls.upstreamHeaders(call);
+  function upstreamHeaders(call: UpgradeCall, credentials: readonly string[]): string[] {
+    const headers = calls.upstreamHeaders(call, credentials);
     const { websocketTokenProtocol: prefix } = call.upstream.route;
-    const { accessToken } = call.opened.entry.session.tokens;
-    return prefix === undefined ? headers : withTokenProtocol(headers, prefix, accessToken);
+    return prefix === undefined ? headers : withTokenProtocol(headers, prefix, tokenIn(credentials));
   }
 
   function clientHeaders(call: UpgradeCall, headers: IncomingHttpHeaders): string[] {
@@ -172,7 +188,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
         host: devServer.host,
         forwardedFor: resolveClientAddress(socket.remoteAddress, headers['x-forwarded-for']).chain,
         ...forwardedOrigin(config.origin),
-        authorization: undefined,
+        credentials: [],
       }),
       limits: devServer.limits,
       session: undefined,

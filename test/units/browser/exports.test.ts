@@ -23,7 +23,7 @@ test('the members of the exported types', () => {
     'acrValues' | 'loginHint' | 'maxAge' | 'popup' | 'prompt' | 'returnTo' | 'signal' | 'url'
   >();
   expectTypeOf<keyof SallyportProblem>().toEqualTypeOf<
-    'code' | 'detail' | 'instance' | 'loginUrl' | 'status' | 'title' | 'type'
+    'acrValues' | 'maxAge' | 'code' | 'detail' | 'instance' | 'loginUrl' | 'status' | 'title' | 'type'
   >();
   expectTypeOf<Sallyport['apiFetch']>().toEqualTypeOf<typeof fetch>();
 });

@@ -1,0 +1,50 @@
+/** What every token policy is: which credentials a call carries, and what follows when the API rejects them. */
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { SessionEntry } from '../session/sessions.ts';
+
+/** What a policy sees of a call. One object for all attempts of the call. */
+export interface TokenCall {
+  readonly request: IncomingMessage;
+  /** Undefined without a session: never where one is required. */
+  readonly entry: SessionEntry | undefined;
+  /** Path and query at the API. */
+  readonly path: string;
+  /** What the last attempt carried, left by {@link RouteTokens.headers} for {@link RouteTokens.renew}. */
+  sentToken: string | undefined;
+  /** The nonce with which the API wants a proof; undefined until it asks for one (RFC 9449 9). */
+  demandedNonce: string | undefined;
+}
+
+/** Which tokens one route's calls carry. */
+export interface TokenPolicy {
+  /** Whether calls without a session are refused, pass as well, or no session is looked for at all. */
+  readonly session: 'required' | 'optional' | 'unused';
+  /** Whether a response may depend on who calls. */
+  readonly personal: boolean;
+  /** The names of the headers that it sets: what a client sends under them never passes. */
+  readonly headerNames: readonly string[];
+  /**
+   * The header lines (name, value, …) of one attempt; a promise only where something must be obtained first.
+   * @throws {BffError}
+   */
+  headers(call: TokenCall): readonly string[] | Promise<readonly string[]>;
+  /**
+   * Whether after this 401 a new attempt may help: decided when the response's head is there.
+   * @param challenge its `WWW-Authenticate`
+   */
+  mayRenew(call: TokenCall, challenge: string): boolean;
+  /** Obtains what the next attempt needs. @throws {BffError} */
+  renew(call: TokenCall): Promise<void>;
+  /** What {@link renew} has obtained was rejected as well. */
+  recordRejection(call: TokenCall): void;
+}
+
+/** The credentials of one route's calls: those of its policy, and the proofs that belong to them. */
+export interface RouteTokens extends TokenPolicy {
+  /** Learns from the head of each response. */
+  noteAnswer(call: TokenCall, headers: IncomingHttpHeaders): void;
+  /** Whether after this 401 a new proof may help, with the nonce that came with it: once a call. */
+  mayProveAnew(call: TokenCall, challenge: string, headers: IncomingHttpHeaders): boolean;
+  /** The header lines of an attempt again, for a request that is sent a second time: no proof may come twice. */
+  provenAnew(call: TokenCall, lines: readonly string[]): readonly string[];
+}
