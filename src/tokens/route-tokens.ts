@@ -5,7 +5,9 @@
 import type { ApiRoute, Config } from '../config/config.ts';
 import { createApiNonces, withProofs, type ProofAudience } from './dpop-tokens.ts';
 import { createFunctionTokens } from './function-tokens.ts';
+import { resourceRequestOf } from '../oidc/resources.ts';
 import type { Refresher } from './refresh.ts';
+import { createResourceTokens } from './resource-tokens.ts';
 import { createSessionTokens } from './session-tokens.ts';
 import type { RouteTokens, TokenPolicy } from './token-policy.ts';
 
@@ -32,6 +34,8 @@ export function createRouteTokens(config: Config, deps: RouteTokensDeps): (route
   function policyOf(route: ApiRoute): TokenPolicy {
     const { token } = route;
     if (token === 'none') return noTokens;
+    const request = resourceRequestOf(route);
+    if (request !== undefined) return createResourceTokens(request, route, { ...deps, config });
     if (typeof token === 'function') return createFunctionTokens(token, route, { ...deps, config });
     return createSessionTokens(token === 'optional' ? 'optional' : 'required', route, deps);
   }
@@ -48,6 +52,7 @@ export function createRouteTokens(config: Config, deps: RouteTokensDeps): (route
 
 const noTokens: TokenPolicy = {
   session: 'unused',
+  usesSessionToken: false,
   personal: false,
   headerNames: [],
   headers: () => [],

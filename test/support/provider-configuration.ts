@@ -14,6 +14,7 @@ import {
 import { readBody } from './listener.ts';
 import {
   certificateFeatures,
+  clientAuthMethods,
   credentialsOf,
   requireStrictAssertion,
   type ClientAuthMethod,
@@ -65,6 +66,8 @@ export interface ProviderSettings {
   lifetimes: { accessToken: number; idToken: number; refreshToken: number; code: number; session: number };
   /** Whether proofs of possession must carry the provider's nonce (RFC 9449 8). Default false. */
   requireDpopNonce: boolean;
+  /** Binds JWT access tokens to a certificate by its thumbprint (RFC 8705 3.1). Default: to none. */
+  boundCertificate: string | undefined;
   /** So many incompressible characters are added to every JWT access token. Default 0. */
   accessTokenPadding: number;
   /** Claims added to the ID token (and userinfo) of every user. */
@@ -105,6 +108,7 @@ export function completeSettings(settings: Partial<ProviderSettings> = {}): Prov
     rotateRefreshTokens: true,
     refreshTokens: 'always',
     requireDpopNonce: false,
+    boundCertificate: undefined,
     accessTokenPadding: 0,
     extraClaims: {},
     accessTokenClaims: {},
@@ -154,6 +158,7 @@ export function createProvider(
     },
     pkce: { required: () => true },
     assertJwtClientAuthClaimsAndHeader: requireStrictAssertion,
+    clientAuthMethods: [...clientAuthMethods],
     conformIdTokenClaims: false,
     acrValues: ['urn:test:silver', 'urn:test:gold'],
     claims: {
@@ -166,7 +171,7 @@ export function createProvider(
       claims: () => ({ sub: accountId, ...(isUser(accountId) ? users[accountId] : {}), ...settings.extraClaims }),
     }),
     interactions: { policy: policyWithAcr(settings), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
-    loadExistingGrant: grantEverything,
+    loadExistingGrant: (ctx) => grantEverything(ctx, settings),
     issueRefreshToken: (ctx) => grantsRefreshToken(ctx, settings),
     expiresWithSession: () => false,
     rotateRefreshToken: () => settings.rotateRefreshTokens,
@@ -182,6 +187,8 @@ export function createProvider(
     formats: {
       customizers: {
         jwt: (_ctx, _token, token) => {
+          const { boundCertificate } = settings;
+          if (boundCertificate !== undefined) token.payload['cnf'] = { 'x5t#S256': boundCertificate };
           if (settings.accessTokenPadding > 0) token.payload['padding'] = randomCharacters(settings.accessTokenPadding);
           Object.assign(token.payload, settings.accessTokenClaims);
         },
@@ -209,12 +216,7 @@ export function createProvider(
         enabled: true,
         defaultResource: () => (settings.accessTokens === 'jwt' ? audience : []),
         useGrantedResource: () => true,
-        getResourceServerInfo: (_ctx, resource) => ({
-          scope: 'api openid profile email offline_access',
-          audience: resource,
-          accessTokenFormat: 'jwt',
-          accessTokenTTL: settings.lifetimes.accessToken,
-        }),
+        getResourceServerInfo: (_ctx, resource) => resourceServer(resource, settings),
       },
       rpInitiatedLogout: { enabled: true, logoutSource: (ctx, form) => renderLogout(ctx, form, settings) },
     },
@@ -256,9 +258,22 @@ function acrValuesOf({ acr_values: asked }: Readonly<Record<string, unknown>>): 
   return typeof asked === 'string' ? asked.split(' ') : [];
 }
 
-/** No consent page: what the client asks for is granted. */
-async function grantEverything(ctx: KoaContextWithOIDC): Promise<InstanceType<Provider['Grant']> | undefined> {
-  const { client, session, provider, params } = ctx.oidc;
+/** What the provider knows of an API, by the address that clients ask for (RFC 8707). */
+function resourceServer(resource: string, { lifetimes }: ProviderSettings) {
+  return {
+    scope: 'api orders stock openid profile email offline_access',
+    audience: resource,
+    accessTokenFormat: 'jwt',
+    accessTokenTTL: lifetimes.accessToken,
+  } as const;
+}
+
+/** No consent page: what the client asks for is granted. The session's own token stays one for {@link audience}. */
+async function grantEverything(
+  ctx: KoaContextWithOIDC,
+  settings: ProviderSettings,
+): Promise<InstanceType<Provider['Grant']> | undefined> {
+  const { client, session, provider, params, resourceServers = {} } = ctx.oidc;
   if (!client || !session?.accountId) return undefined;
   const known = session.grantIdFor(client.clientId);
   const grant =
@@ -266,7 +281,10 @@ async function grantEverything(ctx: KoaContextWithOIDC): Promise<InstanceType<Pr
     new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
   const scope = typeof params?.['scope'] === 'string' ? params['scope'] : '';
   grant.addOIDCScope(scope);
-  grant.addResourceScope(audience, scope);
+  if (settings.accessTokens === 'jwt') {
+    resourceServers[audience] ??= new provider.ResourceServer(audience, resourceServer(audience, settings));
+  }
+  for (const resource of [audience, ...Object.keys(resourceServers)]) grant.addResourceScope(resource, scope);
   await grant.save();
   return grant;
 }

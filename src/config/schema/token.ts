@@ -1,12 +1,16 @@
 /** The key `api[].token`: which token a call of the route carries. */
 import { z } from 'zod';
 import type { TokenFunction } from '../token-function.ts';
+import { ofResource } from './resource.ts';
 
 const named = z.enum(['session', 'none', 'optional']);
 const inCode = z.custom<TokenFunction>((value) => typeof value === 'function');
 
 export const token = z
-  .union([named, inCode], 'must be "session", "none", "optional" or a function')
+  .union(
+    [named, ofResource, inCode],
+    'must be "session", "none", "optional", an object with "resource" (absolute URIs without a fragment), "scope" or both, or a function',
+  )
   .default('session')
   .meta({
     description:
