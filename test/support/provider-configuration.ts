@@ -21,6 +21,7 @@ import {
 } from './provider-clients.ts';
 import type { SigningKey } from './provider-keys.ts';
 import type { ProviderStorage } from './provider-storage.ts';
+import type { WorkloadPlatform } from './workload-platform.ts';
 
 export type User = 'alice' | 'bob';
 
@@ -39,6 +40,8 @@ export interface ProviderOptions {
    * beside the callback; with one of an authority, it must be for `client.example.test`.
    */
   authMethod?: ClientAuthMethod;
+  /** In place of the client's secret the provider takes the tokens of this platform. */
+  workloads?: WorkloadPlatform;
   /** Pushed authorization requests (RFC 9126). Default: not offered. */
   pushedRequests?: 'offered' | 'required';
   /** Signed requests (RFC 9101), of a client that authenticates with a key. Default: not taken. */
