@@ -1,6 +1,7 @@
 /** The reference, made from the schema: the JSON Schema of a configuration file, and a list of all keys. */
 import { z } from 'zod';
 import { schema } from './schema.ts';
+import { tokenFunction } from './schema/token.ts';
 
 /**
  * The JSON Schema of a configuration file, for editors. Every key may be absent, as in the type `ConfigFile`, because it can
@@ -19,7 +20,7 @@ function schemaOfAll(): SchemaNode {
     unrepresentable: 'any',
     // Only code can hold a function: nothing in a file is one.
     override: ({ zodSchema, jsonSchema }) => {
-      if (zodSchema._zod.def.type === 'custom') jsonSchema.not = {};
+      if (zodSchema === tokenFunction) jsonSchema.not = {};
     },
   }) as SchemaNode;
 }

@@ -14,6 +14,7 @@ const members = [
   'jwks_uri',
   'userinfo_endpoint',
   'revocation_endpoint',
+  'introspection_endpoint',
   'end_session_endpoint',
 ] as const;
 

@@ -2,15 +2,15 @@
  * Logout tokens: what the provider says when a session has ended there (OpenID Connect Back-Channel Logout 1.0
  * incorporating errata set 1, 2.4 to 2.6). Anyone can send one, so what costs nothing is checked first, and the signature
  * with the provider's keys last. Whether a token was used before is for the caller to check, by its `name`: that takes
- * the store. The one importer of jose.
+ * the store.
  */
 import { createHash } from 'node:crypto';
-import { compactVerify, createLocalJWKSet } from 'jose';
 import { nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { Claims } from '../token-set.ts';
 import type { Discovery } from './discovery.ts';
-import { maximumKeysTried, type Keys, type SigningKeys } from './signing-keys.ts';
+import { isJsonObject, isSignedWith, partsOf, type JwtParts } from './jws.ts';
+import type { SigningKeys } from './signing-keys.ts';
 import { signatureAlgorithms } from './suitability.ts';
 
 /** A valid logout token, as far as it can be told without the store. */
@@ -82,7 +82,7 @@ export function createLogoutTokenVerifier(config: Config, { discovery, signingKe
    * @throws {BffError} `provider_unavailable` while it can't be told
    */
   return async function verifyLogoutToken(token: string): Promise<LogoutToken> {
-    const { header, claims } = partsOf(token);
+    const { header, claims } = logoutPartsOf(token);
     const valid = checkClaims(claims, config);
     const algorithms = signatureAlgorithms(await discovery.fetchMetadata());
     checkHeader(header, algorithms);
@@ -109,10 +109,10 @@ export function createLogoutTokenVerifier(config: Config, { discovery, signingKe
   }
 }
 
-type TokenHeader = Readonly<Record<string, unknown>>;
+type TokenHeader = JwtParts['header'];
 
-/** A JWS in its compact form (RFC 7515 7.1), not verified. */
-function partsOf(token: string): { readonly header: TokenHeader; readonly claims: Claims } {
+/** Not verified. */
+function logoutPartsOf(token: string): JwtParts {
   if (token.length > maximumCharacters) {
     throw new InvalidLogoutToken('size', `The logout token has more than ${maximumCharacters} characters.`);
   }
@@ -123,23 +123,9 @@ function partsOf(token: string): { readonly header: TokenHeader; readonly claims
       'The logout token is encrypted: register this client without ID token encryption.',
     );
   }
-  const [, encodedHeader = '', encodedClaims = ''] = /^([\w-]+)\.([\w-]+)\.[\w-]*$/.exec(token) ?? [];
-  return { header: jsonObject(encodedHeader), claims: jsonObject(encodedClaims) };
-}
-
-function jsonObject(encoded: string): Readonly<Record<string, unknown>> {
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(encoded, 'base64url'));
-    const value: unknown = JSON.parse(text);
-    if (isJsonObject(value)) return value;
-  } catch {
-    // Said below. The error itself may quote the token.
-  }
-  throw new InvalidLogoutToken('form', 'The logout token is not a signed JWT.');
-}
-
-function isJsonObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  const parts = partsOf(token);
+  if (parts === undefined) throw new InvalidLogoutToken('form', 'The logout token is not a signed JWT.');
+  return parts;
 }
 
 function checkHeader({ alg, typ, crit }: TokenHeader, algorithms: readonly string[]): void {
@@ -223,27 +209,4 @@ function subjectOf({ sid, sub }: Claims): { readonly sid: string | undefined; re
 
 function isText(value: unknown): value is string {
   return typeof value === 'string' && value !== '';
-}
-
-/**
- * Whether one of the keys verifies the signature. The `kid` of the token only says which to try first, as with ID tokens
- * (`client.ts`); what a key is for, and for which algorithm, is heeded (RFC 7517 4).
- */
-async function isSignedWith(
-  { keys }: Keys,
-  token: string,
-  { kid }: TokenHeader,
-  algorithms: string[],
-): Promise<boolean> {
-  const ordered = [...keys.filter((key) => key.kid === kid), ...keys.filter((key) => key.kid !== kid)];
-  for (const key of ordered.slice(0, maximumKeysTried)) {
-    const named = typeof kid === 'string' ? { ...key, kid } : key;
-    try {
-      await compactVerify(token, createLocalJWKSet({ keys: [named] }), { algorithms });
-      return true;
-    } catch {
-      // The rest of the token is known to be right: what fails is this key, which may be of another kind.
-    }
-  }
-  return false;
 }

@@ -55,6 +55,15 @@ export function providerUnavailable(error: unknown, cause: unknown = error): Bff
   });
 }
 
+/** The error where the provider says no to a token for an API, or gives another one than was asked for. */
+export function refusedToken(cause: unknown): BffError {
+  return new BffError(
+    'provider_unavailable',
+    'The identity provider gives no token for this API. The operator finds the reason in the log.',
+    { cause, pageWording: 'setup', headers: retryAfter() },
+  );
+}
+
 /**
  * The error where the provider's metadata can't be had. The reason is for whoever sets the app up: on a loopback origin it
  * is told, elsewhere it is in the log alone, because it may name an inner address.

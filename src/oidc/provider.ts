@@ -15,6 +15,8 @@ import { createCircuitBreaker } from './circuit-breaker.ts';
 import { createClient } from './client.ts';
 import { createDiscovery } from './discovery.ts';
 import { examineProvider } from './examination.ts';
+import { createFurtherTokens } from './further-tokens.ts';
+import { createIntrospection } from './introspection.ts';
 import { createLogoutTokenVerifier } from './logout-token.ts';
 import { isInvalidTokenResponse, providerUnavailable, retryAfterMs } from './provider-errors.ts';
 import { withProvidersWords } from './refusal.ts';
@@ -215,6 +217,8 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     refresh,
     revoke,
     endSessionUrl,
+    ...createFurtherTokens(oidc),
+    ...createIntrospection(config, { ...oidc, discovery }),
     verifyLogoutToken: createLogoutTokenVerifier(config, { discovery, signingKeys: oidc.signingKeys }),
     redirectUri,
     /** Begins discovery in the background; never throws. */

@@ -3,10 +3,11 @@ import { z } from 'zod';
 import type { TokenFunction } from '../token-function.ts';
 
 const named = z.enum(['session', 'none', 'optional']);
-const inCode = z.custom<TokenFunction>((value) => typeof value === 'function');
+/** For code alone. */
+export const tokenFunction = z.custom<TokenFunction>((value) => typeof value === 'function');
 
 export const token = z
-  .union([named, inCode], 'must be "session", "none", "optional" or a function')
+  .union([named, tokenFunction], 'must be "session", "none", "optional" or a function')
   .default('session')
   .meta({
     description:
