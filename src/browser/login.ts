@@ -16,6 +16,8 @@ export interface LoginOptions {
   readonly maxAge?: number;
   /** `login_hint`. */
   readonly loginHint?: string;
+  /** `authorization_details` (RFC 9396), as JSON; of types that `login.allowAuthorizationDetails` has. */
+  readonly authorizationDetails?: string;
   /** In a popup; a navigation where the browser opens none. */
   readonly popup?: boolean;
   /** A login address that is ready, such as `loginUrl` of a problem. */

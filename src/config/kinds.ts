@@ -84,7 +84,8 @@ export function originText() {
 /** The parameters that Sallyport sends itself. An app that could replace them would undo what protects the login. */
 const loginParameters =
   'client_id redirect_uri response_type response_mode scope state nonce ' +
-  'code_challenge code_challenge_method request request_uri dpop_jkt';
+  'code_challenge code_challenge_method request request_uri authorization_details dpop_jkt ' +
+  'client_secret client_assertion client_assertion_type';
 
 const logoutParameters = 'client_id id_token_hint post_logout_redirect_uri state';
 

@@ -31,6 +31,14 @@ const list = (value: string) =>
     .map((part) => part.trim())
     .filter((part) => part !== '');
 const query = (value: string) => Object.fromEntries(new URLSearchParams(value));
+/** What is no JSON stays a text, so that the schema's message says what is expected. */
+const json = (value: string): unknown => {
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+};
 /** A Content-Security-Policy in its own form: `connect-src https://maps.example.com; img-src data:`. */
 const policy = (value: string) => {
   const directives = new Map<string, string[]>();
@@ -107,6 +115,8 @@ export const variables: readonly Variable[] = [
   variable('LOGIN_ALLOW_PARAMS', 'login.allowParams', list),
   variable('LOGIN_PARAMS', 'login.params', query),
   variable('LOGIN_PUSHED', 'login.pushed'),
+  variable('LOGIN_AUTHORIZATION_DETAILS', 'login.authorizationDetails', json),
+  variable('LOGIN_ALLOW_AUTHORIZATION_DETAILS', 'login.allowAuthorizationDetails', list),
   variable('LOGIN_USERINFO', 'login.userInfo', boolean),
   variable('LOGIN_LIFETIME', 'login.lifetimeSeconds', number),
   variable('LOGOUT_RETURN_TO', 'logout.returnTo'),

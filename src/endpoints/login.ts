@@ -13,15 +13,19 @@ import {
   type BffContext,
   type EndpointDeps,
 } from './endpoint.ts';
+import { readAuthorizationDetails } from './authorization-details.ts';
 import { createLoginStart } from './start-login.ts';
 
 /** Parameters that a SPA may always send to the provider: none of them widens the grant. */
 const forwardedParameters = ['prompt', 'login_hint', 'max_age', 'acr_values', 'ui_locales'];
 
+/** What the SPA wants to be allowed in detail (RFC 9396): by its types. */
+const detailsParameter = 'authorization_details';
+
 export function createLogin(deps: EndpointDeps) {
   const { config, pages, events, sessions } = deps;
   const startLogin = createLoginStart(deps);
-  const allowed = [...forwardedParameters, ...config.login.allowParams];
+  const allowed = [...forwardedParameters, detailsParameter, ...config.login.allowParams];
 
   return async function login(c: BffContext): Promise<Response> {
     const parameters = new URL(c.req.url).searchParams;
@@ -79,6 +83,10 @@ export function createLogin(deps: EndpointDeps) {
     }
     if (forwarded['max_age'] !== undefined && !/^\d{1,9}$/.test(forwarded['max_age'])) {
       throw new BffError('request_invalid', 'max_age must be a number of seconds.');
+    }
+    const details = forwarded[detailsParameter];
+    if (details !== undefined) {
+      forwarded[detailsParameter] = readAuthorizationDetails(details, config.login.allowAuthorizationDetails);
     }
     return forwarded;
   }

@@ -59,6 +59,7 @@ export function createAuthorizationRequest(config: Config, deps: RequestDeps) {
   ): Promise<Parameters> {
     return {
       ...extra,
+      ...detailsOf(extra, config),
       response_type: 'code',
       redirect_uri: redirectUri,
       scope: scopeFor(config.scope, metadata),
@@ -106,6 +107,12 @@ export function createAuthorizationRequest(config: Config, deps: RequestDeps) {
   }
 
   return authorizationUrl;
+}
+
+/** Those of every login, and then those of this one (RFC 9396 2). */
+function detailsOf({ authorization_details: own = '[]' }: Parameters, { login }: Config): Parameters {
+  const details = [...login.authorizationDetails, ...(JSON.parse(own) as readonly unknown[])];
+  return details.length === 0 ? {} : { authorization_details: JSON.stringify(details) };
 }
 
 function isOffered(metadata: client.ServerMetadata): boolean {

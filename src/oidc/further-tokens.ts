@@ -8,6 +8,7 @@ import { nowSeconds } from '../clock.ts';
 import type { DpopKey } from '../token-set.ts';
 import { BffError } from '../http/errors.ts';
 import type { OidcClient } from './client.ts';
+import { legible } from './legible.ts';
 import { InvalidTokenResponse, providerUnavailable, refusedToken } from './provider-errors.ts';
 import { withProvidersWords } from './refusal.ts';
 import { isFinalRefusal, type OidcFetch, type TokenResponse } from './token-response.ts';
@@ -136,7 +137,7 @@ function checkIssuedType({ issued_token_type: issued }: TokenResponse, requested
   const expected = requested === undefined ? usableTokenTypes : [requested];
   if (typeof issued === 'string' && expected.includes(issued)) return;
   throw new InvalidTokenResponse(
-    `The exchange brought ${issued === undefined ? 'a token of no type' : `a token of the type ${JSON.stringify(issued)}`} (issued_token_type), not ${expected.join(' or ')}.`,
+    `The exchange brought ${issued === undefined ? 'a token of no type' : `a token of the type ${legible(issued) ?? 'nothing'}`} (issued_token_type), not ${expected.join(' or ')}.`,
   );
 }
 

@@ -10,8 +10,9 @@ import { BffError } from '../http/errors.ts';
 import type { Claims } from '../token-set.ts';
 import type { OidcClient } from './client.ts';
 import type { Discovery } from './discovery.ts';
-import { isJsonObject, isSignedWith, partsOf, type JwtParts } from './jws.ts';
+import { legible } from './legible.ts';
 import { InvalidTokenResponse, providerUnavailable, refusedToken } from './provider-errors.ts';
+import { isJsonObject, isSignedWith, readJwt, type JwtHeader } from './provider-jwt.ts';
 import { withProvidersWords } from './refusal.ts';
 import { isPublicKeyAlgorithm } from './suitability.ts';
 import { isFinalRefusal, type OidcFetch } from './token-response.ts';
@@ -111,7 +112,7 @@ export function createIntrospection(config: Config, deps: IntrospectionDeps) {
   }
 
   async function verified(jwt: string, audience: string): Promise<Omit<ActiveToken, 'maxAgeSeconds'>> {
-    const parts = partsOf(jwt);
+    const parts = readJwt(jwt);
     if (parts === undefined) throw invalid('is encrypted, or no JWT');
     const claims = checkedClaims(parts, { issuer: config.issuer, clientId: config.client.id, audience });
     await checkSignature(jwt, parts.header);
@@ -120,7 +121,7 @@ export function createIntrospection(config: Config, deps: IntrospectionDeps) {
     return { active: true, claims, expiresAt };
   }
 
-  async function checkSignature(jwt: string, header: JwtParts['header']): Promise<void> {
+  async function checkSignature(jwt: string, header: JwtHeader): Promise<void> {
     const { alg, crit } = header;
     if (typeof alg !== 'string' || !isPublicKeyAlgorithm(alg)) throw invalid('is not signed with a public key');
     // None is understood here (RFC 7515 4.1.11).
@@ -193,9 +194,12 @@ interface JwtExpectations {
 }
 
 /** @returns what the JWT says of the access token */
-function checkedClaims({ header, claims }: JwtParts, { issuer, clientId, audience }: JwtExpectations): Claims {
+function checkedClaims(
+  { header, claims }: { readonly header: JwtHeader; readonly claims: Claims },
+  { issuer, clientId, audience }: JwtExpectations,
+): Claims {
   const typ = String(header['typ'] ?? 'JWT');
-  if (claims['iss'] !== issuer) throw invalid(`is from the issuer ${JSON.stringify(claims['iss'])}`);
+  if (claims['iss'] !== issuer) throw invalid(`is from ${quoted(claims['iss'])}, not from the issuer`);
   if (typ.replace(/^application\//i, '').toLowerCase() === signedResponse) {
     // It is for who asked (RFC 9701 5), and says what it is about inside.
     requireAudience(claims, clientId);
@@ -212,9 +216,12 @@ function checkedClaims({ header, claims }: JwtParts, { issuer, clientId, audienc
 
 function requireAudience({ aud }: Claims, expected: string): void {
   if (aud === expected || (Array.isArray(aud) && aud.includes(expected))) return;
-  throw invalid(
-    `is for ${JSON.stringify(aud) ?? 'no audience'}, not ${JSON.stringify(expected)} (token.phantom.audience)`,
-  );
+  throw invalid(`is for ${quoted(aud)}, not for ${JSON.stringify(expected)} (token.phantom.audience)`);
+}
+
+/** A claim for a message. */
+function quoted(claim: unknown): string {
+  return claim === undefined ? 'nobody' : (legible(JSON.stringify(claim)) ?? 'somebody');
 }
 
 function invalid(fault: string): InvalidTokenResponse {

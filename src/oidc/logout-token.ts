@@ -9,7 +9,7 @@ import { nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { Claims } from '../token-set.ts';
 import type { Discovery } from './discovery.ts';
-import { isJsonObject, isSignedWith, partsOf, type JwtParts } from './jws.ts';
+import { createSignatureCheck, isEncrypted, isJsonObject, readJwt, type JwtHeader } from './provider-jwt.ts';
 import type { SigningKeys } from './signing-keys.ts';
 import { signatureAlgorithms } from './suitability.ts';
 
@@ -76,17 +76,20 @@ interface LogoutTokenDeps {
 
 export function createLogoutTokenVerifier(config: Config, { discovery, signingKeys }: LogoutTokenDeps) {
   const { clockToleranceSeconds } = config.provider;
+  const isSignedByProvider = createSignatureCheck(signingKeys);
 
   /**
    * @throws {InvalidLogoutToken}
    * @throws {BffError} `provider_unavailable` while it can't be told
    */
   return async function verifyLogoutToken(token: string): Promise<LogoutToken> {
-    const { header, claims } = logoutPartsOf(token);
+    const { header, claims } = partsOf(token);
     const valid = checkClaims(claims, config);
     const algorithms = signatureAlgorithms(await discovery.fetchMetadata());
     checkHeader(header, algorithms);
-    await checkSignature(token, header, algorithms);
+    if (!(await isSignedByProvider(token, header, algorithms))) {
+      throw new InvalidLogoutToken('signature', 'No key of the provider verifies the signature.');
+    }
     const lastValidAt = Math.min(valid.expiresAt, valid.issuedAt + maximumAgeSeconds) + clockToleranceSeconds;
     return {
       sid: valid.sid,
@@ -98,37 +101,25 @@ export function createLogoutTokenVerifier(config: Config, { discovery, signingKe
       validForSeconds: Math.max(1, lastValidAt - nowSeconds()),
     };
   };
-
-  /** A key of the provider's may be newer than those that are known. */
-  async function checkSignature(token: string, header: TokenHeader, algorithms: string[]): Promise<void> {
-    const known = await signingKeys.requireUsableSparingly();
-    if (await isSignedWith(known, token, header, algorithms)) return;
-    const current = await signingKeys.refreshSparingly();
-    if (current !== known && (await isSignedWith(current, token, header, algorithms))) return;
-    throw new InvalidLogoutToken('signature', 'No key of the provider verifies the signature.');
-  }
 }
 
-type TokenHeader = JwtParts['header'];
-
-/** Not verified. */
-function logoutPartsOf(token: string): JwtParts {
+/** A JWS in its compact form (RFC 7515 7.1), not verified. */
+function partsOf(token: string): { readonly header: JwtHeader; readonly claims: Claims } {
   if (token.length > maximumCharacters) {
     throw new InvalidLogoutToken('size', `The logout token has more than ${maximumCharacters} characters.`);
   }
-  // A JWE has five parts (RFC 7516 7.1).
-  if (token.split('.').length === 5) {
+  if (isEncrypted(token)) {
     throw new InvalidLogoutToken(
       'encrypted',
       'The logout token is encrypted: register this client without ID token encryption.',
     );
   }
-  const parts = partsOf(token);
+  const parts = readJwt(token);
   if (parts === undefined) throw new InvalidLogoutToken('form', 'The logout token is not a signed JWT.');
   return parts;
 }
 
-function checkHeader({ alg, typ, crit }: TokenHeader, algorithms: readonly string[]): void {
+function checkHeader({ alg, typ, crit }: JwtHeader, algorithms: readonly string[]): void {
   if (typeof alg !== 'string' || !algorithms.includes(alg)) {
     throw new InvalidLogoutToken(
       'algorithm',

@@ -28,6 +28,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
       lacking(metadata, 'grant_types_supported', 'authorization_code') &&
         'The provider does not offer the authorization_code grant.',
       responseModeFault(metadata, config),
+      detailsFault(metadata, config),
       dpopFault(metadata, config),
     ].filter(isSaid),
     warnings: [
@@ -52,6 +53,7 @@ function isSaid(finding: Finding): finding is string {
 }
 
 type ListMember =
+  | 'authorization_details_types_supported'
   | 'code_challenge_methods_supported'
   | 'dpop_signing_alg_values_supported'
   | 'grant_types_supported'
@@ -158,6 +160,16 @@ function responseModeFault(metadata: ServerMetadata, { client: { responseMode } 
   return (
     lacking(metadata, 'response_modes_supported', responseMode) &&
     `The provider does not offer the response mode ${responseMode}: correct SALLYPORT_CLIENT_RESPONSE_MODE.`
+  );
+}
+
+/** Providers may list none (RFC 9396 10). */
+function detailsFault(metadata: ServerMetadata, { login }: Config): Finding {
+  const types = [...login.authorizationDetails.map(({ type }) => type), ...login.allowAuthorizationDetails];
+  const unknown = types.filter((type) => lacking(metadata, 'authorization_details_types_supported', type));
+  return (
+    unknown.length > 0 &&
+    `The provider does not know the authorization_details of the type ${named([...new Set(unknown)])} (RFC 9396): correct login.authorizationDetails and login.allowAuthorizationDetails.`
   );
 }
 

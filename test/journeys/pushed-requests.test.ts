@@ -62,6 +62,15 @@ test('is left out where it is switched off', async () => {
   expect(world.provider.calls.pushedAuthorization).toBe(0);
 });
 
+test('is left out where it is switched off, though the provider demands it: the log says why that fails', async () => {
+  const world = await startPushing({ login: { pushed: 'off' } }, 'required');
+  await world.client().navigate('/bff/login');
+  expect(world.provider.calls).toMatchObject({ pushedAuthorization: 0, authorization: 1, code: 0 });
+  expect(logged(world, 'provider.unsuitable')).toMatchObject([
+    { problem: expect.stringContaining('remove SALLYPORT_LOGIN_PUSHED=off') as string },
+  ]);
+});
+
 test('logins in several tabs have a reference each, and all complete', async () => {
   const world = await startPushing();
   const browser = world.client();

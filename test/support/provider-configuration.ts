@@ -4,7 +4,13 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { interactionPolicy, Provider, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
+import {
+  interactionPolicy,
+  Provider,
+  type AuthorizationDetail,
+  type Configuration,
+  type KoaContextWithOIDC,
+} from 'oidc-provider';
 import { readBody } from './listener.ts';
 import type { SigningKey } from './provider-keys.ts';
 import type { ProviderStorage } from './provider-storage.ts';
@@ -24,6 +30,8 @@ export interface ProviderOptions {
   authMethod?: 'client_secret_basic' | 'client_secret_post';
   /** Pushed authorization requests (RFC 9126). Default: not offered. */
   pushedRequests?: 'offered' | 'required';
+  /** The types of `authorization_details` that it knows (RFC 9396). Default: it knows none of them. */
+  detailTypes?: readonly string[];
   /** More clients, as oidc-provider takes them. */
   clients?: NonNullable<Configuration['clients']>;
   settings?: Partial<ProviderSettings>;
@@ -123,6 +131,7 @@ export function createProvider(
         grant_types: ['authorization_code', 'refresh_token'],
         response_types: ['code'],
         token_endpoint_auth_method: options.authMethod ?? 'client_secret_basic',
+        ...(options.detailTypes === undefined ? {} : { authorization_details_types: [...options.detailTypes] }),
         ...(options.backchannelLogoutUri === undefined
           ? {}
           : { backchannel_logout_uri: options.backchannelLogoutUri, backchannel_logout_session_required: true }),
@@ -179,6 +188,7 @@ export function createProvider(
         enabled: options.pushedRequests !== undefined,
         requirePushedAuthorizationRequests: options.pushedRequests === 'required',
       },
+      richAuthorizationRequests: detailsFeature(options.detailTypes),
       revocation: { enabled: true },
       introspection: { enabled: true },
       userinfo: { enabled: true },
@@ -201,6 +211,21 @@ export function createProvider(
   provider.proxy = options.publicOrigin !== undefined;
   provider.on('server_error', (_ctx, error) => process.stderr.write(`provider: ${String(error.stack)}\n`));
   return provider;
+}
+
+/** Whatever is asked for is granted, and comes with the access token. */
+function detailsFeature(types: readonly string[] | undefined) {
+  if (types === undefined) return { enabled: false as const };
+  const known = Object.fromEntries(types.map((type) => [type, { validate: () => undefined }]));
+  return {
+    enabled: true as const,
+    types: known,
+    authorizationDetailsForGrantSource: ({ oidc }: KoaContextWithOIDC) =>
+      JSON.parse(String(oidc.params?.['authorization_details'])) as AuthorizationDetail[],
+    authorizationDetailsForAccessToken: (_ctx: unknown, _token: unknown, source: unknown) =>
+      (source as { readonly rar?: AuthorizationDetail[] }).rar,
+    authorizationDetailsForIntrospection: () => undefined,
+  };
 }
 
 /** Asks the person where their session is none of those that the login asks for. */

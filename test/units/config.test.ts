@@ -444,6 +444,12 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
     { drainSeconds: 5, drain: { waitSeconds: 5.5 } },
     /^drain\.waitSeconds: must not be longer than drainSeconds \(5\)/,
   ],
+  [
+    'details without a type',
+    { login: { authorizationDetails: [{ actions: ['read'] }] } },
+    /^login\.authorizationDetails\.0\.type: /,
+  ],
+  ['a push that is none of the three', { login: { pushed: true } }, /^login\.pushed: must be "auto", "required"/],
   ['a log level that is none', { logLevel: 'verbose' }, /^logLevel: must be debug, info/],
   ['a truth that is none', { csrf: { requireHeader: 'yes' } }, /^csrf\.requireHeader: must be true or false/],
 ];
@@ -455,7 +461,8 @@ describe('is refused:', () => {
 
   test.each(
     `client_id redirect_uri state nonce response_type scope code_challenge code_challenge_method request
-    request_uri response_mode dpop_jkt`.split(/\s+/),
+    request_uri response_mode authorization_details dpop_jkt client_secret client_assertion
+    client_assertion_type`.split(/\s+/),
   )('%s among the parameters of a login, which the flow itself sets', (name) => {
     const reason = 'is a parameter that Sallyport sets itself';
     expect(faultsOf({ ...minimal, login: { params: { audience: 'x', [name]: 'fixed' } } })).toEqual([

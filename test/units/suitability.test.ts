@@ -79,6 +79,15 @@ const faults: ReadonlyArray<readonly [story: string, members: Members, env: Reco
     { SALLYPORT_LOGIN_PUSHED: 'required' },
     /SALLYPORT_LOGIN_PUSHED=required, but the provider names no pushed_authorization_request_endpoint/,
   ],
+  [
+    'details of other types than those that are asked for',
+    { authorization_details_types_supported: ['account_information'] },
+    {
+      SALLYPORT_LOGIN_AUTHORIZATION_DETAILS: '[{"type":"account_information"},{"type":"tax_data"}]',
+      SALLYPORT_LOGIN_ALLOW_AUTHORIZATION_DETAILS: 'payment_initiation,tax_data',
+    },
+    /does not know the authorization_details of the type tax_data, payment_initiation/,
+  ],
   ['signed requests', { require_signed_request_object: true }, {}, /demands signed request objects/],
   [
     'PKCE in plain text',

@@ -54,6 +54,22 @@ export const login = z
           'reference to it, which nobody can read or change. `auto`: where the provider offers that. `required`: always, ' +
           'and never by plain parameters. `off`: never.',
       }),
+    authorizationDetails: z
+      .array(z.looseObject({ type: text }))
+      .default([])
+      .meta({
+        description:
+          'What every login asks to be allowed in detail (`authorization_details`, RFC 9396): objects, each with a `type` ' +
+          'that the provider knows.',
+      }),
+    allowAuthorizationDetails: z
+      .array(text)
+      .default([])
+      .meta({
+        description:
+          'The types of `authorization_details` that the SPA may ask for besides, e.g. `payment_initiation`. Every site can ' +
+          'ask for them by a link: the person must see at the provider what they allow.',
+      }),
     userInfo: flag.default(false).meta({
       description:
         "Adds the UserInfo endpoint's claims to the ID token's. They count against the size of the cookie, and each " +

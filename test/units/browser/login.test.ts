@@ -14,6 +14,11 @@ const given: ReadonlyArray<readonly [options: LoginOptions | undefined, path: st
     '/bff/login',
     { prompt: 'login', acr_values: 'urn:a urn:b', max_age: '0', login_hint: 'alice', returnTo: here },
   ],
+  [
+    { authorizationDetails: '[{"type":"payment"}]' },
+    '/bff/login',
+    { authorization_details: '[{"type":"payment"}]', returnTo: here },
+  ],
   [{ url: '/bff/login?acr_values=gold' }, '/bff/login', { acr_values: 'gold', returnTo: here }],
   [{ url: `${origin}/bff/login?returnTo=%2Fx` }, '/bff/login', { returnTo: '/x' }],
   [{ url: '/bff/login?returnTo=%2Fx', returnTo: '/y' }, '/bff/login', { returnTo: '/y' }],
