@@ -33,6 +33,14 @@ export type BffEvent =
     }
   | { readonly type: 'login.failed'; readonly reason: string; readonly cause?: unknown }
   | { readonly type: 'token.refreshed'; readonly session: string; readonly generation: number }
+  /** The session's refresh token brought an access token for a resource. `resource` and `scope`: what was asked for. */
+  | {
+      readonly type: 'token.obtained';
+      readonly session: string;
+      readonly generation: number;
+      readonly resource: string;
+      readonly scope: string;
+    }
   | {
       readonly type: 'token.refresh_failed';
       readonly session: string;

@@ -24,6 +24,16 @@ export interface DpopKey {
   readonly seed: string;
 }
 
+/** An access token for one resource (RFC 8707), which the session's refresh token brought. Times as in {@link TokenSet}. */
+export interface ResourceToken {
+  readonly accessToken: string;
+  readonly issuedAt: number;
+  /** Undefined if the provider names no lifetime. */
+  readonly expiresAt: number | undefined;
+  /** The granted scopes, separated by spaces, which may be fewer than requested; undefined where none were requested or said. */
+  readonly scope?: string | undefined;
+}
+
 /**
  * Claims about the person, as the provider spells them (OpenID Connect Core 5.1).
  *

@@ -45,14 +45,14 @@ interface IdleConfigurations {
   readonly list: client.Configuration[];
 }
 
-export type OidcClient = ReturnType<typeof createClient>;
-
 const maximumIdle = 64;
 
 /** openid-client makes milliseconds of it, and they must be whole: not every fraction times 1000 is. */
 function inEighths(timeoutSeconds: number): number {
   return Math.ceil(timeoutSeconds * 8) / 8;
 }
+
+export type OidcClient = ReturnType<typeof createClient>;
 
 export function createClient(config: Config, { fetch, addresses, discovery, events }: ClientDeps) {
   const { timeoutSeconds: callTimeoutSeconds, clockToleranceSeconds } = config.provider;

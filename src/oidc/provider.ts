@@ -3,7 +3,6 @@
  * end-session URL, a logout token verified. Hides discovery, client authentication, signing keys and the verification of ID tokens (OpenID Connect
  * Core 3.1.3.7, 12.2). openid-client and wire names such as `access_token` stay in this folder.
  */
-import { LRUCache } from 'lru-cache';
 import * as client from 'openid-client';
 import type { Config } from '../config/config.ts';
 import { BffError } from '../http/errors.ts';
@@ -11,52 +10,33 @@ import type { Events } from '../events.ts';
 import { idTokenClaims, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
 import { createProviderAddresses } from './addresses.ts';
 import { createAuthorizationRequest, type LoginChecks } from './authorization-request.ts';
-import { createCircuitBreaker } from './circuit-breaker.ts';
 import { createClient } from './client.ts';
 import { createDiscovery } from './discovery.ts';
 import { examineProvider } from './examination.ts';
 import { createFurtherTokens } from './further-tokens.ts';
 import { createIntrospection } from './introspection.ts';
 import { createLogoutTokenVerifier } from './logout-token.ts';
-import { isInvalidTokenResponse, providerUnavailable, retryAfterMs } from './provider-errors.ts';
+import { isInvalidTokenResponse, providerUnavailable } from './provider-errors.ts';
 import { withProvidersWords } from './refusal.ts';
-import { scopeFor } from './scope.ts';
+import { createRefreshGrant } from './refresh-grant.ts';
 import {
   isGrantRejected,
-  isScopeRejected,
   isTokenResponse,
   replayableTokenFetch,
   tokensOf,
-  type ReplayableFetch,
+  type Grant,
+  type PreviousGrant,
   type TokenResponse,
 } from './token-response.ts';
+
+export type { RefreshResult } from './refresh-grant.ts';
+export type { Grant } from './token-response.ts';
 
 /**
  * Providers, and servers in front of them, answer longer addresses with an error page, which leaves the person signed in
  * at the provider. A longer ID token is left out as a hint: the provider then knows the client by its id, and may ask.
  */
 const maximumAddressLength = 2000;
-
-/** A refresh goes on for longer than its callers wait, because the refresh token is used up with the first response. */
-const refreshTimeoutFactor = 3;
-
-/** How long a token response that could not be verified yet is kept after its refresh has ended. */
-const unverifiedResponseMs = 10 * 60 * 1000;
-
-export interface Grant {
-  readonly tokens: TokenSet;
-  readonly userInfo: Claims | undefined;
-  readonly subject: string;
-}
-
-/** The final outcome of a refresh: new tokens, or a definitive rejection. Anything else is thrown. */
-export type RefreshResult =
-  | { readonly granted: true; readonly grant: Grant }
-  | {
-      readonly granted: false;
-      readonly reason: 'refresh_rejected' | 'refresh_id_token_invalid';
-      readonly cause: unknown;
-    };
 
 export type Provider = ReturnType<typeof createProvider>;
 
@@ -74,8 +54,6 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   });
   const oidc = createClient(config, { fetch: providerFetch, addresses, discovery, events });
   const { fetchOnce, configured, verifyWithFreshKeys } = oidc;
-  const unverifiedResponses = new LRUCache<string, Response>({ max: 1000, ttl: unverifiedResponseMs });
-  const breaker = createCircuitBreaker(retryAfterMs);
 
   /** Whether an authorization response names this provider: the defence against mix-up attacks (RFC 9207 2.4). */
   async function checkIssuer(parameters: URLSearchParams): Promise<'right' | 'other' | 'missing'> {
@@ -115,60 +93,6 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     }
   }
 
-  /**
-   * Redeems a refresh token (OAuth 2.1 4.3).
-   * @param key of this redemption: one session, one refresh token
-   * @throws {BffError} `provider_unavailable` when the outcome is open: the session stays
-   */
-  function refresh(tokens: TokenSet, userInfo: Claims | undefined, key: string): Promise<RefreshResult> {
-    return breaker.run(key, () => redeemRefreshToken({ tokens, userInfo }, key));
-  }
-
-  async function redeemRefreshToken(previous: Pick<Grant, 'tokens' | 'userInfo'>, key: string): Promise<RefreshResult> {
-    // A response that could not be verified, because the key set was unavailable, is validated again: its refresh token
-    // is used up.
-    const recorder = replayableTokenFetch(fetchOnce, unverifiedResponses.get(key));
-    const { dpopKey } = previous.tokens;
-    const options = { recorder, timeoutSeconds: refreshTimeoutFactor * timeoutSeconds, dpopKey };
-    try {
-      const response = await verifyWithFreshKeys(options, (configuration) =>
-        refreshGrant(configuration, previous.tokens, recorder),
-      );
-      unverifiedResponses.delete(key);
-      return { granted: true, grant: await grantOf(response, previous, dpopKey) };
-    } catch (error) {
-      const response = recorder.response();
-      const cause = await withProvidersWords(error);
-      if (await isGrantRejected(response)) return { granted: false, reason: 'refresh_rejected', cause };
-      const complete = await isTokenResponse(response);
-      if (isInvalidTokenResponse(error) && complete) {
-        unverifiedResponses.delete(key);
-        return { granted: false, reason: 'refresh_id_token_invalid', cause };
-      }
-      if (complete && response !== undefined) unverifiedResponses.set(key, response);
-      throw providerUnavailable(error, cause);
-    }
-  }
-
-  /**
-   * Names the granted scopes, because some providers demand it (RFC 6749 6): if the provider never said which it granted,
-   * those that were requested (RFC 6749 5.1). Others refuse any, and are asked without.
-   */
-  async function refreshGrant(
-    configuration: client.Configuration,
-    { refreshToken = '', scope }: TokenSet,
-    recorder: ReplayableFetch,
-  ): Promise<TokenResponse> {
-    const parameters = { scope: scope ?? scopeFor(config.scope, configuration.serverMetadata()) };
-    try {
-      return await client.refreshTokenGrant(configuration, refreshToken, parameters);
-    } catch (error) {
-      if (!(await isScopeRejected(recorder.response()))) throw error;
-      recorder.forget();
-      return client.refreshTokenGrant(configuration, refreshToken);
-    }
-  }
-
   /** Revokes a token (RFC 7009); does nothing if the provider has no such endpoint. */
   async function revoke(token: string, hint: 'refresh_token' | 'access_token'): Promise<void> {
     const metadata = await discovery.fetchMetadata();
@@ -188,7 +112,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   /** @param previous what a refresh started from; undefined at login */
   async function grantOf(
     response: TokenResponse,
-    previous: Pick<Grant, 'tokens' | 'userInfo'> | undefined,
+    previous: PreviousGrant | undefined,
     dpopKey: DpopKey | undefined,
   ): Promise<Grant> {
     const tokens = tokensOf(response, { clockToleranceSeconds, previous: previous?.tokens, dpopKey });
@@ -214,7 +138,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     authorizationUrl: createAuthorizationRequest(config, { discovery, configured, events, redirectUri }),
     checkIssuer,
     redeemCode,
-    refresh,
+    refresh: createRefreshGrant(config, { client: oidc, grantOf }),
     revoke,
     endSessionUrl,
     ...createFurtherTokens(oidc),

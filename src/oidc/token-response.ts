@@ -12,6 +12,15 @@ import { InvalidTokenResponse } from './provider-errors.ts';
 export type OidcFetch = (url: string, options: client.CustomFetchOptions) => Promise<Response>;
 export type TokenResponse = Awaited<ReturnType<typeof client.refreshTokenGrant>>;
 
+export interface Grant {
+  readonly tokens: TokenSet;
+  readonly userInfo: Claims | undefined;
+  readonly subject: string;
+}
+
+/** What a refresh starts from. */
+export type PreviousGrant = Pick<Grant, 'tokens' | 'userInfo'>;
+
 /** A fetch that remembers the token response and answers with it from then on. */
 export interface ReplayableFetch {
   readonly fetch: OidcFetch;
@@ -143,7 +152,15 @@ export function isFinalRefusal(status: number, error: unknown): boolean {
 
 /** Whether the provider refused the scopes of a request, and not the grant itself (RFC 6749 5.2). */
 export async function isScopeRejected(response: Response | undefined): Promise<boolean> {
-  return response !== undefined && !response.ok && (await bodyOf(response))['error'] === 'invalid_scope';
+  return isErrorOf(response, ({ error }) => error === 'invalid_scope');
+}
+
+/** Whether a response is an error whose members are such. */
+export async function isErrorOf(
+  response: Response | undefined,
+  matches: (members: Readonly<Record<string, unknown>>) => boolean,
+): Promise<boolean> {
+  return response !== undefined && !response.ok && matches(await bodyOf(response));
 }
 
 export interface TokenExpectations extends IdTokenExpectations {

@@ -64,8 +64,7 @@ export function createApiProxy(config: Config, deps: ApiProxyDeps) {
       const freshening = calls.freshen(opened, tokens);
       session = freshening instanceof Promise ? await freshening : freshening;
       const { entry } = session ?? {};
-      const sent = { sentToken: undefined, sentGeneration: 0 };
-      await send({ request, response, upstream, opened: session, entry, path, body, ...sent });
+      await send({ request, response, upstream, opened: session, entry, path, body, sentToken: undefined });
     } catch (error) {
       discardRest(body);
       calls.addNewCookies({ request, response, opened: session });

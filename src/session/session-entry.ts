@@ -2,6 +2,7 @@
 import { hash } from 'node:crypto';
 import { nowSeconds } from '../clock.ts';
 import type { SessionEnd } from '../events.ts';
+import { mergeResourceTokens } from './resource-tokens.ts';
 import { endsAt, type Session, type SessionLimits } from './session.ts';
 import type { SessionSealer } from './session-sealer.ts';
 
@@ -84,7 +85,8 @@ export function createEntry(
  * @param sealed the form as the browser is to get it; undefined if it comes from there
  */
 export function applyForm(entry: SessionEntry, session: Session, sealed: string | undefined): void {
-  entry.session = session;
+  const resourceTokens = mergeResourceTokens(session.resourceTokens, entry.session.resourceTokens, nowSeconds());
+  entry.session = resourceTokens === session.resourceTokens ? session : { ...session, resourceTokens };
   if (!entry.isStored) entry.cookieText = sealed;
   entry.lastActivityAt = Math.max(entry.lastActivityAt, session.sealedActivityAt);
   noteGeneration(entry, session.generation);

@@ -34,6 +34,7 @@ import { nowSeconds } from '../clock.ts';
 import { BffError } from '../http/errors.ts';
 import { idTokenClaims, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
 import { pack, unpack } from './packing.ts';
+import { readResourceTokens, writeResourceTokens, type ResourceTokens } from './resource-tokens.ts';
 
 export interface Session {
   /** 128 random bits. Inside the seal, and in the sign-out link; no authority without the cookie. */
@@ -59,6 +60,8 @@ export interface Session {
   readonly acr?: string | undefined;
   /** When the person signed in, by the provider's clock: `auth_time` of the login's ID token (OpenID Connect Core 12.2). */
   readonly authTime?: number | undefined;
+  /** Access tokens for single resources; undefined where there are none. */
+  readonly resourceTokens?: ResourceTokens | undefined;
 }
 
 export interface SessionLimits {
@@ -111,8 +114,8 @@ export function loginClaims(idToken: string): Pick<Session, 'providerSid' | 'log
 }
 
 /**
- * A session as 7-bit text, to be sealed. The list of fields only grows at its end: what an older version wrote is read,
- * and what a newer one added passed over.
+ * A session as 7-bit text, to be sealed. The lists of fields and of tokens only grow at their ends: what an older version
+ * wrote is read, and what a newer one added passed over.
  */
 export function writeSession(session: Session): string {
   const { id, generation, createdAt, sealedActivityAt, tokensIssuedAt, tokens, userInfo } = session;
@@ -120,11 +123,13 @@ export function writeSession(session: Session): string {
   const ofLogin = [session.providerSid, session.loginIssuedAt];
   const ends = [tokens.refreshTokenExpiresAt, tokens.authorizationEndsAt];
   const ofSignIn = [session.acr, session.authTime];
-  const optional = [userInfo, tokens.scope, ...ofLogin, ...ends, ...ofSignIn, writeDpopKey(tokens.dpopKey)];
+  const ofResources = writeResourceTokens(session.resourceTokens, nowSeconds());
+  const later = [...ofSignIn, writeDpopKey(tokens.dpopKey), ofResources.field];
+  const optional = [userInfo, tokens.scope, ...ofLogin, ...ends, ...later];
   const present = optional.slice(0, optional.findLastIndex(isPresent) + 1).map((value) => value ?? null);
   return pack({
     fields: [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...present],
-    tokens: [tokens.accessToken, tokens.idToken, tokens.refreshToken],
+    tokens: [tokens.accessToken, tokens.idToken, tokens.refreshToken, ...ofResources.tokens],
   });
 }
 
@@ -139,8 +144,8 @@ export function readSession(text: string): Session | undefined {
   const [id, generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt, ...optional] =
     fields as readonly unknown[];
   const [userInfo, scope, providerSid, loginIssuedAt, refreshTokenExpiresAt, authorizationEndsAt, ...later] = optional;
-  const [acr, authTime, dpopKey] = later;
-  const [accessToken, idToken, refreshToken] = tokens;
+  const [acr, authTime, dpopKey, resourceTokens] = later;
+  const [accessToken, idToken, refreshToken, ...ofResources] = tokens;
   const areNumbers = [generation, createdAt, sealedActivityAt, tokensIssuedAt, expiresAt ?? 0].every(
     Number.isSafeInteger,
   );
@@ -166,6 +171,7 @@ export function readSession(text: string): Session | undefined {
     loginIssuedAt: integerOf(loginIssuedAt),
     acr: typeof acr === 'string' ? acr : undefined,
     authTime: integerOf(authTime),
+    resourceTokens: readResourceTokens(resourceTokens, ofResources),
   };
 }
 
@@ -205,10 +211,12 @@ export function isNewer(one: SessionForm, other: SessionForm): boolean {
 export type SessionForm = Pick<Session, 'generation' | 'sealedActivityAt'>;
 
 /** About what a session takes in memory, in bytes; tokens that compress well take far more than their cookie. */
-export function memoryBytes({ tokens, userInfo }: Session): number {
+export function memoryBytes({ tokens, userInfo, resourceTokens }: Session): number {
   const { accessToken, idToken, refreshToken = '' } = tokens;
   const claims = userInfo === undefined ? 0 : JSON.stringify(userInfo).length;
-  return accessToken.length + idToken.length + refreshToken.length + claims;
+  let bytes = accessToken.length + idToken.length + refreshToken.length + claims;
+  for (const token of resourceTokens?.values() ?? []) bytes += token.accessToken.length;
+  return bytes;
 }
 
 export function sessionExpired(): BffError {

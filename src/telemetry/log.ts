@@ -121,6 +121,7 @@ const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fat
   'login.refresh_token_missing': 'warn',
   'login.failed': 'warn',
   'token.refreshed': 'info',
+  'token.obtained': 'info',
   'token.refresh_failed': 'warn',
   'access.denied': 'warn',
   'policy.failed': 'warn',

@@ -22,14 +22,12 @@ export function createFunctionTokens(
   const timeoutMs = config.provider.timeoutSeconds * 1000;
 
   async function headers(call: TokenCall, entry: SessionEntry): Promise<readonly string[]> {
-    const { session } = entry;
     const abort = new AbortController();
     const chosen = (async () => choose(viewOf(entry), requestOf(call, path, abort.signal)))();
     try {
       const token: unknown = await withTimeout(chosen, timeoutMs, tooSlow);
       requireToken(token);
       call.sentToken = token;
-      call.sentGeneration = session.generation;
       return token === undefined ? [] : bearer(token);
     } catch (error) {
       if (error instanceof BffError) throw error;
@@ -46,9 +44,8 @@ export function createFunctionTokens(
     headers: (call) => (call.entry === undefined ? [] : headers(call, call.entry)),
     mayRenew: ({ entry }) => entry !== undefined && refresher.mayRetryAfterRejection(entry, path),
     /** The function is asked again. Where it had passed on the session's own token, that one is refreshed before. */
-    async renew({ entry, sentToken, sentGeneration }) {
-      if (entry === undefined || sentToken !== entry.session.tokens.accessToken) return;
-      if (entry.session.tokens.refreshToken !== undefined) await refresher.refreshAfterRejection(entry, sentGeneration);
+    async renew({ entry, sentToken }) {
+      if (entry?.session.tokens.refreshToken !== undefined) await refresher.refreshAfterRejection(entry, sentToken);
     },
     recordRejection({ entry }) {
       if (entry !== undefined) refresher.recordRejection(entry, path);

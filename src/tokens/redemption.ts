@@ -1,6 +1,7 @@
 /**
- * Redeeming a refresh token (RFC 6749 6), once among all processes. Whoever wants to claims the session's generation in
- * the store. The claim is a lease of a few seconds, which its owner renews while it waits for the provider, so that an
+ * Redeeming a refresh token (RFC 6749 6), once among all processes, whether for the session's own access token or for that
+ * of a resource (RFC 8707). Each redemption may bring another refresh token, and so each is a step to the next generation
+ * of the session. Whoever wants to make it claims the session's generation in the store. The claim is a lease of a few seconds, which its owner renews while it waits for the provider, so that an
  * owner that is killed is soon replaced. Others wait for its message, or for the lease to run out.
  *
  * What can go wrong, and what happens then:
@@ -15,8 +16,19 @@
  * | has its claim lost in a failover   | does the same after any outage that it has seen                             |
  *
  * Only a definitive rejection ends a session, and only after a second look for somebody else's result.
+ *
+ * A newer generation is not always what was wanted, because others ask for other tokens with the same refresh token:
+ *
+ * | meanwhile                                        | then                                                           |
+ * | ------------------------------------------------ | -------------------------------------------------------------- |
+ * | another has obtained the same token              | it is used, and nobody is asked                                |
+ * | another has obtained a token for something else  | the new generation is claimed in turn                          |
+ * | an earlier answer could not be verified yet      | it is completed first, for what it was asked for               |
+ * | the resource is denied (`invalid_target`, …)     | the session stays as it was, and so does its refresh token     |
+ * | the refresh token is rejected (`invalid_grant`)  | the session ends, for whatever it was shown                    |
+ * | the session ends                                 | the answer is thrown away, and its refresh token revoked       |
  */
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { monotonicMs, nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { detach } from '../detached.ts';
@@ -24,7 +36,9 @@ import type { Events } from '../events.ts';
 import { BffError, retryAfter } from '../http/errors.ts';
 import { PausedError } from '../oidc/circuit-breaker.ts';
 import type { Provider, RefreshResult } from '../oidc/provider.ts';
+import type { ResourceRequest } from '../oidc/resources.ts';
 import { revokeRefreshToken } from '../oidc/revocation.ts';
+import type { Session } from '../session/session.ts';
 import type { SessionEntry, Sessions } from '../session/sessions.ts';
 import type { Claim } from '../store/store.ts';
 
@@ -52,6 +66,17 @@ interface GrantedClaim extends Claim {
   readonly interrupted: boolean;
 }
 
+/** Which token is to be obtained. */
+export interface Need {
+  /** The resource that it is for; undefined for the session's own access token. */
+  readonly request: ResourceRequest | undefined;
+  /** Whether a form of the session holds a newer one than there was when the need arose. */
+  readonly isMet: (session: Session) => boolean;
+}
+
+/** Thrown where the provider grants the session no token for a resource. */
+export class ResourceDenied extends BffError {}
+
 export type Redeemer = ReturnType<typeof createRedeemer>;
 
 export function createRedeemer(config: Config, { provider, sessions, events }: RedeemerDeps) {
@@ -60,19 +85,31 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
   const unanswered = new WeakMap<SessionEntry, string>();
 
   /**
-   * Obtains a newer generation of the session, from the provider or from another process, or learns that it has ended.
-   * @param key of this redemption: one session, one refresh token
+   * Obtains a token, from the provider or by what another process has made of the session, or learns that it has ended.
+   * One call for a session at a time: a claim does not tell apart two redemptions of one process.
+   * @returns false if there is none, because the session has ended, or its newest generation is lost
    * @throws {BffError} `provider_unavailable` or `store_unavailable` when the outcome is open: the session stays
+   * @throws {ResourceDenied}
    */
-  async function redeem(entry: SessionEntry, key: string): Promise<void> {
-    const claim = await claimOrWait(entry);
-    if (claim === undefined) return;
+  async function redeem(entry: SessionEntry, need: Need): Promise<boolean> {
+    while (entry.ended === undefined && !need.isMet(entry.session)) {
+      const { generation } = entry.session;
+      const claim = await claimOrWait(entry);
+      if (claim !== undefined && (await redeemClaimed(claim, entry, need))) return true;
+      if (entry.session.generation === generation) return false;
+    }
+    return entry.ended === undefined;
+  }
+
+  /** @returns whether it obtained the token */
+  async function redeemClaimed(claim: GrantedClaim, entry: SessionEntry, need: Need): Promise<boolean> {
     const renewal = setInterval(() => renew(entry, claim), renewalMs).unref();
     try {
-      await redeemAs(claim, entry, key);
+      return await redeemAs(claim, entry, need);
     } catch (error) {
-      // The outcome is open, unless the provider was not even asked.
-      sessions.releaseRefresh(entry, claim, claim.interrupted || !(error instanceof PausedError));
+      // The outcome is open, unless the provider was not even asked, or refused what it was asked for.
+      const isOpen = !(error instanceof PausedError || error instanceof ResourceDenied);
+      sessions.releaseRefresh(entry, claim, claim.interrupted || isOpen);
       throw error;
     } finally {
       clearInterval(renewal);
@@ -131,25 +168,34 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
     detach(sessions.claimRefresh(entry, claim, leaseMs), () => undefined);
   }
 
-  async function redeemAs(claim: GrantedClaim, entry: SessionEntry, key: string): Promise<void> {
+  async function redeemAs(claim: GrantedClaim, entry: SessionEntry, { request }: Need): Promise<boolean> {
     if (claim.interrupted && sessions.storeWasAway()) await waitForEarlierOwner(entry, claim);
     const { session } = entry;
     // A message, a browser or the earlier owner has brought what the claim was for, or the end.
     if (session.generation !== claim.generation || entry.ended !== undefined) {
-      return sessions.releaseRefresh(entry, claim, claim.interrupted);
+      sessions.releaseRefresh(entry, claim, claim.interrupted);
+      return false;
     }
-    const result = await provider.refresh(session.tokens, session.userInfo, key);
-    if (!result.granted) return endRejected(entry, claim, result);
-    const { tokens, userInfo } = result.grant;
-    const next = { ...session, generation: session.generation + 1, tokensIssuedAt: nowSeconds(), tokens, userInfo };
+    const result = await provider.refresh(session.tokens, session.userInfo, redemptionKey(session), request);
+    if (!result.granted) {
+      await handleRejection(entry, claim, result);
+      return false;
+    }
+    const next = nextGeneration(session, result);
     if (await sessions.commitRefresh(entry, next)) {
-      events.emit({ type: 'token.refreshed', session: entry.sessionHash, generation: next.generation });
-      return;
+      emitObtained(entry, next, result);
+      return result.resource?.request.key === request?.key;
     }
     // Another process refreshed first. Do not revoke: without rotation both hold the same refresh token.
-    if (entry.ended === undefined) return;
+    if (entry.ended === undefined) return false;
     // The session was ended during the refresh: a token that came too late must not stay valid at the provider.
-    await revokeRefreshToken(tokens.refreshToken, entry.sessionHash, { provider, events });
+    await revokeRefreshToken(next.tokens.refreshToken, entry.sessionHash, { provider, events });
+    return false;
+  }
+
+  function emitObtained({ sessionHash }: SessionEntry, { generation }: Session, { resource }: Granted): void {
+    if (resource === undefined) events.emit({ type: 'token.refreshed', session: sessionHash, generation });
+    else events.emit({ type: 'token.obtained', session: sessionHash, generation, ...wordsOf(resource.request) });
   }
 
   /**
@@ -166,17 +212,48 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
     await sessions.hasNewerGeneration(entry, generation);
   }
 
-  async function endRejected(entry: SessionEntry, claim: GrantedClaim, rejection: Rejection): Promise<void> {
+  /** @throws {ResourceDenied} */
+  async function handleRejection(entry: SessionEntry, claim: GrantedClaim, rejection: Rejection): Promise<void> {
+    const { reason, cause } = rejection;
+    if (reason === 'resource_denied') throw resourceDenied(cause);
     // Another process may have redeemed the token first, and has the newest generation.
     if (await sessions.hasNewerGeneration(entry, claim.generation)) return;
-    const { cause } = rejection;
-    const isInterrupted = claim.interrupted && rejection.reason === 'refresh_rejected';
-    const reason = isInterrupted ? 'refresh_interrupted' : rejection.reason;
-    events.emit({ type: 'token.refresh_failed', session: entry.sessionHash, reason, cause });
-    await sessions.end(entry, reason);
+    const end = claim.interrupted && reason === 'refresh_rejected' ? 'refresh_interrupted' : reason;
+    events.emit({ type: 'token.refresh_failed', session: entry.sessionHash, reason: end, cause });
+    await sessions.end(entry, end);
   }
 
   return { redeem };
 }
 
 type Rejection = Extract<RefreshResult, { readonly granted: false }>;
+type Granted = Extract<RefreshResult, { readonly granted: true }>;
+
+/**
+ * Stands for one session's one refresh token. Not the token's own hash: providers that don't rotate may give one
+ * person's sessions the same token, and each must get a result of its own.
+ */
+function redemptionKey({ id, generation }: Session): string {
+  return createHash('sha256').update(`${id}.${generation}`).digest('base64url');
+}
+
+/** What a grant makes of a session. Of a resource's, all but the access token is the session's. */
+function nextGeneration(session: Session, { grant, resource }: Granted): Session {
+  const { tokens, userInfo } = grant;
+  const generation = session.generation + 1;
+  if (resource === undefined) return { ...session, generation, tokensIssuedAt: nowSeconds(), tokens, userInfo };
+  const resourceTokens = new Map(session.resourceTokens).set(resource.request.key, resource.token);
+  return { ...session, generation, tokens, resourceTokens };
+}
+
+/** The same for everyone: nothing tells whether this session or the route is at fault, and the log has the cause. */
+function resourceDenied(cause: unknown): ResourceDenied {
+  const detail =
+    'The identity provider grants this session no access token for this API. A new sign-in may help if the API was added since.';
+  return new ResourceDenied('access_denied', detail, { cause });
+}
+
+/** A resource request, for the log. */
+function wordsOf({ resources, scope }: ResourceRequest): { readonly resource: string; readonly scope: string } {
+  return { resource: resources.join(' '), scope: scope ?? '' };
+}

@@ -18,6 +18,8 @@ interface Failures {
   readonly cause: unknown;
 }
 
+export type RefreshFailures = ReturnType<typeof createRefreshFailures>;
+
 export function createRefreshFailures() {
   const failuresOf = new WeakMap<SessionEntry, Failures>();
 

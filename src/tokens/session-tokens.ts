@@ -15,13 +15,13 @@ export function createSessionTokens(
     headerNames: ['authorization'],
     headers(call) {
       if (call.entry === undefined) return [];
-      const { generation, tokens } = call.entry.session;
-      call.sentGeneration = generation;
-      return bearer(tokens.accessToken);
+      const { accessToken } = call.entry.session.tokens;
+      call.sentToken = accessToken;
+      return bearer(accessToken);
     },
     mayRenew: ({ entry }) => entry !== undefined && refresher.canRefreshAfterRejection(entry, path),
-    async renew({ entry, sentGeneration }) {
-      if (entry !== undefined) await refresher.refreshAfterRejection(entry, sentGeneration);
+    async renew({ entry, sentToken }) {
+      if (entry !== undefined) await refresher.refreshAfterRejection(entry, sentToken);
     },
     recordRejection({ entry }) {
       if (entry !== undefined) refresher.recordRejection(entry, path);

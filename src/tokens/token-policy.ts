@@ -11,8 +11,6 @@ export interface TokenCall {
   readonly path: string;
   /** What the last attempt carried, left by {@link RouteTokens.headers} for {@link RouteTokens.renew}. */
   sentToken: string | undefined;
-  /** The generation of the session of which {@link sentToken} was made. */
-  sentGeneration: number;
 }
 
 /** The credentials of one route's calls. */

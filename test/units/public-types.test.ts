@@ -205,6 +205,7 @@ test('the members of the exported unions', () => {
     | 'store.emptied'
     | 'store.failed'
     | 'store.writes_lost'
+    | 'token.obtained'
     | 'token.refresh_failed'
     | 'token.refreshed'
     | 'userinfo.failed'

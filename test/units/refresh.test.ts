@@ -82,10 +82,10 @@ test('a session evicted while it is refreshed redeems its token once and ends wi
   const { sessions, refresher } = startProcess(provider);
   const first = await sessions.begin(tokensOf(0), undefined);
   const cookies = [cookieOf(first)];
-  const running = [refresher.refreshAfterRejection(first, 0)];
+  const running = [refresher.refreshAfterRejection(first, 'access-0')];
   await crowdOut(sessions);
   const second = await openActive(sessions, cookieOf(first));
-  running.push(refresher.refreshAfterRejection(second, 0));
+  running.push(refresher.refreshAfterRejection(second, 'access-0'));
   open();
   await Promise.all(running);
   expect(redeemed).toEqual(['refresh-0']);
@@ -112,7 +112,7 @@ test('a refresh that another process has overtaken does not revoke the token bot
   const [here, there] = [startProcess(provider, store), startProcess(provider, store)];
   const slow = await here.sessions.begin(tokensOf(0), undefined);
   const fast = await openActive(there.sessions, cookieOf(slow));
-  const refreshing = here.refresher.refreshAfterRejection(slow, 0);
+  const refreshing = here.refresher.refreshAfterRejection(slow, 'access-0');
   const next = { ...fast.session, generation: 1, tokens: tokensOf(1, 'refresh-0') };
   expect(await there.sessions.commitRefresh(fast, next)).toBe(true);
   open();
@@ -130,12 +130,12 @@ test('a refresh that a slow provider draws out is awaited by other processes, wi
   const [here, there] = [startProcess(provider, store), startProcess(provider, store)];
   const slow = await here.sessions.begin(tokensOf(0), undefined);
   const late = await openActive(there.sessions, cookieOf(slow));
-  const refreshing = here.refresher.refreshAfterRejection(slow, 0);
+  const refreshing = here.refresher.refreshAfterRejection(slow, 'access-0');
   await vi.waitFor(() => expect(redeemed).toEqual(['refresh-0']));
   // The owner renews its claim at intervals.
   for (let second = 0; second < 60; second += 1) await vi.advanceTimersByTimeAsync(1000);
   const claims = vi.spyOn(store, 'claim');
-  const waiting = there.refresher.refreshAfterRejection(late, 0);
+  const waiting = there.refresher.refreshAfterRejection(late, 'access-0');
   await vi.waitFor(() => expect(claims).toHaveBeenCalledOnce());
   open();
   await Promise.all([refreshing, waiting]);
@@ -148,7 +148,7 @@ test("a refresh that a sign-out has overtaken revokes its token and reports the 
   const { provider, redeemed, revoked, open } = gatedProvider({ rotates: true });
   const { sessions, refresher } = startProcess(provider);
   const entry = await sessions.begin(tokensOf(0), undefined);
-  const refreshing = refresher.refreshAfterRejection(entry, 0);
+  const refreshing = refresher.refreshAfterRejection(entry, 'access-0');
   await vi.waitFor(() => expect(redeemed).toEqual(['refresh-0']));
   await sessions.end(entry, 'logout');
   open();

@@ -122,7 +122,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     try {
       session = await calls.freshen(session, tokens);
       const { entry } = session ?? {};
-      const sent = { sentToken: undefined, sentGeneration: 0 };
+      const sent = { sentToken: undefined };
       return await send({ client, request, response, upstream, opened: session, entry, path, body: noBody, ...sent });
     } catch (error) {
       calls.addNewCookies({ request, response, opened: session });
