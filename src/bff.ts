@@ -161,7 +161,7 @@ export function assembleBff(
   const errors = createErrorResponder({ config, pages }, { requestIdOf, onError });
   const bound = createSessionBoundList({ sessions, events });
   const slots = createCallSlots();
-  const tokensOf = createRouteTokens(config, { refresher });
+  const tokensOf = createRouteTokens(config, { provider, refresher, events });
   const proxyDeps = { sessions, refresher, tokensOf, pools, bound, slots, resolveClientAddress };
   const apis = createApiProxy(config, proxyDeps);
   const openSockets = createOpenSockets(bound);

@@ -62,6 +62,15 @@ export type BffEvent =
     }
   /** A policy (`require.opa`) gave no decision, so that the call was refused. */
   | { readonly type: 'policy.failed'; readonly route: string; readonly cause: unknown }
+  /** A token for an API could not be obtained. `route` and `session` are undefined for one that all share. */
+  | {
+      readonly type: 'token.obtain_failed';
+      readonly route: string | undefined;
+      readonly session: string | undefined;
+      readonly cause: unknown;
+    }
+  /** The provider says that a session's access token is not active, before a call of `route`. */
+  | { readonly type: 'token.inactive'; readonly route: string; readonly session: string }
   /** `remote`: whether another process ended it. */
   | {
       readonly type: 'session.ended';

@@ -73,7 +73,9 @@ function keysBelow(node: SchemaNode, prefix: string): readonly ConfigKey[] {
         defaultValue: child.default === undefined ? undefined : JSON.stringify(child.default),
       });
     }
-    keys.push(...keysBelow(child, `${path}.`), ...keysBelow(child.items ?? {}, `${path}[].`));
+    for (const each of [child, ...(child.anyOf ?? [])]) {
+      keys.push(...keysBelow(each, `${path}.`), ...keysBelow(each.items ?? {}, `${path}[].`));
+    }
   }
   return keys;
 }

@@ -9,7 +9,7 @@ import type { DpopKey } from '../token-set.ts';
 import { BffError } from '../http/errors.ts';
 import type { OidcClient } from './client.ts';
 import { legible } from './legible.ts';
-import { InvalidTokenResponse, providerUnavailable, refusedToken } from './provider-errors.ts';
+import { InvalidTokenResponse, providerUnavailable, RefusedToken } from './provider-errors.ts';
 import { withProvidersWords } from './refusal.ts';
 import { isFinalRefusal, type OidcFetch, type TokenResponse } from './token-response.ts';
 
@@ -119,8 +119,8 @@ function isRefusal(error: unknown): error is client.ResponseBodyError {
 
 async function asUnavailable(error: unknown): Promise<BffError> {
   const cause = await withProvidersWords(error);
-  if (error instanceof InvalidTokenResponse) return refusedToken(error);
-  if (isRefusal(error) && isFinalRefusal(error.status, error.error)) return refusedToken(cause);
+  if (error instanceof InvalidTokenResponse) return new RefusedToken(error);
+  if (isRefusal(error) && isFinalRefusal(error.status, error.error)) return new RefusedToken(cause);
   return providerUnavailable(error, cause);
 }
 

@@ -11,7 +11,7 @@ import type { Claims } from '../token-set.ts';
 import type { OidcClient } from './client.ts';
 import type { Discovery } from './discovery.ts';
 import { legible } from './legible.ts';
-import { InvalidTokenResponse, providerUnavailable, refusedToken } from './provider-errors.ts';
+import { InvalidTokenResponse, providerUnavailable, RefusedToken } from './provider-errors.ts';
 import { isJsonObject, isSignedWith, readJwt, type JwtHeader } from './provider-jwt.ts';
 import { withProvidersWords } from './refusal.ts';
 import { isPublicKeyAlgorithm } from './suitability.ts';
@@ -84,7 +84,7 @@ export function createIntrospection(config: Config, deps: IntrospectionDeps) {
     } catch (error) {
       throw await asUnavailable(error);
     }
-    throw refusedToken(new Error(noJwt));
+    throw new RefusedToken(new Error(noJwt));
   }
 
   /** A provider that signs its responses says so (RFC 9701 7). */
@@ -233,10 +233,10 @@ function timeOf(value: unknown): number | undefined {
 }
 
 async function asUnavailable(error: unknown): Promise<BffError> {
-  if (error instanceof InvalidTokenResponse) return refusedToken(error);
+  if (error instanceof InvalidTokenResponse) return new RefusedToken(error);
   const cause = await withProvidersWords(error);
   if (error instanceof client.ResponseBodyError && isFinalRefusal(error.status, error.error)) {
-    return refusedToken(cause);
+    return new RefusedToken(cause);
   }
   return providerUnavailable(error, cause);
 }

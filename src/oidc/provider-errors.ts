@@ -55,13 +55,18 @@ export function providerUnavailable(error: unknown, cause: unknown = error): Bff
   });
 }
 
-/** The error where the provider says no to a token for an API, or gives another one than was asked for. */
-export function refusedToken(cause: unknown): BffError {
-  return new BffError(
-    'provider_unavailable',
-    'The identity provider gives no token for this API. The operator finds the reason in the log.',
-    { cause, pageWording: 'setup', headers: retryAfter() },
-  );
+/**
+ * The provider says no to a token for an API, or gives another one than was asked for: no news about whether it can be
+ * reached, and maybe about this one person.
+ */
+export class RefusedToken extends BffError {
+  constructor(cause: unknown) {
+    super(
+      'provider_unavailable',
+      'The identity provider gives no token for this API. The operator finds the reason in the log.',
+      { cause, pageWording: 'setup', headers: retryAfter() },
+    );
+  }
 }
 
 /**

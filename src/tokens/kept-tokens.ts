@@ -26,6 +26,8 @@ const firstPauseMs = 1000;
 const maximumPauseMs = 30_000;
 /** What an entry takes beside its texts. */
 const entryBytes = 600;
+/** For so long a token is used whose lifetime the provider doesn't say. */
+export const unknownLifetimeSeconds = 60;
 const maximumFailures = 10_000;
 
 interface Failure {
@@ -105,8 +107,8 @@ export function createKeptTokens<T extends Kept>(maximumBytes: number, bytesOf: 
   return {
     find,
     drop,
-    /** Resolves when no request is running any more. */
-    whenIdle: async () => void (await Promise.allSettled(inFlight.values())),
+    /** What is kept, whether or not it is still valid. */
+    peek: (key: string): T | undefined => all.peek(key),
   };
 }
 

@@ -3,7 +3,14 @@
  * route needs is decided when it is made; no other folder knows how a token becomes headers.
  */
 import type { ApiRoute, Config } from '../config/config.ts';
+import type { Events } from '../events.ts';
+import type { Provider } from '../oidc/provider.ts';
+import { createClientTokenPolicy, createClientTokens } from './client-tokens.ts';
+import { createExchangeTokens } from './exchange-tokens.ts';
 import { createFunctionTokens } from './function-tokens.ts';
+import { createIntrospectTokens, createPhantomTokens } from './introspected-tokens.ts';
+import { createKeptTokens } from './kept-tokens.ts';
+import type { ObtainedToken } from './obtained-tokens.ts';
 import type { Refresher } from './refresh.ts';
 import { createSessionTokens } from './session-tokens.ts';
 import type { RouteTokens } from './token-policy.ts';
@@ -11,12 +18,24 @@ import type { RouteTokens } from './token-policy.ts';
 export type { RouteTokens, TokenCall } from './token-policy.ts';
 
 export interface RouteTokensDeps {
+  readonly provider: Provider;
   readonly refresher: Refresher;
+  readonly events: Events;
 }
+
+/** Of the memory for sessions, what tokens may take that were obtained for them. */
+const shareOfCache = 1 / 4;
 
 /** @returns the tokens of a route; the same for HTTP calls and WebSockets */
 export function createRouteTokens(config: Config, deps: RouteTokensDeps): (route: ApiRoute) => RouteTokens {
   const byRoute = new Map<ApiRoute, RouteTokens>();
+  const clientTokens = createClientTokens(config, deps);
+  const kept = createKeptTokens<ObtainedToken>(
+    config.session.cacheMegabytes * 1024 * 1024 * shareOfCache,
+    ({ lines, subject, claims }) =>
+      lines.join('').length + subject.length + (claims === undefined ? 0 : JSON.stringify(claims).length),
+  );
+  const obtaining = { ...deps, config, kept, clientTokens };
 
   function tokensOf(route: ApiRoute): RouteTokens {
     const known = byRoute.get(route);
@@ -29,8 +48,14 @@ export function createRouteTokens(config: Config, deps: RouteTokensDeps): (route
   function makeTokens(route: ApiRoute): RouteTokens {
     const { token } = route;
     if (token === 'none') return noTokens;
-    if (typeof token === 'function') return createFunctionTokens(token, route, { ...deps, config });
-    return createSessionTokens(token === 'optional' ? 'optional' : 'required', route, deps);
+    if (typeof token === 'function') return createFunctionTokens(token, route, obtaining);
+    if (typeof token === 'string') {
+      return createSessionTokens(token === 'optional' ? 'optional' : 'required', route, deps);
+    }
+    if ('client' in token) return createClientTokenPolicy(token.client, clientTokens);
+    if ('exchange' in token) return createExchangeTokens(token.exchange, route, obtaining);
+    if ('phantom' in token) return createPhantomTokens(token.phantom, route, obtaining);
+    return createIntrospectTokens(token.introspect, route, obtaining);
   }
 
   return tokensOf;

@@ -12,6 +12,7 @@ import {
   type KoaContextWithOIDC,
 } from 'oidc-provider';
 import { readBody } from './listener.ts';
+import { exchangeGrant, registerTokenExchange, type IntrospectionForm } from './provider-further-tokens.ts';
 import type { SigningKey } from './provider-keys.ts';
 import type { ProviderStorage } from './provider-storage.ts';
 
@@ -32,6 +33,8 @@ export interface ProviderOptions {
   pushedRequests?: 'offered' | 'required';
   /** The types of `authorization_details` that it knows (RFC 9396). Default: it knows none of them. */
   detailTypes?: readonly string[];
+  /** It signs the responses of introspection for whoever asks for that (RFC 9701), and says so. Default: it does not. */
+  signedIntrospection?: boolean;
   /** More clients, as oidc-provider takes them. */
   clients?: NonNullable<Configuration['clients']>;
   settings?: Partial<ProviderSettings>;
@@ -53,6 +56,8 @@ export interface ProviderSettings {
   refreshTokens: 'always' | 'with-consent' | 'never';
   /** Lifetimes in seconds. */
   lifetimes: { accessToken: number; idToken: number; refreshToken: number; code: number; session: number };
+  /** The same of tokens that come of an exchange, and of Sallyport's own. Default 300. */
+  furtherTokenLifetime: number;
   /** Whether proofs of possession must carry the provider's nonce (RFC 9449 8). Default false. */
   requireDpopNonce: boolean;
   /** So many incompressible characters are added to every JWT access token. Default 0. */
@@ -61,6 +66,10 @@ export interface ProviderSettings {
   extraClaims: Record<string, unknown>;
   /** Claims added to every JWT access token. */
   accessTokenClaims: Record<string, unknown>;
+  /** How introspection gives a JWT to who asks for `application/jwt`. Default `json`: not at all. */
+  introspectionForm: IntrospectionForm;
+  /** The audience of that JWT. Default `https://api.test`. */
+  phantomAudience: string;
   /** Whether a login has the first `acr` that it asks for. Default true. */
   heedsAcrValues: boolean;
 }
@@ -95,6 +104,9 @@ export function completeSettings(settings: Partial<ProviderSettings> = {}): Prov
     rotateRefreshTokens: true,
     refreshTokens: 'always',
     requireDpopNonce: false,
+    furtherTokenLifetime: 300,
+    introspectionForm: 'json',
+    phantomAudience: audience,
     accessTokenPadding: 0,
     extraClaims: {},
     accessTokenClaims: {},
@@ -118,7 +130,7 @@ export function createProvider(
   keys: SigningKey[],
 ): Provider {
   const { settings } = parts;
-  const provider = new Provider(issuer, {
+  const provider: Provider = new Provider(issuer, {
     adapter: (model) => parts.storage.adapter(model),
     jwks: { keys: keys.map((key) => key.jwk) },
     cookies: { keys: ['the provider signs its own cookies with this'] },
@@ -128,7 +140,7 @@ export function createProvider(
         client_secret: parts.clientSecret,
         redirect_uris: options.redirectUris,
         post_logout_redirect_uris: options.postLogoutRedirectUris ?? [],
-        grant_types: ['authorization_code', 'refresh_token'],
+        grant_types: ['authorization_code', 'refresh_token', 'client_credentials', exchangeGrant],
         response_types: ['code'],
         token_endpoint_auth_method: options.authMethod ?? 'client_secret_basic',
         ...(options.detailTypes === undefined ? {} : { authorization_details_types: [...options.detailTypes] }),
@@ -162,6 +174,7 @@ export function createProvider(
     rotateRefreshToken: () => settings.rotateRefreshTokens,
     ttl: {
       AccessToken: () => settings.lifetimes.accessToken,
+      ClientCredentials: () => settings.furtherTokenLifetime,
       IdToken: () => settings.lifetimes.idToken,
       RefreshToken: () => settings.lifetimes.refreshToken,
       AuthorizationCode: () => settings.lifetimes.code,
@@ -191,6 +204,8 @@ export function createProvider(
       richAuthorizationRequests: detailsFeature(options.detailTypes),
       revocation: { enabled: true },
       introspection: { enabled: true },
+      jwtIntrospection: { enabled: options.signedIntrospection === true },
+      clientCredentials: { enabled: true },
       userinfo: { enabled: true },
       backchannelLogout: { enabled: options.backchannelLogoutUri !== undefined },
       resourceIndicators: {
@@ -206,6 +221,11 @@ export function createProvider(
       },
       rpInitiatedLogout: { enabled: true, logoutSource: (ctx, form) => renderLogout(ctx, form, settings) },
     },
+  });
+  registerTokenExchange(provider, {
+    issuer,
+    signingKey: () => keys[0] ?? missingKey(),
+    lifetimeSeconds: () => settings.furtherTokenLifetime,
   });
   // The host that browsers ask for is behind TLS, whose end says so in no header.
   provider.proxy = options.publicOrigin !== undefined;
@@ -242,6 +262,10 @@ function policyWithAcr(settings: ProviderSettings): ReturnType<typeof interactio
 
 function acrValuesOf({ acr_values: asked }: Readonly<Record<string, unknown>>): string[] {
   return typeof asked === 'string' ? asked.split(' ') : [];
+}
+
+function missingKey(): never {
+  throw new Error('the provider has no key');
 }
 
 /** No consent page: what the client asks for is granted. */
