@@ -47,6 +47,15 @@ export type BffEvent =
       readonly reason: string;
       readonly cause?: unknown;
     }
+  /** A token for an API could not be obtained. `route` and `session` are undefined for one that all share. */
+  | {
+      readonly type: 'token.obtain_failed';
+      readonly route: string | undefined;
+      readonly session: string | undefined;
+      readonly cause: unknown;
+    }
+  /** The provider says that a session's access token is not active, before a call of `route`. */
+  | { readonly type: 'token.inactive'; readonly route: string; readonly session: string }
   /**
    * `require` of a route refused a call, and nothing has reached the API. `missing` says of what in the words of the
    * configuration; `reason` is the policy's own, where one was asked.
@@ -62,15 +71,6 @@ export type BffEvent =
     }
   /** A policy (`require.opa`) gave no decision, so that the call was refused. */
   | { readonly type: 'policy.failed'; readonly route: string; readonly cause: unknown }
-  /** A token for an API could not be obtained. `route` and `session` are undefined for one that all share. */
-  | {
-      readonly type: 'token.obtain_failed';
-      readonly route: string | undefined;
-      readonly session: string | undefined;
-      readonly cause: unknown;
-    }
-  /** The provider says that a session's access token is not active, before a call of `route`. */
-  | { readonly type: 'token.inactive'; readonly route: string; readonly session: string }
   /** `remote`: whether another process ended it. */
   | {
       readonly type: 'session.ended';
@@ -92,6 +92,10 @@ export type BffEvent =
   | { readonly type: 'provider.unsuitable'; readonly problem: string }
   /** The provider takes no pushed requests of this client, though it lists them: logins go on without. */
   | { readonly type: 'provider.push_refused'; readonly cause: unknown }
+  /** Credentials were read anew, because their file has changed. `setting` names it: `client.keyFile`. */
+  | { readonly type: 'credentials.renewed'; readonly setting: string }
+  /** A file of credentials is missing, empty or broken. A key or certificate that was read before stays in use. */
+  | { readonly type: 'credentials.unusable'; readonly setting: string; readonly cause: unknown }
   | { readonly type: 'userinfo.failed'; readonly cause: unknown }
   | { readonly type: 'store.failed'; readonly cause: unknown }
   /** The store has lost what it held. This process writes back as many ends as it remembers. */

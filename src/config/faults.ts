@@ -57,7 +57,6 @@ const remedies: Readonly<Record<string, string>> = {
   issuer: 'set the issuer of your identity provider, e.g. SALLYPORT_ISSUER=https://login.example.com',
   client: 'set SALLYPORT_CLIENT_ID and SALLYPORT_CLIENT_SECRET as the provider gave them to you',
   'client.id': 'set SALLYPORT_CLIENT_ID as the provider gave it to you',
-  'client.secret': 'set SALLYPORT_CLIENT_SECRET (or SALLYPORT_CLIENT_SECRET_FILE) as the provider gave it to you',
   secrets: 'set SALLYPORT_SECRET (or SALLYPORT_SECRET_FILE) to the output of `sallyport keygen`',
 };
 

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { isWithin } from '../http/paths.ts';
+import { clientFaults } from './client-rules.ts';
 import type { ConfigFault } from './faults.ts';
 import { readLogo } from './logo.ts';
 import { pageTexts } from './page-texts.ts';
@@ -15,6 +16,7 @@ export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: bo
   return [
     ...addressFaults(parsed, httpIssuerAllowed),
     ...caFaults(provider?.caFile, 'provider.caFile', { of: 'issuer', address: parsed.issuer }),
+    ...(parsed.client === undefined ? [] : clientFaults(parsed.client, parsed.issuer)),
     ...storeCaFaults(parsed),
     ...(spa === undefined ? [] : spaFaults(spa)),
     ...(store?.file === undefined ? [] : storeFileFaults(store.file, redisUrl)),

@@ -1,7 +1,8 @@
 /** What an authorization response says (RFC 6749 4.1.2; OpenID Connect Core 3.1.2.6), before its code is redeemed. */
 import { BffError, retryAfter } from '../http/errors.ts';
+import { InvalidAuthorizationResponse } from '../oidc/authorization-response-jwt.ts';
 import { authorizationRefusal } from '../oidc/refusal.ts';
-import { single } from './endpoint.ts';
+import { single, type EndpointDeps } from './endpoint.ts';
 
 const responseParameters = [
   'code',
@@ -21,7 +22,7 @@ interface Fault {
 }
 
 /** What is wrong with the form of a response; undefined if it is as the specification wants it. */
-export function faultOf(parameters: URLSearchParams): Fault | undefined {
+function faultOf(parameters: URLSearchParams): Fault | undefined {
   if (responseParameters.some((name) => single(parameters, name) === null)) {
     return { reason: 'parameter_repeated', detail: 'The answer holds a parameter twice.' };
   }
@@ -30,7 +31,7 @@ export function faultOf(parameters: URLSearchParams): Fault | undefined {
 }
 
 /** By what `provider.checkIssuer` found (RFC 9207 2.4). */
-export const issuerFaults: Readonly<Record<'right' | 'other' | 'missing', Fault | undefined>> = {
+const issuerFaults: Readonly<Record<'right' | 'other' | 'missing', Fault | undefined>> = {
   right: undefined,
   other: { reason: 'issuer_other', detail: 'The answer comes from another provider.' },
   missing: {
@@ -38,6 +39,35 @@ export const issuerFaults: Readonly<Record<'right' | 'other' | 'missing', Fault 
     detail: 'The identity provider promises to name itself (iss) in each answer, and did not in this one.',
   },
 };
+
+export function createResponseChecks({ provider, events }: Pick<EndpointDeps, 'provider' | 'events'>) {
+  /** What the answer says. Where it must be signed, nothing of it is used before that is verified. */
+  async function readParameters(received: URLSearchParams): Promise<URLSearchParams> {
+    try {
+      return await provider.readAuthorizationResponse(received);
+    } catch (error) {
+      if (!(error instanceof InvalidAuthorizationResponse)) throw error;
+      const { reason, message, cause = error } = error;
+      events.emit({ type: 'login.failed', reason, cause });
+      throw invalidLogin(message, cause);
+    }
+  }
+
+  /** Refuses what no provider would answer, or another one. The answer's own error tells the operator why it came so. */
+  async function requireGenuine(parameters: URLSearchParams): Promise<void> {
+    const fault = faultOf(parameters) ?? issuerFaults[await provider.checkIssuer(parameters)];
+    if (fault === undefined) return;
+    const cause = parameters.has('error') ? authorizationRefusal(parameters) : undefined;
+    events.emit({ type: 'login.failed', reason: fault.reason, cause });
+    throw invalidLogin(fault.detail, cause);
+  }
+
+  return { readParameters, requireGenuine };
+}
+
+export function invalidLogin(detail: string, cause?: unknown): BffError {
+  return new BffError('login_transaction_invalid', `${detail} Nothing was changed; sign in again.`, { cause });
+}
 
 /** The errors of a provider that would have to ask the person, to `prompt=none` (OpenID Connect Core 3.1.2.6). */
 const interactionErrors = new Set([

@@ -12,15 +12,16 @@ import { isAppPath, parseReturnTo } from '../http/return-to.ts';
 import { isPrefetchOrSubresource } from '../http/navigation.ts';
 import type { Grant } from '../oidc/provider.ts';
 import { authorizationRefusal } from '../oidc/refusal.ts';
+import { comesByForm } from '../oidc/response-mode.ts';
 import { revokeRefreshToken } from '../oidc/revocation.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import type { FoundLogin, LoginIntent, LoginTransaction } from '../session/transactions.ts';
 import { shortfallOf, type Shortfall } from './asked-sign-in.ts';
 import {
   authorizationError,
+  createResponseChecks,
   hasExpiredAtProvider,
-  faultOf,
-  issuerFaults,
+  invalidLogin,
   needsInteraction,
 } from './authorization-response.ts';
 import {
@@ -50,7 +51,8 @@ const advice =
 export function createCallback(deps: EndpointDeps) {
   const { config, pages, events, provider, sessions, transactions, logoutReturns, resolveClientAddress } = deps;
   const startLogin = createLoginStart(deps);
-  const usesForm = config.client.responseMode === 'form_post';
+  const { readParameters, requireGenuine } = createResponseChecks(deps);
+  const usesForm = comesByForm(config);
 
   async function get(c: BffContext): Promise<Response> {
     if (usesForm) throw methodNotAllowed('POST');
@@ -68,21 +70,22 @@ export function createCallback(deps: EndpointDeps) {
     );
   }
 
-  async function completeLogin(c: BffContext, parameters: URLSearchParams): Promise<Response> {
+  async function completeLogin(c: BffContext, received: URLSearchParams): Promise<Response> {
     const headers = headersOf(c);
     severOpener(c);
     // A prefetch or a frame must not use up the transaction.
     if (isPrefetchOrSubresource(headers)) {
       throw new BffError('request_invalid', 'The end of a sign-in is a navigation of the browser.');
     }
+    const parameters = await readParameters(received);
     const state = single(parameters, 'state');
-    if (typeof state !== 'string') throw invalid('The answer carries no state, or more than one.');
+    if (typeof state !== 'string') throw invalidLogin('The answer carries no state, or more than one.');
     const found = transactions.find(state, headers.cookie);
     const { transaction, intent } = found;
     try {
       if (intent !== undefined && beginsAnew(parameters, intent)) return await beginAnew(c, parameters, state, found);
-      if (transaction !== undefined && mayHideSession(headers, transaction) && !parameters.has(continuedParameter)) {
-        return continueFromOwnPage(c, parameters);
+      if (transaction !== undefined && mayHideSession(headers, transaction) && !received.has(continuedParameter)) {
+        return continueFromOwnPage(c, received);
       }
       return await redeemAndStartSession(c, parameters, await useTransaction(c, state, found));
     } catch (error) {
@@ -95,7 +98,7 @@ export function createCallback(deps: EndpointDeps) {
     const { transaction, cookies } = found;
     appendCookies(c, [...cookies, ...transactions.evictSurplus(headersOf(c).cookie)]);
     if (transaction !== undefined && (await transactions.markStateUsed(state))) return transaction;
-    throw invalid(
+    throw invalidLogin(
       `It was completed already, took too long, or was begun in another browser or under another address than ${config.origin}.`,
     );
   }
@@ -111,7 +114,8 @@ export function createCallback(deps: EndpointDeps) {
     { transaction, intent, cookies }: FoundLogin,
   ): Promise<Response> {
     appendCookies(c, cookies);
-    if (intent === undefined || !(await transactions.markStateUsed(state))) throw invalid('It was begun anew already.');
+    if (intent === undefined || !(await transactions.markStateUsed(state)))
+      throw invalidLogin('It was begun anew already.');
     await requireGenuine(parameters);
     const url = await startLogin(c, { ...intent, restarted: true }, transaction);
     events.emit({ type: 'login.restarted', cause: authorizationRefusal(parameters) });
@@ -150,15 +154,6 @@ export function createCallback(deps: EndpointDeps) {
       events.emit({ type: 'login.refresh_token_missing', session: entry.sessionHash, endsInSeconds, advice });
     }
     return leadToApp(c, transaction.returnTo, transaction.popup);
-  }
-
-  /** Refuses what no provider would answer, or another one. The answer's own error tells the operator why it came so. */
-  async function requireGenuine(parameters: URLSearchParams): Promise<void> {
-    const fault = faultOf(parameters) ?? issuerFaults[await provider.checkIssuer(parameters)];
-    if (fault === undefined) return;
-    const cause = parameters.has('error') ? authorizationRefusal(parameters) : undefined;
-    events.emit({ type: 'login.failed', reason: fault.reason, cause });
-    throw invalid(fault.detail, cause);
   }
 
   async function redeemCode(parameters: URLSearchParams, transaction: LoginTransaction): Promise<Grant> {
@@ -262,10 +257,6 @@ function withWayBack(error: BffError, intent: LoginIntent, config: Config): BffE
  */
 function mayHideSession(headers: IncomingHttpHeaders, transaction: LoginTransaction): boolean {
   return !transaction.showedSession && headers['sec-fetch-site'] === 'cross-site';
-}
-
-function invalid(detail: string, cause?: unknown): BffError {
-  return new BffError('login_transaction_invalid', `${detail} Nothing was changed; sign in again.`, { cause });
 }
 
 function methodNotAllowed(allow: string): BffError {

@@ -5,6 +5,7 @@ import type { BffContext, EndpointDeps } from './endpoint.ts';
 import { createErrorReference } from './error-reference.ts';
 import { createSessionEvents } from './events.ts';
 import { createFrontchannelLogout } from './frontchannel-logout.ts';
+import { createJwks } from './jwks.ts';
 import { createLogin } from './login.ts';
 import { createLogout } from './logout.ts';
 import { createSessionList } from './session-list.ts';
@@ -21,6 +22,7 @@ export interface Endpoint {
 
 export function createEndpointTable(deps: EndpointDeps): readonly Endpoint[] {
   const { backchannel, frontchannel } = deps.config.logout;
+  const { publicKeys } = deps.provider;
   const login = createLogin(deps);
   const callback = createCallback(deps);
   const views = createSessionViews(deps);
@@ -45,6 +47,8 @@ export function createEndpointTable(deps: EndpointDeps): readonly Endpoint[] {
       ? []
       : [{ path: '/backchannel-logout', methods: { POST: createBackchannelLogout(deps) } }]),
     ...(frontchannel ? [{ path: '/frontchannel-logout', methods: { GET: createFrontchannelLogout(deps) } }] : []),
+    // Shows the provider the public keys of this client, where it has keys.
+    ...(publicKeys === undefined ? [] : [{ path: '/jwks.json', methods: { GET: createJwks(publicKeys) } }]),
     // Explains the codes of errors. It is the same for everyone.
     { path: '/errors', methods: { GET: createErrorReference(deps) } },
   ];

@@ -13,6 +13,7 @@ import type { Discovery } from './discovery.ts';
 import { proverOf } from './dpop.ts';
 import { providerUnavailable } from './provider-errors.ts';
 import { responseOf, withProvidersWords } from './refusal.ts';
+import { requestedMode } from './response-mode.ts';
 import { scopeFor } from './scope.ts';
 import { isFinalRefusal } from './token-response.ts';
 
@@ -57,6 +58,7 @@ export function createAuthorizationRequest(config: Config, deps: RequestDeps) {
     { state, nonce, verifier, dpopKey }: LoginChecks,
     metadata: client.ServerMetadata,
   ): Promise<Parameters> {
+    const responseMode = requestedMode(config);
     return {
       ...extra,
       ...detailsOf(extra, config),
@@ -67,7 +69,7 @@ export function createAuthorizationRequest(config: Config, deps: RequestDeps) {
       nonce,
       code_challenge: await client.calculatePKCECodeChallenge(verifier),
       code_challenge_method: 'S256',
-      ...(config.client.responseMode === 'form_post' ? { response_mode: 'form_post' } : {}),
+      ...(responseMode === undefined ? {} : { response_mode: responseMode }),
       // A code that leaks can then not be redeemed with another key (RFC 9449 10).
       ...(dpopKey === undefined ? {} : { dpop_jkt: proverOf(dpopKey).thumbprint }),
     };

@@ -1,14 +1,13 @@
 /**
  * openid-client, configured for one call: its fetch, its timeout, the metadata and signing keys of the moment. Also
- * hides how Sallyport authenticates itself (OpenID Connect Core 9), and the further validations of a response whose key
- * was unknown.
+ * hides the further validations of a response whose key was unknown.
  */
 import * as client from 'openid-client';
 import type { Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import type { ProviderAddresses } from './addresses.ts';
+import { createClientAuthentication } from './client-authentication.ts';
 import type { DpopKey } from '../token-set.ts';
-import { clientAuthentication } from './client-authentication.ts';
 import type { Discovery } from './discovery.ts';
 import { createProvingFetches } from './dpop-fetch.ts';
 import { isKeyFault } from './provider-errors.ts';
@@ -57,7 +56,7 @@ export type OidcClient = ReturnType<typeof createClient>;
 export function createClient(config: Config, { fetch, addresses, discovery, events }: ClientDeps) {
   const { timeoutSeconds: callTimeoutSeconds, clockToleranceSeconds } = config.provider;
   const signingKeys = createSigningKeys({ fetch, discovery, timeoutSeconds: callTimeoutSeconds, events });
-  const authentication = clientAuthentication(config.client);
+  const { authenticate, signClientJwt, publicKeys } = createClientAuthentication(config, events);
 
   const provingFetch = createProvingFetches();
   const idleByKeys = new WeakMap<Keys, IdleConfigurations>();
@@ -104,7 +103,7 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
       metadata,
       config.client.id,
       { [client.clockTolerance]: clockToleranceSeconds },
-      authentication,
+      authenticate,
     );
     if (addresses.plainHttp) client.allowInsecureRequests(configuration);
     client.enableNonRepudiationChecks(configuration);
@@ -130,7 +129,7 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
     }
   }
 
-  return { fetchOnce, configured, verifyWithFreshKeys, signingKeys };
+  return { fetchOnce, configured, verifyWithFreshKeys, signingKeys, signClientJwt, publicKeys };
 }
 
 /**

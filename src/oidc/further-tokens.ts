@@ -6,7 +6,7 @@
 import * as client from 'openid-client';
 import { nowSeconds } from '../clock.ts';
 import type { DpopKey } from '../token-set.ts';
-import { BffError } from '../http/errors.ts';
+import type { BffError } from '../http/errors.ts';
 import type { OidcClient } from './client.ts';
 import { legible } from './legible.ts';
 import { InvalidTokenResponse, providerUnavailable, RefusedToken } from './provider-errors.ts';

@@ -6,7 +6,7 @@
 import * as client from 'openid-client';
 import { nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
-import { BffError } from '../http/errors.ts';
+import type { BffError } from '../http/errors.ts';
 import type { Claims } from '../token-set.ts';
 import type { OidcClient } from './client.ts';
 import type { Discovery } from './discovery.ts';
@@ -198,7 +198,8 @@ function checkedClaims(
   { header, claims }: { readonly header: JwtHeader; readonly claims: Claims },
   { issuer, clientId, audience }: JwtExpectations,
 ): Claims {
-  const typ = String(header['typ'] ?? 'JWT');
+  const { typ = 'JWT' } = header;
+  if (typeof typ !== 'string') throw invalid('has a typ that is no text');
   if (claims['iss'] !== issuer) throw invalid(`is from ${quoted(claims['iss'])}, not from the issuer`);
   if (typ.replace(/^application\//i, '').toLowerCase() === signedResponse) {
     // It is for who asked (RFC 9701 5), and says what it is about inside.

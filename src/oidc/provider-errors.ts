@@ -42,9 +42,11 @@ export function isKeyFault(error: unknown): boolean {
  */
 export function providerUnavailable(error: unknown, cause: unknown = error): BffError {
   if (error instanceof BffError) return error;
+  // What the authentication of the client throws comes out of openid-client wrapped.
+  if (error instanceof client.ClientError && error.cause instanceof BffError) return error.cause;
   const rejectsClient = isClientRejected(error);
   const detail = rejectsClient
-    ? "The identity provider refuses Sallyport's own credentials. The operator must check the client id, the client secret and the authentication method."
+    ? "The identity provider refuses Sallyport's own credentials. The operator must check the client id, the client's secret, key or certificate, and the authentication method."
     : isInvalidTokenResponse(error)
       ? "The identity provider's answer is no token response: it lacks what each must have. The log has the cause."
       : 'The identity provider cannot be reached or answers with an error. Try again in a moment.';

@@ -10,6 +10,7 @@ import type { Events } from '../events.ts';
 import { idTokenClaims, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
 import { createProviderAddresses } from './addresses.ts';
 import { createAuthorizationRequest, type LoginChecks } from './authorization-request.ts';
+import { createAuthorizationResponseReader } from './authorization-response-jwt.ts';
 import { createClient } from './client.ts';
 import { createDiscovery } from './discovery.ts';
 import { examineProvider } from './examination.ts';
@@ -136,6 +137,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
 
   return {
     authorizationUrl: createAuthorizationRequest(config, { discovery, configured, events, redirectUri }),
+    readAuthorizationResponse: createAuthorizationResponseReader(config, { discovery, signingKeys: oidc.signingKeys }),
     checkIssuer,
     redeemCode,
     refresh: createRefreshGrant(config, { client: oidc, grantOf }),
@@ -145,6 +147,8 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     ...createIntrospection(config, { ...oidc, discovery }),
     verifyLogoutToken: createLogoutTokenVerifier(config, { discovery, signingKeys: oidc.signingKeys }),
     redirectUri,
+    /** The client's own JWK Set; undefined where it has no keys. */
+    publicKeys: oidc.publicKeys,
     /** Begins discovery in the background; never throws. */
     start: discovery.start,
     /** Whether the provider's metadata is known. */

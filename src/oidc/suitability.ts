@@ -4,8 +4,12 @@
  */
 import type { ServerMetadata } from 'openid-client';
 import type { Config } from '../config/config.ts';
+import { algorithmsIn } from '../config/client-rules.ts';
+import { hmacAlgorithms } from '../config/schema/client-authentication.ts';
+import { assertionAlgorithms } from './client-keys.ts';
 import { legible } from './legible.ts';
 import { frontchannelWarning } from './logout-channels.ts';
+import { expectsSignedResponse } from './response-mode.ts';
 import { grantsRefreshTokensByItself, scopeFor } from './scope.ts';
 
 /** What does not fit, each in a sentence with its remedy. */
@@ -20,6 +24,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
   return {
     faults: [
       authenticationFault(metadata, config),
+      assertionFault(metadata, config),
       ...pushFaults(metadata, config),
       ...demands(metadata),
       pkceFault(metadata),
@@ -28,6 +33,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
       lacking(metadata, 'grant_types_supported', 'authorization_code') &&
         'The provider does not offer the authorization_code grant.',
       responseModeFault(metadata, config),
+      responseSignatureFault(metadata, config),
       detailsFault(metadata, config),
       dpopFault(metadata, config),
     ].filter(isSaid),
@@ -53,6 +59,7 @@ function isSaid(finding: Finding): finding is string {
 }
 
 type ListMember =
+  | 'authorization_signing_alg_values_supported'
   | 'authorization_details_types_supported'
   | 'code_challenge_methods_supported'
   | 'dpop_signing_alg_values_supported'
@@ -81,16 +88,52 @@ function named(values: readonly string[]): string {
   return values.length > maximumNamed ? `${first.join(', ')} …` : first.join(', ');
 }
 
-const authMethods = ['client_secret_basic', 'client_secret_post'];
+/** What Sallyport can do, by how the provider's list names it. A workload's token is not in that list. */
+const authMethods = [
+  'client_secret_basic',
+  'client_secret_post',
+  'private_key_jwt',
+  'tls_client_auth',
+  'self_signed_tls_client_auth',
+  'client_secret_jwt',
+];
 
 function authenticationFault(metadata: ServerMetadata, { client }: Config): Finding {
   const methods = listOf(metadata, 'token_endpoint_auth_methods_supported');
-  if (methods === undefined || methods.includes(client.authMethod)) return undefined;
+  if (methods === undefined || client.authMethod === 'federated_token' || methods.includes(client.authMethod)) {
+    return undefined;
+  }
   const other = authMethods.find((method) => methods.includes(method));
   const said = `The provider does not take ${client.authMethod}, only ${named(methods)}`;
-  return other === undefined
-    ? `${said}: Sallyport has ${authMethods.join(' and ')}. Allow one of them for this client.`
-    : `${said}: set SALLYPORT_CLIENT_AUTH_METHOD=${other}.`;
+  if (other === undefined)
+    return `${said}: Sallyport has ${authMethods.join(', ')}. Allow one of them for this client.`;
+  const isSecret = other === 'client_secret_basic' || other === 'client_secret_post';
+  const more = isSecret ? '' : ', and what it needs (docs/client-security.md)';
+  return `${said}: set SALLYPORT_CLIENT_AUTH_METHOD=${other}${more}.`;
+}
+
+/** The algorithm of assertions: a provider refuses those that it doesn't list. */
+function assertionFault(metadata: ServerMetadata, { client }: Config): Finding {
+  const accepted = assertionAlgorithms(metadata);
+  const possible = possibleAlgorithms(client);
+  if (accepted === undefined || possible === undefined) return undefined;
+  if (possible.some((algorithm) => accepted.includes(algorithm))) return undefined;
+  const remedy =
+    client.signingAlgorithm === undefined
+      ? 'give this client a key for one of them'
+      : 'correct or remove SALLYPORT_CLIENT_SIGNING_ALGORITHM';
+  return `The provider does not take assertions signed with ${possible.join(', ')}, only ${named(accepted)} (token_endpoint_auth_signing_alg_values_supported): ${remedy}.`;
+}
+
+function possibleAlgorithms({
+  authMethod,
+  signingAlgorithm,
+  keyFile,
+}: Config['client']): readonly string[] | undefined {
+  if (authMethod !== 'client_secret_jwt' && authMethod !== 'private_key_jwt') return undefined;
+  if (signingAlgorithm !== undefined) return [signingAlgorithm];
+  if (authMethod === 'client_secret_jwt') return hmacAlgorithms;
+  return keyFile === undefined ? undefined : algorithmsIn(keyFile);
 }
 
 /** Without a list, `client_secret_basic` is what the provider takes (RFC 8414 2). */
@@ -99,6 +142,7 @@ function authenticationWarning(metadata: ServerMetadata, { client }: Config): Fi
   return (
     isUnsaid &&
     client.authMethod !== 'client_secret_basic' &&
+    client.authMethod !== 'federated_token' &&
     `The provider names no token_endpoint_auth_methods_supported, which stands for client_secret_basic; ${client.authMethod} is configured.`
   );
 }
@@ -156,11 +200,29 @@ function signatureFault(metadata: ServerMetadata): Finding {
   return `The provider signs ID tokens with ${named(algorithms)} only, which whoever knows the client secret can forge: give this client RS256, ES256 or another algorithm with a public key.`;
 }
 
+/** With a code, `jwt` stands for `query.jwt` (JARM 2.3.4). */
 function responseModeFault(metadata: ServerMetadata, { client: { responseMode } }: Config): Finding {
+  const isOffered =
+    !lacking(metadata, 'response_modes_supported', responseMode) ||
+    (responseMode === 'jwt' && !lacking(metadata, 'response_modes_supported', 'query.jwt'));
   return (
-    lacking(metadata, 'response_modes_supported', responseMode) &&
+    !isOffered &&
     `The provider does not offer the response mode ${responseMode}: correct SALLYPORT_CLIENT_RESPONSE_MODE.`
   );
+}
+
+/** With which algorithms the provider may sign authorization responses (JARM 4); as ID tokens where it doesn't say. */
+export function responseAlgorithms(metadata: ServerMetadata): string[] {
+  const listed = listOf(metadata, 'authorization_signing_alg_values_supported');
+  return listed === undefined
+    ? signatureAlgorithms(metadata)
+    : listed.filter((algorithm) => verifiable.test(algorithm));
+}
+
+function responseSignatureFault(metadata: ServerMetadata, config: Config): Finding {
+  if (!expectsSignedResponse(config) || responseAlgorithms(metadata).length > 0) return undefined;
+  const algorithms = listOf(metadata, 'authorization_signing_alg_values_supported') ?? [];
+  return `The provider signs authorization responses with ${named(algorithms)} only (JARM): give this client PS256, ES256 or another algorithm with a public key.`;
 }
 
 /** Providers may list none (RFC 9396 10). */

@@ -19,6 +19,7 @@ import {
 import type { CallSlots } from './call-slots.ts';
 import { forward, type ForwardOutcome, type ResponseFilter, type UpstreamRequest } from './forward.ts';
 import { discardRest, readBody, type RequestBody } from './request-body.ts';
+import { isProven } from '../tokens/bearer.ts';
 import { stepUpRequired } from './step-up.ts';
 import { signInDemand } from './token-challenge.ts';
 
@@ -64,7 +65,8 @@ export function createApiProxy(config: Config, deps: ApiProxyDeps) {
       const freshening = calls.freshen(opened, tokens);
       session = freshening instanceof Promise ? await freshening : freshening;
       const { entry } = session ?? {};
-      await send({ request, response, upstream, opened: session, entry, path, body, sentToken: undefined });
+      const sent = { sentToken: undefined, demandedNonce: undefined };
+      await send({ request, response, upstream, opened: session, entry, path, body, ...sent });
     } catch (error) {
       discardRest(body);
       calls.addNewCookies({ request, response, opened: session });
@@ -110,19 +112,27 @@ export function createApiProxy(config: Config, deps: ApiProxyDeps) {
     filter: ResponseFilter,
   ): UpstreamRequest {
     const { request, response, upstream, entry, path, body } = call;
-    const headers = calls.upstreamHeaders(call, credentials);
-    if (body.length !== undefined) headers.push('content-length', String(body.length));
     return {
       upstream,
       method: request.method ?? 'GET',
       path,
-      headers,
+      headers: headersOf(call, credentials),
+      headersAnew: isProven(credentials)
+        ? () => headersOf(call, upstream.tokens.provenAnew(call, credentials))
+        : undefined,
       body: body.content,
       limits: upstream.route,
       session: entry,
       response,
       filter,
     };
+  }
+
+  function headersOf(call: AuthorizedCall, credentials: readonly string[]): string[] {
+    const headers = calls.upstreamHeaders(call, credentials);
+    const { length } = call.body;
+    if (length !== undefined) headers.push('content-length', String(length));
+    return headers;
   }
 
   return { find: calls.find, handle };

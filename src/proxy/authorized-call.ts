@@ -167,7 +167,8 @@ export function createAuthorizedCalls(
 
   /**
    * The rule for rejected tokens: send the call; after a 401 obtain a new token and send it once more; remember a second
-   * 401, because an API that rejects a new token has other reasons than the token's age.
+   * 401, because an API that rejects a new token has other reasons than the token's age. Where the API only wants another
+   * proof (RFC 9449 9), the call is sent once more as well, with the token that it had.
    */
   function createSender<Call extends AuthorizedCall>(transport: Transport<Call>) {
     const { attempt, stepUpError } = transport;
@@ -176,24 +177,38 @@ export function createAuthorizedCalls(
       const { tokens } = call.upstream;
       const mayStepUp = stepUpError !== undefined && tokens.session !== 'unused';
       let challenge = '';
-      const first = credentialsOf(call);
-      const outcome = await attempt(call, first instanceof Promise ? await first : first, (status, headers) => {
+      let remedy: Remedy | undefined;
+      let renewed = false;
+
+      function filter(status: number, headers: IncomingHttpHeaders): string[] | undefined {
+        tokens.noteAnswer(call, headers);
         if (status === 401) {
           challenge = challengeOf(headers);
-          if (isStepUp(challenge)) {
-            if (mayStepUp) return undefined;
-          } else if (!isAboutScope(challenge) && tokens.mayRenew(call, challenge)) return undefined;
+          remedy = remedyFor(headers);
+          if (remedy !== undefined) return undefined;
+          if (renewed) tokens.recordRejection(call);
         }
         return transport.clientHeaders(call, headers);
-      });
-      if (outcome !== 'discarded') return outcome;
-      if (mayStepUp && isStepUp(challenge)) throw stepUpError(challenge);
-      await tokens.renew(call);
-      if (!call.body.replayable) throw repeatRequired();
-      return attempt(call, await credentialsOf(call), (status, headers) => {
-        if (status === 401) tokens.recordRejection(call);
-        return transport.clientHeaders(call, headers);
-      });
+      }
+
+      function remedyFor(headers: IncomingHttpHeaders): Remedy | undefined {
+        if (isStepUp(challenge)) return mayStepUp ? 'sign-in' : undefined;
+        if (isAboutScope(challenge)) return undefined;
+        if (tokens.mayProveAnew(call, challenge, headers)) return 'proof';
+        return !renewed && tokens.mayRenew(call, challenge) ? 'token' : undefined;
+      }
+
+      for (;;) {
+        const credentials = credentialsOf(call);
+        const outcome = await attempt(call, credentials instanceof Promise ? await credentials : credentials, filter);
+        if (outcome !== 'discarded' || remedy === undefined) return outcome;
+        if (remedy === 'sign-in' && stepUpError !== undefined) throw stepUpError(challenge);
+        if (remedy === 'token') {
+          await tokens.renew(call);
+          renewed = true;
+        }
+        if (!call.body.replayable) throw repeatRequired(remedy);
+      }
     };
   }
 
@@ -208,6 +223,9 @@ export function createAuthorizedCalls(
     createSender,
   };
 }
+
+/** What follows a 401 instead of passing it on. */
+type Remedy = 'sign-in' | 'proof' | 'token';
 
 /** A session that goes on; undefined where the call goes on without one. */
 type Freshened = OpenSession | undefined;
@@ -226,9 +244,10 @@ export function sessionFor(opened: OpenedSession, { session }: RouteTokens): Ope
 /** For a route that looks for no session. */
 export const noSession: OpenedSession = { state: 'absent' };
 
-function repeatRequired(): BffError {
-  return new BffError(
-    'repeat_required',
-    'The access token had expired and is renewed now. The body was too large to be sent twice: repeat the call.',
-  );
+function repeatRequired(remedy: Remedy): BffError {
+  const reason =
+    remedy === 'proof'
+      ? 'The API wanted a proof with another nonce, which is known now.'
+      : 'The access token had expired and is renewed now.';
+  return new BffError('repeat_required', `${reason} The body was too large to be sent twice: repeat the call.`);
 }

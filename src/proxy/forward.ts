@@ -31,6 +31,8 @@ export interface UpstreamRequest {
   readonly path: string;
   /** Flat list of names and values. */
   readonly headers: string[];
+  /** The headers of a second sending, where they may not be the same: a proof must not come twice (RFC 9449 11.1). */
+  readonly headersAnew?: (() => string[]) | undefined;
   readonly body: Buffer | Readable | null;
   readonly limits: UpstreamLimits;
   /** The call ends with this session; undefined for a call without one. */
@@ -137,7 +139,8 @@ class UpstreamCall extends SessionBound implements Dispatcher.DispatchHandler, P
   }
 
   onConnection(lease: Lease): void {
-    const { method, path, headers, body, limits, onUpgrade } = this.#request;
+    const { method, path, body, limits, onUpgrade, headersAnew } = this.#request;
+    const headers = this.#retried && headersAnew !== undefined ? headersAnew() : this.#request.headers;
     this.#lease = lease;
     this.#awaitResponse();
     lease.dispatcher.dispatch(

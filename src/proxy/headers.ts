@@ -16,7 +16,7 @@ const hopByHop = words(`
 
 /** Set anew by Sallyport or by undici, or not meant for the API. */
 const setByProxy = words(`
-  host content-length expect authorization cookie cookie2 x-csrf
+  host content-length expect authorization dpop cookie cookie2 x-csrf
 `);
 
 /** About the whole origin, which isn't the API's: its transport, storage, reporting, workers, client hints. */
@@ -27,6 +27,9 @@ const originHeaders = words(`
   shared-storage-write observe-browsing-topics
 `);
 
+/** Between an API and its client, which Sallyport is (RFC 9449 8.2). */
+const clientHeaders = words('dpop-nonce');
+
 /** Commands for a server in front of Sallyport, to send a file or another of its addresses instead of the response. */
 const frontServerCommands = words(`
   x-accel-redirect x-sendfile x-litespeed-location x-reproxy-url
@@ -36,7 +39,13 @@ const frontServerCommands = words(`
 const crossOriginGrants = words('timing-allow-origin x-permitted-cross-domain-policies');
 
 const requestDropped = new Set([...hopByHop, ...setByProxy]);
-const responseDropped = new Set([...hopByHop, ...originHeaders, ...frontServerCommands, ...crossOriginGrants]);
+const responseDropped = new Set([
+  ...hopByHop,
+  ...originHeaders,
+  ...clientHeaders,
+  ...frontServerCommands,
+  ...crossOriginGrants,
+]);
 
 const maximumDecisions = 2000;
 const maximumCachedName = 64;

@@ -212,12 +212,15 @@ export type SessionForm = Pick<Session, 'generation' | 'sealedActivityAt'>;
 
 /** About what a session takes in memory, in bytes; tokens that compress well take far more than their cookie. */
 export function memoryBytes({ tokens, userInfo, resourceTokens }: Session): number {
-  const { accessToken, idToken, refreshToken = '' } = tokens;
+  const { accessToken, idToken, refreshToken = '', dpopKey } = tokens;
   const claims = userInfo === undefined ? 0 : JSON.stringify(userInfo).length;
   let bytes = accessToken.length + idToken.length + refreshToken.length + claims;
   for (const token of resourceTokens?.values() ?? []) bytes += token.accessToken.length;
-  return bytes;
+  return dpopKey === undefined ? bytes : bytes + importedKeyBytes;
 }
+
+/** What an imported private key takes, outside of the heap. */
+const importedKeyBytes = 3072;
 
 export function sessionExpired(): BffError {
   return new BffError('session_expired', 'The session has ended. Sign in again.');

@@ -137,6 +137,8 @@ const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fat
   'provider.keys_failed': 'warn',
   'provider.unsuitable': 'warn',
   'provider.push_refused': 'warn',
+  'credentials.renewed': 'info',
+  'credentials.unusable': 'error',
   'userinfo.failed': 'warn',
   'store.failed': 'warn',
   'store.emptied': 'error',

@@ -7,7 +7,7 @@ import { RefusedToken } from '../oidc/provider-errors.ts';
 import type { Provider } from '../oidc/provider.ts';
 import { bearer } from './bearer.ts';
 import { createKeptTokens, dueAhead, keyOf, unknownLifetimeSeconds, type Kept } from './kept-tokens.ts';
-import type { RouteTokens, TokenCall } from './token-policy.ts';
+import type { TokenPolicy, TokenCall } from './token-policy.ts';
 
 /** A token for the routes that ask for the same. */
 interface ClientToken extends Kept {
@@ -58,7 +58,7 @@ export function createClientTokens(config: Config, { provider, events }: ClientT
 
 export type ClientPolicy = Extract<ApiRoute['token'], { readonly client: unknown }>['client'];
 
-export function createClientTokenPolicy({ session, ...policy }: ClientPolicy, tokens: ClientTokens): RouteTokens {
+export function createClientTokenPolicy({ session, ...policy }: ClientPolicy, tokens: ClientTokens): TokenPolicy {
   const target: TokenTarget = {
     audience: policy.audience === undefined ? undefined : [policy.audience].flat(),
     resource: policy.resource === undefined ? undefined : [policy.resource].flat(),

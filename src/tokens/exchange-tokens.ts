@@ -11,7 +11,7 @@ import type { ClientTokens } from './client-tokens.ts';
 import { dueAhead, keyOf, unknownLifetimeSeconds } from './kept-tokens.ts';
 import { createObtainedTokens, type ObtainedToken, type ObtainedTokensDeps } from './obtained-tokens.ts';
 import { createQuestions } from './questions.ts';
-import type { RouteTokens } from './token-policy.ts';
+import type { TokenPolicy } from './token-policy.ts';
 
 export type ExchangePolicy = Extract<ApiRoute['token'], { readonly exchange: unknown }>['exchange'];
 
@@ -26,7 +26,7 @@ export function createExchangeTokens(
   { header, actor, ...target }: ExchangePolicy,
   { path }: ApiRoute,
   deps: ExchangeTokensDeps,
-): RouteTokens {
+): TokenPolicy {
   const { config, provider, events, clientTokens } = deps;
   const request: ExchangeRequest = {
     audience: target.audience === undefined ? undefined : [target.audience].flat(),

@@ -5,9 +5,9 @@ import { BffError, retryAfter } from '../http/errors.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import { withTimeout } from '../timeout.ts';
 import { idTokenClaims } from '../token-set.ts';
-import { bearer } from './bearer.ts';
+import { bearer, ownToken } from './bearer.ts';
 import type { Refresher } from './refresh.ts';
-import type { RouteTokens, TokenCall } from './token-policy.ts';
+import type { TokenPolicy, TokenCall } from './token-policy.ts';
 
 interface FunctionTokensDeps {
   readonly config: Config;
@@ -18,16 +18,18 @@ export function createFunctionTokens(
   choose: TokenFunction,
   { path }: ApiRoute,
   { config, refresher }: FunctionTokensDeps,
-): RouteTokens {
+): TokenPolicy {
   const timeoutMs = config.provider.timeoutSeconds * 1000;
 
   async function headers(call: TokenCall, entry: SessionEntry): Promise<readonly string[]> {
+    const { tokens } = entry.session;
     const abort = new AbortController();
     const chosen = (async () => choose(viewOf(entry), requestOf(call, path, abort.signal)))();
     try {
       const token: unknown = await withTimeout(chosen, timeoutMs, tooSlow);
       requireToken(token);
       call.sentToken = token;
+      if (token === tokens.accessToken) return ownToken(tokens);
       return token === undefined ? [] : bearer(token);
     } catch (error) {
       if (error instanceof BffError) throw error;

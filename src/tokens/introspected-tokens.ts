@@ -10,11 +10,11 @@ import type { Provider } from '../oidc/provider.ts';
 import { sessionExpired } from '../session/session.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import type { TokenSet } from '../token-set.ts';
-import { bearer } from './bearer.ts';
+import { bearer, ownToken } from './bearer.ts';
 import { keyOf } from './kept-tokens.ts';
 import { createObtainedTokens, type ObtainedToken, type ObtainedTokensDeps } from './obtained-tokens.ts';
 import { createQuestions } from './questions.ts';
-import type { RouteTokens } from './token-policy.ts';
+import type { TokenPolicy } from './token-policy.ts';
 
 export interface IntrospectedTokensDeps extends ObtainedTokensDeps {
   readonly config: Config;
@@ -34,17 +34,20 @@ export function createIntrospectTokens(
   { cacheSeconds }: { readonly cacheSeconds: number },
   route: ApiRoute,
   deps: IntrospectedTokensDeps,
-): RouteTokens {
+): TokenPolicy {
   const { introspect } = deps.provider;
-  const linesOf = (_answer: ActiveToken, { accessToken }: TokenSet) => bearer(accessToken);
-  return createIntrospected({ name: 'introspect', cacheSeconds, ask: introspect, linesOf }, route, deps);
+  return createIntrospected({ name: 'introspect', cacheSeconds, ask: introspect, linesOf: own }, route, deps);
+}
+
+function own(_answer: ActiveToken, tokens: TokenSet): readonly string[] {
+  return ownToken(tokens);
 }
 
 export function createPhantomTokens(
   { cacheSeconds, audience }: { readonly cacheSeconds: number; readonly audience?: string | undefined },
   route: ApiRoute,
   deps: IntrospectedTokensDeps,
-): RouteTokens {
+): TokenPolicy {
   const expected = audience ?? deps.config.client.id;
   const question: Question<PhantomToken> = {
     name: `phantom ${expected}`,
@@ -59,7 +62,7 @@ function createIntrospected<Answer extends ActiveToken>(
   { name, cacheSeconds, ask, linesOf }: Question<Answer>,
   { path }: ApiRoute,
   deps: IntrospectedTokensDeps,
-): RouteTokens {
+): TokenPolicy {
   const { events } = deps;
   const askProvider = createQuestions();
 

@@ -10,7 +10,7 @@ import type { Claims, TokenSet } from '../token-set.ts';
 import { createFreshSubject } from './fresh-subject.ts';
 import type { Kept, KeptTokens } from './kept-tokens.ts';
 import type { Refresher } from './refresh.ts';
-import type { RouteTokens, TokenCall } from './token-policy.ts';
+import type { TokenPolicy, TokenCall } from './token-policy.ts';
 
 /** A token that was obtained, and how it is sent. */
 export interface ObtainedToken extends Kept {
@@ -47,7 +47,7 @@ class NotTaken extends Error {}
 export function createObtainedTokens(
   source: TokenSource,
   { kept, refresher }: ObtainedTokensDeps,
-): RouteTokens & { readonly find: (entry: SessionEntry) => ObtainedToken | Promise<ObtainedToken> } {
+): TokenPolicy & { readonly find: (entry: SessionEntry) => ObtainedToken | Promise<ObtainedToken> } {
   const { route } = source;
   const bySession = new WeakMap<Session, ObtainedToken>();
   const withFreshSubject = createFreshSubject(route, refresher);

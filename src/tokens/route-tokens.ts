@@ -6,6 +6,7 @@ import type { ApiRoute, Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import type { Provider } from '../oidc/provider.ts';
 import { createClientTokenPolicy, createClientTokens } from './client-tokens.ts';
+import { createApiNonces, withProofs, type ProofAudience } from './dpop-tokens.ts';
 import { createExchangeTokens } from './exchange-tokens.ts';
 import { createFunctionTokens } from './function-tokens.ts';
 import { createIntrospectTokens, createPhantomTokens } from './introspected-tokens.ts';
@@ -13,7 +14,7 @@ import { createKeptTokens } from './kept-tokens.ts';
 import type { ObtainedToken } from './obtained-tokens.ts';
 import type { Refresher } from './refresh.ts';
 import { createSessionTokens } from './session-tokens.ts';
-import type { RouteTokens } from './token-policy.ts';
+import type { RouteTokens, TokenPolicy } from './token-policy.ts';
 
 export type { RouteTokens, TokenCall } from './token-policy.ts';
 
@@ -36,16 +37,18 @@ export function createRouteTokens(config: Config, deps: RouteTokensDeps): (route
       lines.join('').length + subject.length + (claims === undefined ? 0 : JSON.stringify(claims).length),
   );
   const obtaining = { ...deps, config, kept, clientTokens };
+  const nonceOfServer = createApiNonces();
+  const publicHost = new URL(config.origin).host;
 
   function tokensOf(route: ApiRoute): RouteTokens {
     const known = byRoute.get(route);
     if (known !== undefined) return known;
-    const made = makeTokens(route);
+    const made = withProofs(policyOf(route), audienceOf(route));
     byRoute.set(route, made);
     return made;
   }
 
-  function makeTokens(route: ApiRoute): RouteTokens {
+  function policyOf(route: ApiRoute): TokenPolicy {
     const { token } = route;
     if (token === 'none') return noTokens;
     if (typeof token === 'function') return createFunctionTokens(token, route, obtaining);
@@ -58,10 +61,17 @@ export function createRouteTokens(config: Config, deps: RouteTokensDeps): (route
     return createIntrospectTokens(token.introspect, route, obtaining);
   }
 
+  function audienceOf({ target, preserveHost, socketPath }: ApiRoute): ProofAudience {
+    return {
+      origin: `${target.protocol}//${preserveHost ? publicHost : target.host}`,
+      nonce: nonceOfServer(JSON.stringify([target.origin, socketPath])),
+    };
+  }
+
   return tokensOf;
 }
 
-const noTokens: RouteTokens = {
+const noTokens: TokenPolicy = {
   session: 'unused',
   personal: false,
   headerNames: [],

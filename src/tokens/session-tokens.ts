@@ -1,23 +1,23 @@
 /** The policies `session` and `optional`: calls carry the session's own access token. */
 import type { ApiRoute } from '../config/config.ts';
-import { bearer } from './bearer.ts';
+import { ownToken } from './bearer.ts';
 import type { Refresher } from './refresh.ts';
-import type { RouteTokens } from './token-policy.ts';
+import type { TokenPolicy } from './token-policy.ts';
 
 export function createSessionTokens(
   session: 'required' | 'optional',
   { path }: ApiRoute,
   { refresher }: { readonly refresher: Refresher },
-): RouteTokens {
+): TokenPolicy {
   return {
     session,
     personal: true,
     headerNames: ['authorization'],
     headers(call) {
       if (call.entry === undefined) return [];
-      const { accessToken } = call.entry.session.tokens;
-      call.sentToken = accessToken;
-      return bearer(accessToken);
+      const { tokens } = call.entry.session;
+      call.sentToken = tokens.accessToken;
+      return ownToken(tokens);
     },
     mayRenew: ({ entry }) => entry !== undefined && refresher.canRefreshAfterRejection(entry, path),
     async renew({ entry, sentToken }) {

@@ -1,5 +1,5 @@
 /** What every token policy is: which credentials a call carries, and what follows when the API rejects them. */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { SessionEntry } from '../session/sessions.ts';
 import type { Claims } from '../token-set.ts';
 
@@ -12,10 +12,12 @@ export interface TokenCall {
   readonly path: string;
   /** What the last attempt carried, left by {@link RouteTokens.headers} for {@link RouteTokens.renew}. */
   sentToken: string | undefined;
+  /** The nonce with which the API wants a proof; undefined until it asks for one (RFC 9449 9). */
+  demandedNonce: string | undefined;
 }
 
-/** The credentials of one route's calls. */
-export interface RouteTokens {
+/** Which tokens one route's calls carry. */
+export interface TokenPolicy {
   /** Whether calls without a session are refused, pass as well, or no session is looked for at all. */
   readonly session: 'required' | 'optional' | 'unused';
   /** Whether a response may depend on who calls. */
@@ -43,4 +45,14 @@ export interface RouteTokens {
    * @throws {BffError}
    */
   introspected?(call: TokenCall): Claims | Promise<Claims>;
+}
+
+/** The credentials of one route's calls: those of its policy, and the proofs that belong to them. */
+export interface RouteTokens extends TokenPolicy {
+  /** Learns from the head of each response. */
+  noteAnswer(call: TokenCall, headers: IncomingHttpHeaders): void;
+  /** Whether after this 401 a new proof may help, with the nonce that came with it: once a call. */
+  mayProveAnew(call: TokenCall, challenge: string, headers: IncomingHttpHeaders): boolean;
+  /** The header lines of an attempt again, for a request that is sent a second time: no proof may come twice. */
+  provenAnew(call: TokenCall, lines: readonly string[]): readonly string[];
 }

@@ -57,7 +57,10 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     });
   }
   if (url.pathname === '/authorize') return authorize(url.searchParams, response);
-  if (url.pathname === '/token') return token(new URLSearchParams(await text(request)), response);
+  if (url.pathname === '/token') {
+    const isProven = request.headers.dpop !== undefined;
+    return token(new URLSearchParams(await text(request)), response, isProven ? 'DPoP' : 'Bearer');
+  }
   if (url.pathname === '/counts') return json(response, 200, counts);
   return json(response, 404, {});
 }
@@ -78,6 +81,7 @@ function metadata(): Record<string, unknown> {
     code_challenge_methods_supported: ['S256'],
     token_endpoint_auth_methods_supported: ['client_secret_post', 'client_secret_basic'],
     authorization_response_iss_parameter_supported: true,
+    dpop_signing_alg_values_supported: ['ES256', 'EdDSA'],
   };
 }
 
@@ -94,8 +98,10 @@ function authorize(query: URLSearchParams, response: ServerResponse): void {
   response.writeHead(302, { location: target.href }).end();
 }
 
-async function token(form: URLSearchParams, response: ServerResponse): Promise<void> {
-  if (form.get('grant_type') === 'refresh_token') return refresh(form, response);
+type TokenType = 'Bearer' | 'DPoP';
+
+async function token(form: URLSearchParams, response: ServerResponse, type: TokenType): Promise<void> {
+  if (form.get('grant_type') === 'refresh_token') return refresh(form, response, type);
   const grant = grants.get(form.get('code') ?? '');
   grants.delete(form.get('code') ?? '');
   const challenge = createHash('sha256')
@@ -107,10 +113,10 @@ async function token(form: URLSearchParams, response: ServerResponse): Promise<v
   const first = mint(subject, grant.nonce, firstLifetimeSeconds);
   const second = mint(subject, undefined, laterLifetimeSeconds);
   nextTokens.set(first.refresh_token, second);
-  return grantTokens(response, first, firstLifetimeSeconds);
+  return grantTokens(response, first, { lifetimeSeconds: firstLifetimeSeconds, type });
 }
 
-async function refresh(form: URLSearchParams, response: ServerResponse): Promise<void> {
+async function refresh(form: URLSearchParams, response: ServerResponse, type: TokenType): Promise<void> {
   const presented = form.get('refresh_token') ?? '';
   const tokens = nextTokens.get(presented);
   nextTokens.delete(presented);
@@ -120,13 +126,17 @@ async function refresh(form: URLSearchParams, response: ServerResponse): Promise
     return json(response, 400, { error: 'invalid_grant' });
   }
   counts.refreshes += 1;
-  return grantTokens(response, tokens, laterLifetimeSeconds);
+  return grantTokens(response, tokens, { lifetimeSeconds: laterLifetimeSeconds, type });
 }
 
-function grantTokens(response: ServerResponse, tokens: Tokens, lifetimeSeconds: number): void {
+function grantTokens(
+  response: ServerResponse,
+  tokens: Tokens,
+  { lifetimeSeconds, type }: { readonly lifetimeSeconds: number; readonly type: TokenType },
+): void {
   json(response, 200, {
     ...tokens,
-    token_type: 'Bearer',
+    token_type: type,
     expires_in: lifetimeSeconds,
     refresh_expires_in: 28_800,
     scope: 'openid profile email offline_access',

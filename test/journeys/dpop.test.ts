@@ -27,6 +27,10 @@ function requestsOf({ provider }: World, endpoint: Endpoint) {
   return provider.requests.filter(({ endpoints }) => endpoints.includes(endpoint));
 }
 
+function requestTo(world: World, endpoint: Endpoint) {
+  return requestsOf(world, endpoint).at(0);
+}
+
 function proofsAt(world: World, endpoint: Endpoint) {
   return requestsOf(world, endpoint).map(({ headers }) => proofIn(headers));
 }
@@ -42,7 +46,7 @@ describe('a login', () => {
     const world = await startBound(dpop);
     const browser = world.client();
     await signIn(browser);
-    const [authorization] = requestsOf(world, 'authorization');
+    const authorization = requestTo(world, 'authorization');
     const token = await tokenOf(world, browser);
     expect(boundTo(token)).toBe(authorization?.query['dpop_jkt']);
     const { issuer } = world.provider;
@@ -50,7 +54,7 @@ describe('a login', () => {
     expect(code).toMatchObject({ alg: dpop, typ: 'dpop+jwt', htm: 'POST', htu: `${issuer}/token`, ath: undefined });
     expect(userInfo).toMatchObject({ alg: dpop, htm: 'GET', htu: `${issuer}/me`, ath: hashOf(token), jwk: code?.jwk });
     expect(code?.jwk).not.toHaveProperty('d');
-    expect(requestsOf(world, 'userinfo')[0]?.headers.authorization).toBe(`DPoP ${token}`);
+    expect(requestTo(world, 'userinfo')?.headers.authorization).toBe(`DPoP ${token}`);
     expect((await browser.fetch('/bff/session')).json()).toMatchObject({ user: { email: 'alice@example.test' } });
     world.assertNoSecrets();
   });
@@ -68,8 +72,8 @@ describe('a login', () => {
   test('without the option has neither key nor proof', async () => {
     const world = await startBound('off');
     await signIn(world.client());
-    expect(requestsOf(world, 'authorization')[0]?.query).not.toHaveProperty('dpop_jkt');
-    expect(requestsOf(world, 'code')[0]?.headers).not.toHaveProperty('dpop');
+    expect(requestTo(world, 'authorization')?.query).not.toHaveProperty('dpop_jkt');
+    expect(requestTo(world, 'code')?.headers).not.toHaveProperty('dpop');
   });
 
   test('is refused where the provider answers with a bearer token, and the log says why', async () => {
@@ -98,7 +102,7 @@ describe('a login', () => {
     await switchTo(world, ended);
     await browser.navigate(callback.href);
     const bound = boundTo(await tokenOf(world, browser));
-    expect(bound).toBe(requestsOf(world, 'authorization')[0]?.query['dpop_jkt']);
+    expect(bound).toBe(requestTo(world, 'authorization')?.query['dpop_jkt']);
     expect(bound === undefined).toBe(begun === 'off');
   });
 });

@@ -117,7 +117,7 @@ describe('a token in exchange', () => {
     await gate.arrived;
     const waiting = alice.fetch('/orders/x');
     abort.abort();
-    await expect(left).rejects.toThrow();
+    await expect(left).rejects.toThrow(/abort/i);
     gate.release();
     expect((await waiting).status).toBe(200);
     expect(world.provider.calls.exchange).toBe(1);
@@ -282,7 +282,7 @@ describe('a token in exchange', () => {
     await alice.fetch('/orders/x');
     vi.advanceTimersByTime(2_000);
     await alice.fetch('/orders/x');
-    world.assertNoSecrets();
+    expect(() => world.assertNoSecrets()).not.toThrow();
   });
 });
 
@@ -312,7 +312,7 @@ describe('a phantom token', () => {
     ['that is signed with the public key as a secret', () => ({ sign: 'public-key-as-secret' })],
     ['of another issuer', (claims) => ({ claims: { ...claims, iss: 'https://other.test' } })],
     ['for another audience', (claims) => ({ claims: { ...claims, aud: 'https://other.test' } })],
-    ['for nobody', ({ aud: _, ...claims }) => ({ claims })],
+    ['for nobody', (claims) => ({ claims: { iss: claims.iss ?? '', sub: 'alice' } })],
     ['that has expired', (claims) => ({ claims: { ...claims, exp: 1 } })],
     ['that is an ID token', (claims) => ({ claims: { ...claims, at_hash: 'x' } })],
     ['that is a logout token', (_claims, header) => ({ header: { ...header, typ: 'logout+jwt' } })],

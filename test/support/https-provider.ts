@@ -1,9 +1,10 @@
 /** TLS before a test provider, as in production: the issuer is https, the authority is one that this process trusts. */
 import { request as httpRequest } from 'node:http';
 import { createServer } from 'node:https';
-import { getCACertificates, setDefaultCACertificates } from 'node:tls';
+import { getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls';
 import { onTestFinished } from 'vitest';
 import { abortWith, closeNow, listen, readBody, trackSockets } from './listener.ts';
+import { certificateHeaders } from './provider-clients.ts';
 import type { TestProvider } from './provider.ts';
 import { makeCertificate } from './tls.ts';
 
@@ -16,14 +17,25 @@ export interface HttpsFront {
   readonly serve: (provider: TestProvider) => void;
 }
 
-/** Starts the front, for one test; `trusted: false` leaves its authority unknown to this process. Browsers are sent to the provider itself: `client.routeTo(provider.port, issuer)`. */
-export async function startHttpsFront({ trusted: isTrusted = true } = {}): Promise<HttpsFront> {
+export interface HttpsFrontOptions {
+  /** `false` leaves its authority unknown to this process. Default true. */
+  readonly trusted?: boolean;
+  /** Asks clients for a certificate (RFC 8705), and says to the provider whether one of these authorities made it. */
+  readonly clientAuthorities?: readonly string[];
+}
+
+/** Starts the front, for one test. Browsers are sent to the provider itself: `client.routeTo(provider.port, issuer)`. */
+export async function startHttpsFront(options: HttpsFrontOptions = {}): Promise<HttpsFront> {
+  const { trusted: isTrusted = true, clientAuthorities } = options;
   const { key, cert } = await makeCertificate();
   const trusted = getCACertificates('default');
   if (isTrusted) setDefaultCACertificates([...trusted, cert]);
   let providerPort = 0;
-  const server = createServer({ key, cert }, (request, response) => {
-    const { method, url: path, headers } = request;
+  const asking =
+    clientAuthorities === undefined ? {} : { requestCert: true, rejectUnauthorized: false, ca: [...clientAuthorities] };
+  const server = createServer({ key, cert, ...asking }, (request, response) => {
+    const { method, url: path } = request;
+    const headers = { ...request.headers, ...certificateOf(request.socket as TLSSocket) };
     readBody(request)
       .then((body) => {
         // The provider makes addresses of the name that it is asked by: its own, which is then replaced.
@@ -51,6 +63,15 @@ export async function startHttpsFront({ trusted: isTrusted = true } = {}): Promi
       providerPort = provider.port;
       renameIssuer(provider, issuer);
     },
+  };
+}
+
+/** What the provider is told of the client's certificate; overwrites what a client says of itself. */
+function certificateOf(socket: TLSSocket): Record<string, string> {
+  const certificate = socket.getPeerX509Certificate();
+  return {
+    [certificateHeaders.pem]: certificate === undefined ? '' : encodeURIComponent(certificate.toString()),
+    [certificateHeaders.verified]: String(socket.authorized),
   };
 }
 

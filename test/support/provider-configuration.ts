@@ -13,6 +13,12 @@ import {
 } from 'oidc-provider';
 import { readBody } from './listener.ts';
 import { exchangeGrant, registerTokenExchange, type IntrospectionForm } from './provider-further-tokens.ts';
+import {
+  certificateFeatures,
+  credentialsOf,
+  requireStrictAssertion,
+  type ClientAuthMethod,
+} from './provider-clients.ts';
 import type { SigningKey } from './provider-keys.ts';
 import type { ProviderStorage } from './provider-storage.ts';
 
@@ -28,7 +34,11 @@ export interface ProviderOptions {
   backchannelLogoutUri?: string;
   clientId?: string;
   clientSecret?: string;
-  authMethod?: 'client_secret_basic' | 'client_secret_post';
+  /**
+   * How the client authenticates. With a key or a certificate of its own, the provider fetches its keys from `jwks.json`
+   * beside the callback; with one of an authority, it must be for `client.example.test`.
+   */
+  authMethod?: ClientAuthMethod;
   /** Pushed authorization requests (RFC 9126). Default: not offered. */
   pushedRequests?: 'offered' | 'required';
   /** The types of `authorization_details` that it knows (RFC 9396). Default: it knows none of them. */
@@ -137,12 +147,11 @@ export function createProvider(
     clients: [
       {
         client_id: parts.clientId,
-        client_secret: parts.clientSecret,
         redirect_uris: options.redirectUris,
         post_logout_redirect_uris: options.postLogoutRedirectUris ?? [],
         grant_types: ['authorization_code', 'refresh_token', 'client_credentials', exchangeGrant],
         response_types: ['code'],
-        token_endpoint_auth_method: options.authMethod ?? 'client_secret_basic',
+        ...credentialsOf(options, parts.clientSecret),
         ...(options.detailTypes === undefined ? {} : { authorization_details_types: [...options.detailTypes] }),
         ...(options.backchannelLogoutUri === undefined
           ? {}
@@ -156,6 +165,7 @@ export function createProvider(
       return fetch(url, options);
     },
     pkce: { required: () => true },
+    assertJwtClientAuthClaimsAndHeader: requireStrictAssertion,
     conformIdTokenClaims: false,
     acrValues: ['urn:test:silver', 'urn:test:gold'],
     claims: {
@@ -202,10 +212,12 @@ export function createProvider(
         requirePushedAuthorizationRequests: options.pushedRequests === 'required',
       },
       richAuthorizationRequests: detailsFeature(options.detailTypes),
+      jwtResponseModes: { enabled: true },
       revocation: { enabled: true },
       introspection: { enabled: true },
       jwtIntrospection: { enabled: options.signedIntrospection === true },
       clientCredentials: { enabled: true },
+      mTLS: certificateFeatures,
       userinfo: { enabled: true },
       backchannelLogout: { enabled: options.backchannelLogoutUri !== undefined },
       resourceIndicators: {

@@ -71,7 +71,12 @@ export function phantomJwt(
   { issuer, audience, key }: { readonly issuer: string; readonly audience: string; readonly key: SigningKey },
 ): Promise<string> {
   const { active: _, ...claims } = introspection;
-  return signAs('own', { ...claims, iss: issuer, aud: audience, jti: randomUUID() }, { typ: 'at+jwt', kid: key.kid }, key);
+  return signAs(
+    'own',
+    { ...claims, iss: issuer, aud: audience, jti: randomUUID() },
+    { typ: 'at+jwt', kid: key.kid },
+    key,
+  );
 }
 
 /** Signs a JWT again, changed. */

@@ -1,16 +1,18 @@
 /** The credentials of the client: what a provider reads that decodes them, and one that doesn't (RFC 6749 2.3.1). */
 import { assert, property, string } from 'fast-check';
 import { expect, test } from 'vitest';
-import { clientAuthentication } from '../../src/oidc/client-authentication.ts';
+import { resolveConfig } from '../../src/config/config.ts';
+import { createEvents } from '../../src/events.ts';
+import { createClientAuthentication } from '../../src/oidc/client-authentication.ts';
 
 function credentialsOf(id: string, secret: string): string[] {
-  const authenticate = clientAuthentication({
-    id,
-    secret,
-    authMethod: 'client_secret_basic',
-    responseMode: 'query',
-    dpop: 'off',
+  const config = resolveConfig({
+    origin: 'http://localhost:3000',
+    issuer: 'https://login.example.com',
+    client: { id, secret },
+    secrets: ['q8Zr2mVxT0cLw7yNf4Hs1JkPb6DgEa9u'],
   });
+  const { authenticate } = createClientAuthentication(config, createEvents());
   const headers = new Headers();
   const unused = {} as never;
   authenticate(unused, unused, new URLSearchParams(), headers);

@@ -33,7 +33,7 @@ test('the option table shows ranges, allowed values, defaults and what is requir
     'number 1 to 34560000',
     '`28800`',
   ]);
-  expect(cellOf(row('client.responseMode'), 3)).toBe('`query`, `form_post`');
+  expect(cellOf(row('client.responseMode'), 3)).toBe('`query`, `form_post`, `jwt`, `form_post.jwt`');
   expect(cellOf(row('upstream.maxBodyBytes'), 3)).toBe('whole number, at least 0');
   expect(cellOf(row('issuer'), 4)).toBe('required');
 });

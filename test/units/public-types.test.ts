@@ -210,6 +210,8 @@ test('the members of the exported unions', () => {
     | 'token.obtain_failed'
     | 'token.refresh_failed'
     | 'token.refreshed'
+    | 'credentials.renewed'
+    | 'credentials.unusable'
     | 'userinfo.failed'
     | 'worker.failed'
     | 'worker.started'

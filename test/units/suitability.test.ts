@@ -31,7 +31,7 @@ async function configOf(env: Readonly<Record<string, string>>): Promise<Config> 
     SALLYPORT_ORIGIN: 'https://app.example.com',
     SALLYPORT_ISSUER: fitting.issuer,
     SALLYPORT_CLIENT_ID: 'app',
-    SALLYPORT_CLIENT_SECRET: 'client-secret',
+    SALLYPORT_CLIENT_SECRET: 'the-client-secret-of-32-characters',
     SALLYPORT_SECRET: 'q8Zr2mVxT0cLw7yNf4Hs1JkPb6DgEa9u',
     ...env,
   });
@@ -59,7 +59,31 @@ const faults: ReadonlyArray<readonly [story: string, members: Members, env: Reco
     'a key in place of a secret',
     { token_endpoint_auth_methods_supported: ['private_key_jwt'] },
     {},
-    /only private_key_jwt: Sallyport has client_secret_basic and client_secret_post/,
+    /only private_key_jwt: set SALLYPORT_CLIENT_AUTH_METHOD=private_key_jwt, and what it needs/,
+  ],
+  [
+    'no client but a public one',
+    { token_endpoint_auth_methods_supported: ['none'] },
+    {},
+    /only none: Sallyport has client_secret_basic, .*Allow one of them for this client/,
+  ],
+  [
+    'assertions signed with a public key only',
+    {
+      token_endpoint_auth_methods_supported: ['client_secret_jwt'],
+      token_endpoint_auth_signing_alg_values_supported: ['RS256', 'PS256'],
+    },
+    { SALLYPORT_CLIENT_AUTH_METHOD: 'client_secret_jwt' },
+    /not take assertions signed with HS256, HS384, HS512, only RS256, PS256 .*give this client a key for one of them/,
+  ],
+  [
+    'assertions of another algorithm than the configured one',
+    {
+      token_endpoint_auth_methods_supported: ['client_secret_jwt'],
+      token_endpoint_auth_signing_alg_values_supported: ['HS256'],
+    },
+    { SALLYPORT_CLIENT_AUTH_METHOD: 'client_secret_jwt', SALLYPORT_CLIENT_SIGNING_ALGORITHM: 'HS512' },
+    /not take assertions signed with HS512, only HS256 .*correct or remove SALLYPORT_CLIENT_SIGNING_ALGORITHM/,
   ],
   [
     'pushed requests without an address for them',
@@ -87,6 +111,18 @@ const faults: ReadonlyArray<readonly [story: string, members: Members, env: Reco
       SALLYPORT_LOGIN_ALLOW_AUTHORIZATION_DETAILS: 'payment_initiation,tax_data',
     },
     /does not know the authorization_details of the type tax_data, payment_initiation/,
+  ],
+  [
+    'answers that are not signed',
+    {},
+    { SALLYPORT_CLIENT_RESPONSE_MODE: 'jwt' },
+    /does not offer the response mode jwt: correct SALLYPORT_CLIENT_RESPONSE_MODE/,
+  ],
+  [
+    'answers that whoever knows the client secret can sign',
+    { response_modes_supported: ['query.jwt'], authorization_signing_alg_values_supported: ['HS256', 'none'] },
+    { SALLYPORT_CLIENT_RESPONSE_MODE: 'jwt' },
+    /signs authorization responses with HS256, none only/,
   ],
   ['signed requests', { require_signed_request_object: true }, {}, /demands signed request objects/],
   [
@@ -181,6 +217,12 @@ test.each<[story: string, members: Members, env?: Record<string, string>]>([
   [
     'demands that are switched off',
     { require_pushed_authorization_requests: false, require_signed_request_object: false },
+  ],
+  ['signed answers (JARM)', { response_modes_supported: ['jwt'] }, { SALLYPORT_CLIENT_RESPONSE_MODE: 'jwt' }],
+  [
+    'signed answers by another name',
+    { response_modes_supported: ['query.jwt'], authorization_signing_alg_values_supported: ['ES256', 'HS256'] },
+    { SALLYPORT_CLIENT_RESPONSE_MODE: 'jwt' },
   ],
   ['a demand of pushed requests', { require_pushed_authorization_requests: true, ...pushing }],
   ['pushed requests on both sides', pushing, { SALLYPORT_LOGIN_PUSHED: 'required' }],

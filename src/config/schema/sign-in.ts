@@ -1,17 +1,11 @@
 /** The keys of signing in and out at the provider: the client, the login, the logout. */
 import { z } from 'zod';
 import { flag, logoutParameterName, parameterName, seconds, text } from '../kinds.ts';
+import { clientAuthentication } from './client-authentication.ts';
 
 export const client = z.strictObject({
   id: text.meta({ description: 'The client id, as registered with the provider.' }),
-  secret: text.meta({
-    description:
-      'The client secret. Whoever has it can redeem codes in the name of the app: keep it in a secret store.',
-  }),
-  authMethod: z
-    .enum(['client_secret_basic', 'client_secret_post'], 'must be "client_secret_basic" or "client_secret_post"')
-    .default('client_secret_basic')
-    .meta({ description: 'How the client authenticates at the token endpoint. The secret is sent either way.' }),
+  ...clientAuthentication,
   dpop: z
     .enum(['off', 'ES256', 'EdDSA'], 'must be "off", "ES256" or "EdDSA"')
     .default('off')
@@ -22,12 +16,13 @@ export const client = z.strictObject({
         'there already go on as they began.',
     }),
   responseMode: z
-    .enum(['query', 'form_post'], 'must be "query" or "form_post"')
+    .enum(['query', 'form_post', 'jwt', 'form_post.jwt'], 'must be "query", "form_post", "jwt" or "form_post.jwt"')
     .default('query')
     .meta({
       description:
         'How the provider answers the login. `form_post` keeps the code out of URLs, and so out of access logs; the ' +
-        'callback then takes one more page load.',
+        'callback then takes one more page load. `jwt` and `form_post.jwt` are the same two with an answer that the ' +
+        'provider signs (JARM): an answer that is not signed is refused.',
     }),
 });
 

@@ -58,7 +58,7 @@ const exchange = z.strictObject({
   }),
   requestedTokenType: text
     .regex(/^[a-z][\w.+-]*:[\x21-\x7e]+$/i, 'must be a URI, e.g. "urn:ietf:params:oauth:token-type:jwt"')
-    .refine((type) => !/refresh_token|id_token/i.test(type), 'must not be a refresh token or an ID token')
+    .refine((type) => !/(?:refresh|id)_token$/i.test(type), 'must not be a refresh token or an ID token')
     .optional()
     .meta({
       description:

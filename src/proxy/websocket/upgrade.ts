@@ -28,7 +28,7 @@ import type { OpenSockets } from './open-sockets.ts';
 import { takeOverSocket, type UpgradeRequest } from './raw-response.ts';
 import { hasBody, noBody } from '../request-body.ts';
 import { sessionExpired } from '../../session/session.ts';
-import { tokenIn } from '../../tokens/bearer.ts';
+import { isProven, tokenIn } from '../../tokens/bearer.ts';
 import type { UpstreamLimits } from '../upstream-errors.ts';
 import { withoutTokenProtocol, withTokenProtocol } from './token-protocol.ts';
 
@@ -56,7 +56,10 @@ interface UpgradeCall extends AuthorizedCall {
 }
 
 /** What an attempt asks of an upstream, and how it reads the response. */
-interface Handshake extends Pick<UpstreamRequest, 'upstream' | 'path' | 'headers' | 'limits' | 'session' | 'filter'> {
+interface Handshake extends Pick<
+  UpstreamRequest,
+  'upstream' | 'path' | 'headers' | 'headersAnew' | 'limits' | 'session' | 'filter'
+> {
   /** The headers of the switch for the client, from the upstream's. */
   readonly switchHeaders: (headers: IncomingHttpHeaders) => string[];
 }
@@ -122,7 +125,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     try {
       session = await calls.freshen(session, tokens);
       const { entry } = session ?? {};
-      const sent = { sentToken: undefined };
+      const sent = { sentToken: undefined, demandedNonce: undefined };
       return await send({ client, request, response, upstream, opened: session, entry, path, body: noBody, ...sent });
     } catch (error) {
       calls.addNewCookies({ request, response, opened: session });
@@ -144,10 +147,16 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
         upstream,
         path,
         headers: upstreamHeaders(call, credentials),
+        headersAnew: isProven(credentials)
+          ? () => upstreamHeaders(call, upstream.tokens.provenAnew(call, credentials))
+          : undefined,
         limits: upstream.route,
         session: entry,
         filter,
-        switchHeaders: (headers) => clientHeaders(call, headers),
+        switchHeaders: (headers) => {
+          upstream.tokens.noteAnswer(call, headers);
+          return clientHeaders(call, headers);
+        },
       });
       return outcome;
     } finally {

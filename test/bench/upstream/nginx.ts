@@ -66,6 +66,11 @@ export async function startUpstream(): Promise<Running> {
   server {
     listen 127.0.0.1:${port} backlog=4096;
     location = /v1/items { default_type application/json; return 200 '${itemsBody}'; }
+    location = /v1/proven/items {
+      if ($http_dpop = "") { return 401; }
+      if ($http_authorization !~ "^DPoP ") { return 401; }
+      default_type application/json; return 200 '${itemsBody}';
+    }
     location = /v1/orders {
       client_body_buffer_size 64k;
       proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Content-Length "";
