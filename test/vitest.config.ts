@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { LongestFirst } from './support/longest-first.ts';
 
 export default defineConfig({
   test: {
@@ -13,7 +14,9 @@ export default defineConfig({
       '**/node_modules/**',
     ],
     pool: 'forks',
-    maxWorkers: 2,
+    // Of two cores: a file waits for about as long as it works.
+    maxWorkers: 4,
+    sequence: { sequencer: LongestFirst },
     testTimeout: 20_000,
     hookTimeout: 60_000,
     teardownTimeout: 10_000,

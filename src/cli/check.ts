@@ -9,6 +9,7 @@ import { BffError } from '../http/errors.ts';
 import { createProvider } from '../oidc/provider.ts';
 import { estimateCookieBytes } from '../session/cookie-sizes.ts';
 import { createProviderFetch } from '../upstream/provider-fetch.ts';
+import { createProviderIdentity } from '../upstream/tls-identity.ts';
 import { tryStore } from './store-trial.ts';
 
 export async function check(file: string | undefined, { strict }: { readonly strict: boolean }): Promise<void> {
@@ -54,8 +55,10 @@ interface Findings {
 }
 
 async function askProvider(config: Config): Promise<Findings> {
-  const providerFetch = createProviderFetch(config.provider);
-  const provider = createProvider(config, { fetch: providerFetch.fetch, events: createEvents() });
+  const events = createEvents();
+  const identity = createProviderIdentity(config, events);
+  const providerFetch = createProviderFetch({ ...config.provider, identity });
+  const provider = createProvider(config, { fetch: providerFetch.fetch, events });
   try {
     const { faults, warnings, scope, keyCount, logout } = await provider.examine();
     say('ok', [`the provider ${config.issuer} answers, with ${keyCount} ${keyCount === 1 ? 'key' : 'keys'}`]);

@@ -8,8 +8,8 @@ export interface TlsIdentity {
   readonly key: string;
 }
 
-/** @throws {UnusableFile} that says which file is wrong by `certificate` or `key` at its beginning */
-export function parseTlsIdentity(cert: string, keyContent: string): TlsIdentity {
+/** @throws {UnusableFile} */
+export function parseTlsIdentity(cert = '', keyContent = ''): TlsIdentity {
   const [leaf] = certificatesIn(cert);
   const key = pemOfKey(keyContent);
   if (!leaf.checkPrivateKey(createPrivateKey(key))) {
@@ -18,7 +18,7 @@ export function parseTlsIdentity(cert: string, keyContent: string): TlsIdentity 
   return { cert, key };
 }
 
-/** The key file may also hold JWKs. What TLS can do with a key isn't what a signature can, so PEM passes as it is. */
+/** The first key of a file, which may also hold JWKs. */
 function pemOfKey(content: string): string {
   const [{ privateKey }] = parseKeyFile(content);
   return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();

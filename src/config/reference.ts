@@ -18,11 +18,19 @@ function schemaOfAll(): SchemaNode {
   return z.toJSONSchema(schema, {
     io: 'input',
     unrepresentable: 'any',
-    // Only code can hold a function: nothing in a file is one.
     override: ({ zodSchema, jsonSchema }) => {
+      // Only code can hold a function: nothing in a file is one.
       if (zodSchema === tokenFunction) jsonSchema.not = {};
+      if (!isCheckedFirst(zodSchema)) return;
+      const { $schema: _, ...checked } = z.toJSONSchema(zodSchema.def.out, { io: 'input' });
+      Object.assign(jsonSchema, checked);
     },
   }) as SchemaNode;
+}
+
+/** Whether a check that JSON Schema can't say comes before the schema itself. */
+function isCheckedFirst(zodSchema: unknown): zodSchema is z.ZodPipe {
+  return zodSchema instanceof z.ZodPipe && zodSchema.def.in instanceof z.ZodCustom;
 }
 
 /** One row of the reference. */
@@ -45,7 +53,7 @@ export function configKeys(): readonly ConfigKey[] {
 /** The parts of a JSON Schema that ours has. */
 interface SchemaNode {
   readonly description?: string;
-  readonly type?: string;
+  readonly type?: string | readonly string[];
   readonly enum?: readonly string[];
   readonly const?: unknown;
   readonly anyOf?: readonly SchemaNode[];
@@ -84,7 +92,8 @@ function typeOf(node: SchemaNode): string {
   if (node.const !== undefined) return `\`${JSON.stringify(node.const)}\``;
   if (node.enum !== undefined) return node.enum.map((value) => `\`${value}\``).join(', ');
   if (node.not !== undefined) return 'a function in code';
-  if (node.anyOf !== undefined) return node.anyOf.map(typeOf).join(' or ');
+  if (node.anyOf !== undefined) return [...new Set(node.anyOf.map(typeOf))].join(' or ');
+  if (node.type instanceof Array) return node.type.map((type) => typeOf({ ...node, type })).join(' or ');
   const inWords = node.type === undefined ? undefined : words[node.type];
   if (inWords !== undefined) return inWords(node);
   throw new Error(`The reference has no word for the type "${node.type}": add one to words.`);

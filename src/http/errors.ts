@@ -59,7 +59,9 @@ const table = {
   access_denied: {
     status: 403,
     title: 'Access denied',
-    when: '`require` of the route refuses the call: `missing` names what the person lacks. Nothing has reached the API.',
+    when:
+      '`require` of the route refuses the call, and `missing` names what the person lacks; or the provider grants the ' +
+      'session no token for this API, and `detail` says so. Nothing has reached the API.',
     remedy:
       'Do not offer what the person may not do, or have the provider give them the scope or role. After a change there, ' +
       '`POST /bff/refresh` brings the new ones.',

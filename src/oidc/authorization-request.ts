@@ -13,8 +13,9 @@ import type { Discovery } from './discovery.ts';
 import { proverOf } from './dpop.ts';
 import { providerUnavailable } from './provider-errors.ts';
 import { responseOf, withProvidersWords } from './refusal.ts';
+import { resourcesOfRoutes } from './resources.ts';
 import { requestedMode } from './response-mode.ts';
-import { scopeFor } from './scope.ts';
+import { loginScope } from './scope.ts';
 import { isFinalRefusal } from './token-response.ts';
 
 /** What a login transaction checks the authorization and token response against. */
@@ -38,6 +39,7 @@ type Parameters = Readonly<Record<string, string>>;
 export function createAuthorizationRequest(config: Config, deps: RequestDeps) {
   const { discovery, configured, events, redirectUri } = deps;
   const { pushed } = config.login;
+  const { resources } = resourcesOfRoutes(config);
   /** The metadata of a provider that lists the endpoint for pushed requests, and does not serve this client there. */
   let unserved: client.ServerMetadata | undefined;
 
@@ -57,14 +59,14 @@ export function createAuthorizationRequest(config: Config, deps: RequestDeps) {
     extra: Parameters,
     { state, nonce, verifier, dpopKey }: LoginChecks,
     metadata: client.ServerMetadata,
-  ): Promise<Parameters> {
+  ): Promise<URLSearchParams> {
     const responseMode = requestedMode(config);
-    return {
+    const parameters = new URLSearchParams({
       ...extra,
       ...detailsOf(extra, config),
       response_type: 'code',
       redirect_uri: redirectUri,
-      scope: scopeFor(config.scope, metadata),
+      scope: loginScope(config, metadata),
       state,
       nonce,
       code_challenge: await client.calculatePKCECodeChallenge(verifier),
@@ -72,16 +74,21 @@ export function createAuthorizationRequest(config: Config, deps: RequestDeps) {
       ...(responseMode === undefined ? {} : { response_mode: responseMode }),
       // A code that leaks can then not be redeemed with another key (RFC 9449 10).
       ...(dpopKey === undefined ? {} : { dpop_jkt: proverOf(dpopKey).thumbprint }),
-    };
+    });
+    // Beside one that `login.params` names for the session's own token (RFC 8707 2.1).
+    for (const resource of resources) {
+      if (resource !== extra['resource']) parameters.append('resource', resource);
+    }
+    return parameters;
   }
 
-  function plainUrl(parameters: Parameters): Promise<URL> {
+  function plainUrl(parameters: URLSearchParams): Promise<URL> {
     return configured({}, async (configuration) => client.buildAuthorizationUrl(configuration, parameters));
   }
 
   /** The browser gets `client_id` and `request_uri` alone (RFC 9126 4). */
   async function pushedUrl(
-    parameters: Parameters,
+    parameters: URLSearchParams,
     metadata: client.ServerMetadata,
     dpopKey: DpopKey | undefined,
   ): Promise<URL> {

@@ -25,7 +25,7 @@ export interface ClientKeys {
 export function createClientKeys({ client }: Config, events: Events): ClientKeys | undefined {
   const { keyFile } = client;
   const algorithm = client.authMethod === 'client_secret_jwt' ? undefined : client.signingAlgorithm;
-  const parse = (content: string) => requireAlgorithm(parseKeyFile(content), algorithm);
+  const parse = (content = '') => requireAlgorithm(parseKeyFile(content), algorithm);
   const own =
     keyFile === undefined
       ? undefined

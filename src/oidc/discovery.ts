@@ -10,7 +10,7 @@ import type { Events } from '../events.ts';
 import type { ProviderAddresses } from './addresses.ts';
 import { requestMetadata } from './metadata.ts';
 import { undiscovered } from './provider-errors.ts';
-import { scopeFor } from './scope.ts';
+import { loginScope } from './scope.ts';
 import { suitabilityOf } from './suitability.ts';
 
 const firstRetryMs = 1000;
@@ -48,7 +48,7 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
   async function discover(): Promise<ServerMetadata> {
     try {
       const fetched = await requestMetadata(config, deps);
-      if (metadata === undefined) events.emit({ type: 'provider.discovered', scope: scopeFor(config.scope, fetched) });
+      if (metadata === undefined) events.emit({ type: 'provider.discovered', scope: loginScope(config, fetched) });
       metadata = fetched;
       tellFaults(suitabilityOf(metadata, config).faults);
       retryMs = firstRetryMs;

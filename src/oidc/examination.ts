@@ -2,7 +2,7 @@
 import type { Config } from '../config/config.ts';
 import type { Discovery } from './discovery.ts';
 import { logoutChannels } from './logout-channels.ts';
-import { scopeFor } from './scope.ts';
+import { loginScope } from './scope.ts';
 import type { Keys } from './signing-keys.ts';
 import { suitabilityOf, type Suitability } from './suitability.ts';
 
@@ -30,7 +30,7 @@ export async function examineProvider(
   return {
     faults: [...faults, ...keyFaults(keys)],
     warnings,
-    scope: scopeFor(config.scope, metadata),
+    scope: loginScope(config, metadata),
     keyCount: keys.length,
     logout: logoutChannels(metadata, config),
   };

@@ -26,12 +26,27 @@ export async function requestMetadata(config: Config, deps: MetadataDeps): Promi
   if (issuer !== config.issuer) throw otherIssuer(address, issuer, config);
   const missing = required.filter((name) => document[name] === undefined);
   if (missing.length > 0) throw new UnusableMetadata(`The metadata at ${address} names no ${missing.join(', no ')}.`);
-  const metadata = { ...document, issuer };
+  const metadata = { ...document, ...(config.client.certFile === undefined ? {} : aliasesIn(document)), issuer };
   deps.addresses.requireSecure(metadata);
   return reduced(metadata);
 }
 
 const required = ['authorization_endpoint', 'token_endpoint', 'jwks_uri'] as const;
+
+/** The endpoints that Sallyport calls itself. No browser is sent to an address for mutual TLS. */
+const aliased: ReadonlySet<string> = new Set([
+  'token_endpoint',
+  'revocation_endpoint',
+  'introspection_endpoint',
+  'userinfo_endpoint',
+  'pushed_authorization_request_endpoint',
+]);
+
+/** Other addresses of endpoints, at which the provider asks for the client's certificate (RFC 8705 5). */
+function aliasesIn({ mtls_endpoint_aliases: aliases }: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  if (!(aliases instanceof Object)) return {};
+  return Object.fromEntries(Object.entries(aliases).filter(([name]) => aliased.has(name)));
+}
 
 /** An address without a well-known part gets it, before its query. */
 function metadataAddress({ issuer, discoveryUrl }: Config): URL {

@@ -18,7 +18,7 @@ import {
   type GrantedResource,
   type ResourceRequest,
 } from './resources.ts';
-import { scopeFor } from './scope.ts';
+import { loginScope } from './scope.ts';
 import {
   isGrantRejected,
   isScopeRejected,
@@ -134,7 +134,7 @@ export function createRefreshGrant(config: Config, { client: oidc, grantOf }: Re
     { refreshToken = '', scope }: TokenSet,
     recorder: ReplayableFetch,
   ): Promise<TokenResponse> {
-    const parameters = { scope: scope ?? scopeFor(config.scope, configuration.serverMetadata()) };
+    const parameters = { scope: scope ?? loginScope(config, configuration.serverMetadata()) };
     try {
       return await client.refreshTokenGrant(configuration, refreshToken, parameters);
     } catch (error) {

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { nowSeconds } from '../clock.ts';
+import type { ApiRoute, Config } from '../config/config.ts';
 import type { ResourceToken, TokenSet } from '../token-set.ts';
 import { isErrorOf } from './token-response.ts';
 
@@ -17,13 +18,10 @@ export interface ResourceRequest {
   readonly scope: string | undefined;
 }
 
-/** What a route's policy says. */
-export interface ResourcePolicy {
-  readonly resource?: string | readonly string[] | undefined;
-  readonly scope?: string | undefined;
-}
-
-export function resourceRequestOf({ resource = [], scope }: ResourcePolicy): ResourceRequest {
+/** What the calls of a route want; undefined where it has another policy. */
+export function resourceRequestOf({ token }: Pick<ApiRoute, 'token'>): ResourceRequest | undefined {
+  if (typeof token !== 'object' || !('resource' in token || 'scope' in token)) return undefined;
+  const { resource = [], scope } = token;
   const resources = [...new Set([resource].flat())].toSorted();
   const scopes = scope === undefined ? [] : [...new Set(scope.split(' '))].toSorted();
   // It is in the session's cookies. Nobody but the operator chooses what is hashed.
@@ -32,6 +30,22 @@ export function resourceRequestOf({ resource = [], scope }: ResourcePolicy): Res
     .digest('base64url')
     .slice(0, 10);
   return { key, resources, scope };
+}
+
+/**
+ * What all routes together want: some providers give tokens later only for what they were asked for at the login
+ * (RFC 8707 2.1).
+ */
+export function resourcesOfRoutes({ api }: Pick<Config, 'api'>): {
+  readonly resources: readonly string[];
+  readonly scopes: readonly string[];
+} {
+  const requests = api.map(resourceRequestOf).filter((request) => request !== undefined);
+  const scopes = requests.flatMap(({ scope }) => scope?.split(' ') ?? []);
+  return {
+    resources: [...new Set(requests.flatMap(({ resources }) => resources))],
+    scopes: [...new Set(scopes)],
+  };
 }
 
 /** The parameters of a token request (RFC 8707 2.2). */

@@ -3,8 +3,16 @@
  * they don't know (RFC 6749 4.1.2.1).
  */
 import type { ServerMetadata } from 'openid-client';
+import type { Config } from '../config/config.ts';
+import { resourcesOfRoutes } from './resources.ts';
 
 const wanted = ['openid', 'profile', 'email', 'offline_access'];
+
+/** The scopes of a login: the session's own, and those of routes with a token of their own. */
+export function loginScope(config: Pick<Config, 'scope' | 'api'>, metadata: ServerMetadata): string {
+  const scopes = [...scopeFor(config.scope, metadata).split(' '), ...resourcesOfRoutes(config).scopes];
+  return [...new Set(scopes)].join(' ');
+}
 
 /** @param configured the operator's choice; undefined to choose by the metadata */
 export function scopeFor(configured: string | undefined, metadata: ServerMetadata): string {

@@ -223,7 +223,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     /** Whether messages of other processes can come. */
     hears: shared.hears,
     storeWasAway: shared.wasAway,
-    storeWasSeenAway: shared.wasSeenAway,
+    storeMayHaveLostClaims: shared.mayHaveLostClaims,
     isOver,
     mayHaveChanged,
     /** Learns what other processes have done to the session. */

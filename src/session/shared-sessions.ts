@@ -2,6 +2,7 @@
  * Sessions as all processes see them: the one user of the store's operations on sessions. Hides how a store that cannot
  * be reached is dealt with: it ends no session and delays no sign-out, and what it must still be told is kept.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import { monotonicMs, nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { detach } from '../detached.ts';
@@ -27,6 +28,8 @@ const lastAttemptMs = 2000;
 const clockMarginSeconds = 300;
 /** For so long after an outage other processes may still have to write what it kept from the store. */
 const outageMarginMs = 5000;
+/** How long it may take until messages prove again that the store is the one from before, and how often that is looked at. */
+const proofMs = { within: 500, every: 10 };
 
 export type SharedSessions = ReturnType<typeof createSharedSessions>;
 
@@ -43,6 +46,10 @@ export function createSharedSessions(
   const startedAt = monotonicMs();
   let isDown = false;
   let failedAt = -Infinity;
+  let lostAt = -Infinity;
+  const unsubscribe = store.subscribe(({ type }) => {
+    if (type === 'lost') lostAt = monotonicMs();
+  });
 
   /**
    * Whether what this process learned of a session at a time is still true: messages have told of every change since, or,
@@ -178,17 +185,21 @@ export function createSharedSessions(
 
   /** Whether the store, or its messages, did not come through a moment ago: other processes may have been cut off, too. */
   function wasAway(): boolean {
-    return Math.max(failedAt, store.heardSince() ?? Infinity) > monotonicMs() - outageMarginMs;
+    return Math.max(failedAt, lostAt, store.heardSince() ?? Infinity) > monotonicMs() - outageMarginMs;
   }
 
   /**
-   * The same, where this process has seen it: claims of others may have been lost then. It cannot know what was before it
-   * started.
+   * Whether the store may have lost claims a moment ago, because another one took its place: it says so, or its messages
+   * were cut off. An operation that failed, and a time in which this process stood still, lose nothing, which messages
+   * prove that go on as before. What was before this process started it cannot know.
    */
-  function wasSeenAway(): boolean {
+  async function mayHaveLostClaims(): Promise<boolean> {
+    // By the clock of timers.
+    const endsAt = performance.now() + proofMs.within;
+    while (store.heardSince() === undefined && performance.now() < endsAt) await pause(proofMs.every);
     const since = monotonicMs() - outageMarginMs;
     const heardSince = store.heardSince() ?? Infinity;
-    return failedAt > since || (heardSince > since && heardSince > startedAt + outageMarginMs);
+    return lostAt > since || (heardSince > since && heardSince > startedAt + outageMarginMs);
   }
 
   function ttlOf(entry: SessionEntry): number {
@@ -219,9 +230,10 @@ export function createSharedSessions(
     /** Whether messages of other processes can come. */
     hears: () => store.heardSince() !== undefined,
     wasAway,
-    wasSeenAway,
+    mayHaveLostClaims,
     /** Tells the store what it has not been told yet. */
     async close() {
+      unsubscribe();
       recent.close();
       const lost = await outbox.close(lastAttemptMs);
       if (lost > 0) events.emit({ type: 'store.writes_lost', count: lost });

@@ -12,7 +12,10 @@ import type { RedisOutages } from './redis-outages.ts';
 import * as scripts from './redis-scripts.ts';
 
 const checkMs = 1000;
-/** A server that was not seen for so long may be another one since. */
+/**
+ * A server that was not seen for so long, and then connected anew, may be another one since. Where the connection is the
+ * same, this process alone stood still.
+ */
 const awayMs = 2500;
 /** How far a replica may lag behind. */
 const lagMs = 10_000;
@@ -20,8 +23,8 @@ const lagMs = 10_000;
 const keptMs = 7 * 24 * 3600 * 1000;
 
 export interface RedisEpochs {
-  /** Checks now: a server was connected. */
-  check(): void;
+  /** A server was connected, which may be another one than before. Checks now. */
+  onConnected(): void;
   close(): void;
 }
 
@@ -48,6 +51,8 @@ export function createRedisEpochs({ nodes, prefix, outages, run, onLost }: Redis
   /** By the servers' tags. */
   let seen = new Map<string, Seen>();
   const checking = new Set<string>();
+  /** When a server last was connected, or could not be looked at. */
+  let awayAt = -Infinity;
   const refused = {};
   const timer = setInterval(check, checkMs).unref();
 
@@ -60,10 +65,18 @@ export function createRedisEpochs({ nodes, prefix, outages, run, onLost }: Redis
       checking.add(tag);
       detach(
         checkServer(tag).finally(() => checking.delete(tag)),
-        // Whoever needs the store reports that it is away.
-        (error) => (error instanceof RedisErrorReply ? outages.report(refused, error) : undefined),
+        (error) => {
+          awayAt = monotonicMs();
+          // Whoever needs the store reports that it is away.
+          if (error instanceof RedisErrorReply) outages.report(refused, error);
+        },
       );
     }
+  }
+
+  function onConnected(): void {
+    awayAt = monotonicMs();
+    check();
   }
 
   async function checkServer(tag: string): Promise<void> {
@@ -75,8 +88,8 @@ export function createRedisEpochs({ nodes, prefix, outages, run, onLost }: Redis
     if (earlier === undefined) return;
     const unseenMs = at - earlier.at;
     if (earlier.epoch !== epoch) onLost(undefined);
-    else if (unseenMs > awayMs) onLost(unseenMs + lagMs);
+    else if (unseenMs > awayMs && awayAt > earlier.at) onLost(unseenMs + lagMs);
   }
 
-  return { check, close: () => clearInterval(timer) };
+  return { onConnected, close: () => clearInterval(timer) };
 }

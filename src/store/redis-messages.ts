@@ -21,6 +21,8 @@ const heartbeatMs = 1000;
 const provesForMs = 2000;
 /** How long after it was published a heartbeat may take to come back. */
 const mayTakeMs = 1000;
+/** How often a proof is asked for that is over: a process that stood still need not wait for the next heartbeat. */
+const askAgainMs = 100;
 /** No message of ours is as long. */
 const maximumLength = 4096;
 
@@ -31,8 +33,11 @@ export interface RedisMessages {
   forgetPast(): void;
   /** Tells this process alone. */
   publishHere(message: StoreMessage): void;
-  /** Sends a heartbeat now: a server that publishes was connected. */
-  beat(): void;
+  /**
+   * A server that publishes was connected, which may be another one than before. That messages go on to come proves
+   * nothing: a master that was replaced passes on to its subscribers what the new one publishes.
+   */
+  doubt(): void;
   close(): Promise<void>;
 }
 
@@ -73,6 +78,7 @@ export function createRedisMessages({ nodes, prefix, outages }: RedisMessagesOpt
   const heard = new Map<RedisLink, Heard>();
   let since: number | undefined;
   let provenAt = -Infinity;
+  let beatAt = -Infinity;
   let isSubscribed = false;
   let timer: NodeJS.Timeout | undefined;
   const subscription = createRedisLink({ connect: connectAndSubscribe, outages, onConnected, onLost: forget });
@@ -92,6 +98,10 @@ export function createRedisMessages({ nodes, prefix, outages }: RedisMessagesOpt
   function forget(): void {
     // Until it is subscribed again, no heartbeat is sent: an earlier one would prove too much.
     isSubscribed = false;
+    forgetHeartbeats();
+  }
+
+  function forgetHeartbeats(): void {
     for (const known of [sent, unheard, heard]) known.clear();
     prove();
   }
@@ -137,8 +147,21 @@ export function createRedisMessages({ nodes, prefix, outages }: RedisMessagesOpt
     ).unref();
   }
 
+  function doubt(): void {
+    forgetHeartbeats();
+    beat();
+  }
+
+  function heardSince(): number | undefined {
+    const now = monotonicMs();
+    if (now - provenAt <= provesForMs) return since;
+    if (now - beatAt > askAgainMs) beat();
+    return undefined;
+  }
+
   function beat(): void {
     if (!isSubscribed) return;
+    beatAt = monotonicMs();
     for (const publisher of nodes.publishers()) if (publisher.isConnected()) beatThrough(publisher);
     prove();
   }
@@ -165,10 +188,10 @@ export function createRedisMessages({ nodes, prefix, outages }: RedisMessagesOpt
 
   return {
     subscribe: (listener) => listeners.subscribe(listener),
-    heardSince: () => (monotonicMs() - provenAt <= provesForMs ? since : undefined),
+    heardSince,
     forgetPast,
     publishHere: (message) => listeners.publish(message),
-    beat,
+    doubt,
     async close() {
       clearTimeout(timer);
       listeners.clear();

@@ -43,8 +43,8 @@ export function createRedisStore(url: string, { prefix, caFile, onError }: Redis
   const operation = operations.begin;
 
   function onConnected(): void {
-    messages.beat();
-    epochs.check();
+    messages.doubt();
+    epochs.onConnected();
   }
 
   function onLost(lastMs: number | undefined): void {

@@ -75,6 +75,8 @@ export function createClientTokenPolicy({ session, ...policy }: ClientPolicy, to
 
   return {
     session: session ? 'required' : 'unused',
+    // So that a person whose access has ended at the provider is noticed.
+    usesSessionToken: session,
     // Shared caches store nothing that was asked with credentials (RFC 9111 3.5): the browser's request has none.
     personal: true,
     headerNames: ['authorization'],

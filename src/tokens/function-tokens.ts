@@ -41,6 +41,7 @@ export function createFunctionTokens(
 
   return {
     session: 'required',
+    usesSessionToken: true,
     personal: true,
     headerNames: ['authorization'],
     headers: (call) => (call.entry === undefined ? [] : headers(call, call.entry)),

@@ -89,6 +89,7 @@ export function createObtainedTokens(
   return {
     find,
     session: 'required',
+    usesSessionToken: true,
     personal: true,
     headerNames: [...new Set(['authorization', source.headerName.toLowerCase()])],
     headers(call) {

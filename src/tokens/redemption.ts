@@ -13,7 +13,7 @@
  * | is killed after it has written     | finds the new generation                                                    |
  * | hangs until the lease is over      | as above; whoever writes a generation first wins, the other throws it away  |
  * | cannot reach the store any more    | waits for the store as well, and then for the owner's late write            |
- * | has its claim lost in a failover   | does the same after any outage that it has seen                             |
+ * | has its claim lost in a failover   | does the same, where it has seen that another store may have taken over     |
  *
  * Only a definitive rejection ends a session, and only after a second look for somebody else's result.
  *
@@ -155,8 +155,9 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
   async function claimInStore(entry: SessionEntry, claim: Claim): Promise<ReturnType<Sessions['claimRefresh']>> {
     try {
       const result = await sessions.claimRefresh(entry, claim, leaseMs);
-      // An outage may have been a failover, which can lose the claim of an owner that lives.
-      return result.state === 'granted' && sessions.storeWasSeenAway() ? { ...result, interrupted: true } : result;
+      // A failover can lose the claim of an owner that lives.
+      if (result.state !== 'granted' || result.interrupted) return result;
+      return { ...result, interrupted: await sessions.storeMayHaveLostClaims() };
     } catch (error) {
       if (config.store.whenDown === 'refresh') return { state: 'granted', interrupted: false };
       throw error;

@@ -9,6 +9,7 @@ import type { ResourceRequest } from '../oidc/resources.ts';
 import { sessionExpired, type Session } from '../session/session.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import { withTimeout } from '../timeout.ts';
+import { ResourceDenied } from './redemption.ts';
 import type { RedemptionQueue, RunningRedemption } from './redemption-queue.ts';
 import { createRefreshFailures } from './refresh-failures.ts';
 
@@ -16,6 +17,9 @@ import { createRefreshFailures } from './refresh-failures.ts';
 const shortWaitTimeoutMs = 1000;
 /** After a failure, an access token that is still valid is used for so long without another try. */
 const retryAfterFailureMs = 5000;
+
+/** For so long a resource that the provider has denied is not asked for again: each try redeems the refresh token. */
+const deniedMs = 60_000;
 
 /** An access token that a session holds. Times are seconds since 1970. */
 export interface HeldToken {
@@ -38,6 +42,7 @@ export function createRenewal(config: Config, { request, heldBy }: TokenKind, qu
   /** When a call last went on with its access token because the renewal had failed. */
   const failedAt = new WeakMap<SessionEntry, number>();
   const failures = createRefreshFailures();
+  const denials = new WeakMap<SessionEntry, { readonly error: ResourceDenied; readonly until: number }>();
 
   /**
    * Renews a token that is due, or obtains the first one. One that is still valid need not wait for long.
@@ -57,12 +62,19 @@ export function createRenewal(config: Config, { request, heldBy }: TokenKind, qu
 
   /**
    * Obtains a newer token than the session has now, or waits for the renewal that is obtaining it.
-   * @throws {BffError} `session_expired` when the session has ended, `provider_unavailable` when the outcome is unknown
+   * @throws {BffError} `session_expired` when the session has ended, `provider_unavailable` when the outcome is unknown,
+   *   `access_denied` when the provider denies the resource
    */
   async function renew(entry: SessionEntry, timeoutMs = waitTimeoutMs): Promise<void> {
+    const denial = denials.get(entry);
+    if (denial !== undefined && monotonicMs() < denial.until) throw denial.error;
     const before = heldBy(entry.session);
     const isMet = (session: Session) => isOther(heldBy(session), before);
-    const isObtained = await waitFor(queue.joinOrStart(entry, { request, isMet }, failures), timeoutMs);
+    const running = queue.joinOrStart(entry, { request, isMet }, failures);
+    const isObtained = await waitFor(running, timeoutMs).catch((reason: unknown) => {
+      if (reason instanceof ResourceDenied) denials.set(entry, { error: reason, until: monotonicMs() + deniedMs });
+      throw reason;
+    });
     if (!isObtained || entry.ended !== undefined) throw sessionExpired();
   }
 

@@ -3,8 +3,10 @@
  * route needs is decided when it is made; no other folder knows how a token becomes headers.
  */
 import type { ApiRoute, Config } from '../config/config.ts';
+import type { TokenFunction } from '../config/token-function.ts';
 import type { Events } from '../events.ts';
 import type { Provider } from '../oidc/provider.ts';
+import { resourceRequestOf } from '../oidc/resources.ts';
 import { createClientTokenPolicy, createClientTokens } from './client-tokens.ts';
 import { createApiNonces, withProofs, type ProofAudience } from './dpop-tokens.ts';
 import { createExchangeTokens } from './exchange-tokens.ts';
@@ -13,6 +15,7 @@ import { createIntrospectTokens, createPhantomTokens } from './introspected-toke
 import { createKeptTokens } from './kept-tokens.ts';
 import type { ObtainedToken } from './obtained-tokens.ts';
 import type { Refresher } from './refresh.ts';
+import { createResourceTokens } from './resource-tokens.ts';
 import { createSessionTokens } from './session-tokens.ts';
 import type { RouteTokens, TokenPolicy } from './token-policy.ts';
 
@@ -51,14 +54,19 @@ export function createRouteTokens(config: Config, deps: RouteTokensDeps): (route
   function policyOf(route: ApiRoute): TokenPolicy {
     const { token } = route;
     if (token === 'none') return noTokens;
+    const request = resourceRequestOf(route);
+    if (request !== undefined) return createResourceTokens(request, route, obtaining);
     if (typeof token === 'function') return createFunctionTokens(token, route, obtaining);
-    if (typeof token === 'string') {
-      return createSessionTokens(token === 'optional' ? 'optional' : 'required', route, deps);
-    }
+    if (typeof token === 'object') return obtainedTokens(token, route);
+    return createSessionTokens(token === 'optional' ? 'optional' : 'required', route, deps);
+  }
+
+  function obtainedTokens(token: Exclude<ApiRoute['token'], string | TokenFunction>, route: ApiRoute): TokenPolicy {
     if ('client' in token) return createClientTokenPolicy(token.client, clientTokens);
     if ('exchange' in token) return createExchangeTokens(token.exchange, route, obtaining);
     if ('phantom' in token) return createPhantomTokens(token.phantom, route, obtaining);
-    return createIntrospectTokens(token.introspect, route, obtaining);
+    if ('introspect' in token) return createIntrospectTokens(token.introspect, route, obtaining);
+    throw new Error('a token policy that nobody has');
   }
 
   function audienceOf({ target, preserveHost, socketPath }: ApiRoute): ProofAudience {
@@ -73,6 +81,7 @@ export function createRouteTokens(config: Config, deps: RouteTokensDeps): (route
 
 const noTokens: TokenPolicy = {
   session: 'unused',
+  usesSessionToken: false,
   personal: false,
   headerNames: [],
   headers: () => [],

@@ -11,6 +11,7 @@ export function createSessionTokens(
 ): TokenPolicy {
   return {
     session,
+    usesSessionToken: true,
     personal: true,
     headerNames: ['authorization'],
     headers(call) {

@@ -20,6 +20,8 @@ export interface TokenCall {
 export interface TokenPolicy {
   /** Whether calls without a session are refused, pass as well, or no session is looked for at all. */
   readonly session: 'required' | 'optional' | 'unused';
+  /** Whether the session's own access token is made sure of before a call: refreshed where it is due. */
+  readonly usesSessionToken: boolean;
   /** Whether a response may depend on who calls. */
   readonly personal: boolean;
   /** The names of the headers that it sets: what a client sends under them never passes. */

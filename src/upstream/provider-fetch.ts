@@ -9,6 +9,9 @@ import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { brotliDecompress, unzip } from 'node:zlib';
 import { EnvHttpProxyAgent, errors, type Dispatcher } from 'undici';
+import type { TlsIdentity } from '../config/certificate-file.ts';
+import { detach } from '../detached.ts';
+import type { RenewedIdentity } from './tls-identity.ts';
 import { UnreachableProvider } from './unreachable-provider.ts';
 
 /** Metadata, keys and token responses are small; a larger response is none of these. */
@@ -33,12 +36,18 @@ interface ProviderRequest {
   readonly signal?: AbortSignal | null;
 }
 
-/** @param caFile PEM file of the certificate authorities to trust instead of the system's */
-export function createProviderFetch({ caFile }: { readonly caFile?: string | undefined }): ProviderFetch {
-  const agent = createAgent(caFile === undefined ? {} : { ca: readFileSync(caFile) });
+export interface ProviderConnections {
+  /** PEM file of the certificate authorities to trust instead of the system's. */
+  readonly caFile?: string | undefined;
+  /** What each connection shows of this client. */
+  readonly identity?: RenewedIdentity | undefined;
+}
+
+export function createProviderFetch(connections: ProviderConnections): ProviderFetch {
+  const agents = createAgents(connections);
   async function call(address: string, request: ProviderRequest = {}): Promise<Response> {
     try {
-      return await responseOf(await exchange(agent, address, request));
+      return await responseOf(await exchange(await agents.current(), address, request));
     } catch (cause) {
       throw new UnreachableProvider({ method: request.method ?? 'GET', address }, cause);
     }
@@ -47,12 +56,49 @@ export function createProviderFetch({ caFile }: { readonly caFile?: string | und
   return {
     // Callers pass addresses as texts, and requests as openid-client makes them.
     fetch: call as typeof fetch,
-    close: () => agent.destroy(),
+    close: () => agents.destroy(),
+  };
+}
+
+/** The agent of the certificate of this moment. With another one, connections are made anew. */
+function createAgents({ caFile, identity }: ProviderConnections) {
+  const ca = caFile === undefined ? {} : { ca: readFileSync(caFile) };
+  /** Agents whose calls may still run. */
+  const open = new Set<Dispatcher>();
+  let shown: TlsIdentity | undefined;
+  let agent = begin({});
+
+  function begin(own: Partial<TlsIdentity>): Dispatcher {
+    const begun = createAgent({ ...ca, ...own });
+    open.add(begun);
+    return begun;
+  }
+
+  function showFromNowOn(own: TlsIdentity): void {
+    const old = agent;
+    agent = begin(own);
+    shown = own;
+    // Waits for the calls that run. Where they fail, their callers hear of it.
+    detach(
+      old.close().finally(() => open.delete(old)),
+      () => undefined,
+    );
+  }
+
+  return {
+    async current(): Promise<Dispatcher> {
+      const own = await identity?.current();
+      if (own !== undefined && own !== shown) showFromNowOn(own);
+      return agent;
+    },
+    async destroy(): Promise<void> {
+      await Promise.all([...open].map((each) => each.destroy()));
+    },
   };
 }
 
 /** @throws {Error} for a proxy that cannot be one; names no value, because it may hold a password */
-function createAgent(tls: { readonly ca?: Buffer }): EnvHttpProxyAgent {
+function createAgent(tls: Partial<TlsIdentity> & { readonly ca?: Buffer }): EnvHttpProxyAgent {
   const connect = { timeout: connectTimeoutMs, ...tls };
   try {
     return new EnvHttpProxyAgent({

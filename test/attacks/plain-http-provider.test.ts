@@ -38,6 +38,7 @@ const members = [
   'jwks_uri',
   'userinfo_endpoint',
   'revocation_endpoint',
+  'introspection_endpoint',
   'end_session_endpoint',
 ];
 

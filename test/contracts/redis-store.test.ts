@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 
 import { monotonicMs } from '../../src/clock.ts';
 import { createRedisStore, type RedisStoreOptions } from '../../src/store/redis.ts';
 import type { Store, StoreMessage } from '../../src/store/store.ts';
+import { fakeMovingDate } from '../support/clock.ts';
 import { freePort } from '../support/listener.ts';
 import { startRawServer } from '../support/raw.ts';
 import { redisPrograms, startRedis, type TestRedis, type TestRedisOptions } from '../support/redis.ts';
@@ -143,6 +144,20 @@ describe('what a server has lost', () => {
     const [{ lastMs = 0 } = {}] = losses;
     expect(lastMs).toBeGreaterThan(12_500);
     expect(lastMs).toBeLessThan(20_000);
+  });
+
+  test('is nothing where only this process stood still', async () => {
+    fakeMovingDate();
+    const { server, store, losses } = await startOwn();
+    const heardSince = await untilHeard(store);
+    await untilEpoch(server);
+    vi.advanceTimersByTime(60_000);
+    await server.ask('PEXPIRE', 'sallyport:epoch:{0}', '60000');
+    await vi.waitFor(async () => {
+      expect(Number(await server.ask('PTTL', 'sallyport:epoch:{0}'))).toBeGreaterThan(60_000);
+    }, waiting);
+    expect(await untilHeard(store)).toBe(heardSince);
+    expect(losses).toEqual([]);
   });
 
   test('is no question of how long it has been up', async () => {

@@ -87,6 +87,17 @@ describe('two instances', () => {
     }
   });
 
+  test('refresh at once after a time in which neither of them ran', async () => {
+    const { here, there } = await startSignedInCluster();
+    for (const browser of [here, there]) {
+      expireAccessToken();
+      const startedAt = performance.now();
+      expect((await browser.fetch('/api/refreshes')).status).toBe(200);
+      // For an owner whose claim a failover has lost, two seconds would be waited.
+      expect(performance.now() - startedAt).toBeLessThan(2000);
+    }
+  });
+
   test('give the newest cookie to whoever comes to the other with the older one', async () => {
     const { here, there, provider } = await startSignedInCluster();
     expireAccessToken();

@@ -15,6 +15,8 @@ export interface HttpsFront {
   readonly certificate: string;
   /** Puts a provider behind it, and has it call itself by the new name. */
   readonly serve: (provider: TestProvider) => void;
+  /** Puts a provider behind it that has another name. */
+  readonly forward: (provider: TestProvider) => void;
 }
 
 export interface HttpsFrontOptions {
@@ -63,6 +65,7 @@ export async function startHttpsFront(options: HttpsFrontOptions = {}): Promise<
       providerPort = provider.port;
       renameIssuer(provider, issuer);
     },
+    forward: (provider) => void (providerPort = provider.port),
   };
 }
 

@@ -15,6 +15,7 @@ import { readBody } from './listener.ts';
 import { exchangeGrant, registerTokenExchange, type IntrospectionForm } from './provider-further-tokens.ts';
 import {
   certificateFeatures,
+  clientAuthMethods,
   credentialsOf,
   requireStrictAssertion,
   type ClientAuthMethod,
@@ -70,6 +71,8 @@ export interface ProviderSettings {
   furtherTokenLifetime: number;
   /** Whether proofs of possession must carry the provider's nonce (RFC 9449 8). Default false. */
   requireDpopNonce: boolean;
+  /** Binds JWT access tokens to a certificate by its thumbprint (RFC 8705 3.1). Default: to none. */
+  boundCertificate: string | undefined;
   /** So many incompressible characters are added to every JWT access token. Default 0. */
   accessTokenPadding: number;
   /** Claims added to the ID token (and userinfo) of every user. */
@@ -117,6 +120,7 @@ export function completeSettings(settings: Partial<ProviderSettings> = {}): Prov
     furtherTokenLifetime: 300,
     introspectionForm: 'json',
     phantomAudience: audience,
+    boundCertificate: undefined,
     accessTokenPadding: 0,
     extraClaims: {},
     accessTokenClaims: {},
@@ -166,6 +170,7 @@ export function createProvider(
     },
     pkce: { required: () => true },
     assertJwtClientAuthClaimsAndHeader: requireStrictAssertion,
+    clientAuthMethods: [...clientAuthMethods],
     conformIdTokenClaims: false,
     acrValues: ['urn:test:silver', 'urn:test:gold'],
     claims: {
@@ -178,7 +183,7 @@ export function createProvider(
       claims: () => ({ sub: accountId, ...(isUser(accountId) ? users[accountId] : {}), ...settings.extraClaims }),
     }),
     interactions: { policy: policyWithAcr(settings), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
-    loadExistingGrant: grantEverything,
+    loadExistingGrant: (ctx) => grantEverything(ctx, settings),
     issueRefreshToken: (ctx) => grantsRefreshToken(ctx, settings),
     expiresWithSession: () => false,
     rotateRefreshToken: () => settings.rotateRefreshTokens,
@@ -195,6 +200,8 @@ export function createProvider(
     formats: {
       customizers: {
         jwt: (_ctx, _token, token) => {
+          const { boundCertificate } = settings;
+          if (boundCertificate !== undefined) token.payload['cnf'] = { 'x5t#S256': boundCertificate };
           if (settings.accessTokenPadding > 0) token.payload['padding'] = randomCharacters(settings.accessTokenPadding);
           Object.assign(token.payload, settings.accessTokenClaims);
         },
@@ -224,12 +231,7 @@ export function createProvider(
         enabled: true,
         defaultResource: () => (settings.accessTokens === 'jwt' ? audience : []),
         useGrantedResource: () => true,
-        getResourceServerInfo: (_ctx, resource) => ({
-          scope: 'api openid profile email offline_access',
-          audience: resource,
-          accessTokenFormat: 'jwt',
-          accessTokenTTL: settings.lifetimes.accessToken,
-        }),
+        getResourceServerInfo: (_ctx, resource) => resourceServer(resource, settings),
       },
       rpInitiatedLogout: { enabled: true, logoutSource: (ctx, form) => renderLogout(ctx, form, settings) },
     },
@@ -280,9 +282,22 @@ function missingKey(): never {
   throw new Error('the provider has no key');
 }
 
-/** No consent page: what the client asks for is granted. */
-async function grantEverything(ctx: KoaContextWithOIDC): Promise<InstanceType<Provider['Grant']> | undefined> {
-  const { client, session, provider, params } = ctx.oidc;
+/** What the provider knows of an API, by the address that clients ask for (RFC 8707). */
+function resourceServer(resource: string, { lifetimes }: ProviderSettings) {
+  return {
+    scope: 'api orders stock openid profile email offline_access',
+    audience: resource,
+    accessTokenFormat: 'jwt',
+    accessTokenTTL: lifetimes.accessToken,
+  } as const;
+}
+
+/** No consent page: what the client asks for is granted. The session's own token stays one for {@link audience}. */
+async function grantEverything(
+  ctx: KoaContextWithOIDC,
+  settings: ProviderSettings,
+): Promise<InstanceType<Provider['Grant']> | undefined> {
+  const { client, session, provider, params, resourceServers = {} } = ctx.oidc;
   if (!client || !session?.accountId) return undefined;
   const known = session.grantIdFor(client.clientId);
   const grant =
@@ -290,7 +305,10 @@ async function grantEverything(ctx: KoaContextWithOIDC): Promise<InstanceType<Pr
     new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
   const scope = typeof params?.['scope'] === 'string' ? params['scope'] : '';
   grant.addOIDCScope(scope);
-  grant.addResourceScope(audience, scope);
+  if (settings.accessTokens === 'jwt') {
+    resourceServers[audience] ??= new provider.ResourceServer(audience, resourceServer(audience, settings));
+  }
+  for (const resource of [audience, ...Object.keys(resourceServers)]) grant.addResourceScope(resource, scope);
   await grant.save();
   return grant;
 }

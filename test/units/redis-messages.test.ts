@@ -110,17 +110,48 @@ test('heartbeats that come late, but all of them, leave nothing out', async () =
 });
 
 test('where one heartbeat is missing, a message may be missing as well', async () => {
+  // The next one is sent before the missing one is given up.
+  vi.spyOn(Math, 'random').mockReturnValue(0);
   const publisher = createPublisher();
   await listenTo(publisher);
   publisher.deliver();
   const since = messages.heardSince() ?? Infinity;
   await untilNextBeat(publisher);
   publisher.sent.shift();
-  await vi.advanceTimersByTimeAsync(50);
-  messages.beat();
+  await untilNextBeat(publisher);
   publisher.deliver();
   expect(messages.heardSince()).toBeGreaterThan(since);
   expect(subscriptions).toBe(1);
+});
+
+test('a server that was connected anew may be another one, though messages go on to come', async () => {
+  const publisher = createPublisher();
+  await listenTo(publisher);
+  publisher.deliver();
+  await untilNextBeat(publisher);
+  await vi.advanceTimersByTimeAsync(50);
+  const connectedAt = monotonicMs();
+  messages.doubt();
+  expect(messages.heardSince()).toBeUndefined();
+  // One that went the way from before.
+  publisher.deliver();
+  expect(messages.heardSince()).toBeUndefined();
+  publisher.deliver();
+  expect(messages.heardSince()).toBeGreaterThanOrEqual(connectedAt);
+  expect(subscriptions).toBe(1);
+});
+
+test('a proof that ran out while this process stood still is asked for at once', async () => {
+  const publisher = createPublisher();
+  await listenTo(publisher);
+  publisher.deliver();
+  const since = messages.heardSince();
+  // Its timers have not run yet.
+  const stoodStill = vi.spyOn(process, 'hrtime').mockReturnValue([60, 0]);
+  expect(messages.heardSince()).toBeUndefined();
+  publisher.deliver();
+  expect(messages.heardSince()).toBe(since);
+  stoodStill.mockRestore();
 });
 
 test('a server whose heartbeat does not come back may have told something', async () => {

@@ -8,6 +8,7 @@ import { createOutbox } from '../../src/session/outbox.ts';
 import { createTickets } from '../../src/session/tickets.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import { fakeDateAndIntervals } from '../support/clock.ts';
+import type { Link } from '../support/linked-store.ts';
 import { cookieOf, fail, loginAt, signIn, startInstance, startTwo, tokensOf } from '../support/two-instances.ts';
 
 beforeEach(() => fakeDateAndIntervals());
@@ -52,6 +53,43 @@ describe('a refresh', () => {
     answered.resolve();
     await Promise.all([second, looking]);
     expect((await store.look(entry.key, [])).record.ended).toBeUndefined();
+    expect(elsewhere.session.tokens.accessToken).toBe('access-1');
+  });
+
+  test('begins at once after an operation of the store has failed, which loses no claim', async () => {
+    const { here, provider } = startTwo();
+    const { entry } = await here.openActive(await signIn(here));
+    vi.advanceTimersByTime(301_000);
+    here.link.before = fail;
+    await expect(here.refresher.refreshIfDue(entry)).rejects.toMatchObject({ code: 'store_unavailable' });
+    delete here.link.before;
+    const startedAt = performance.now();
+    await here.refresher.refreshIfDue(entry);
+    expect(provider.redeemed).toEqual(['refresh-0']);
+    expect(performance.now() - startedAt).toBeLessThan(2000);
+  });
+
+  test.each([
+    ['says that it has lost its last moments', (link: Link) => link.tell?.({ type: 'lost', lastMs: 5000 })],
+    ['hears messages anew', (link: Link) => void (link.heardSince = monotonicMs)],
+    ['hears none', (link: Link) => void (link.heardSince = () => undefined)],
+  ])('waits for an owner whose claim may be lost, where the store %s', async (_, lose) => {
+    const { here, there, provider } = startTwo();
+    const cookie = await signIn(here);
+    const { entry } = await here.openActive(cookie);
+    const elsewhere = (await there.openActive(cookie)).entry;
+    vi.advanceTimersByTime(301_000);
+    const release = provider.hold();
+    const owner = here.refresher.refreshIfDue(entry);
+    await vi.waitFor(() => expect(provider.redeemed).toHaveLength(1));
+    lose(there.link);
+    // As a store answers that does not know of the claim.
+    there.link.replaceClaim = { state: 'granted', interrupted: false };
+    const next = there.refresher.refreshIfDue(elsewhere);
+    await sleep(100);
+    release();
+    await Promise.all([owner, next]);
+    expect(provider.redeemed).toEqual(['refresh-0']);
     expect(elsewhere.session.tokens.accessToken).toBe('access-1');
   });
 

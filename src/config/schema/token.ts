@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { foldedName, isIdentityHeader } from '../../http/identity-headers.ts';
 import { flag, seconds, text } from '../kinds.ts';
 import type { TokenFunction } from '../token-function.ts';
+import { ofResource, resource, scope } from './resource.ts';
 
 /** For code alone. */
 export const tokenFunction = z.custom<TokenFunction>((value) => typeof value === 'function');
@@ -20,28 +21,9 @@ const tokenHeader = z
     return folded === 'txn-token' || (!takenHeaders.test(folded) && !isIdentityHeader(folded));
   }, 'is a header with a meaning of its own, or one in which gateways say who calls; choose another, e.g. "Txn-Token"');
 
-/** RFC 6749 3.3. */
-const scope = text.regex(
-  /^[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*$/,
-  'must be scopes, separated by single spaces',
-);
-
 function oneOrMore(what: string) {
   const one = text.regex(/^[\x21-\x7e]+$/, `must be ${what}`);
   return z.union([one, z.array(one).min(1, `must name ${what}`)], `must be ${what}, or a list of them`);
-}
-
-/** RFC 8707 2: an absolute URI without a fragment. */
-const resource = z.union(
-  [resourceUri(), z.array(resourceUri()).min(1, 'must name a resource')],
-  'must be an absolute URI without a fragment, or a list of them',
-);
-
-function resourceUri() {
-  return text.refine(
-    (uri) => URL.canParse(uri) && !/[#\s]/.test(uri),
-    'must be an absolute URI without a fragment, e.g. "https://orders.example.com"',
-  );
 }
 
 const audienceText = 'the name of an audience, e.g. "orders"';
@@ -141,9 +123,10 @@ export const token = z
       z.strictObject({ phantom: orTrue(phantom).meta({ description: phantomMeaning }) }),
       z.strictObject({ introspect: orTrue(introspect).meta({ description: introspectMeaning }) }),
       z.strictObject({ client: client.meta({ description: clientMeaning }) }),
+      ofResource,
       tokenFunction,
     ],
-    'must be "session", "none", "optional", a function, or an object with one of "exchange", "phantom", "introspect" and "client"',
+    'must be "session", "none", "optional", an object with "resource" (absolute URIs without a fragment), "scope" or both, one with "exchange", "phantom", "introspect" or "client", or a function',
   )
   .default('session')
   .meta({
