@@ -28,6 +28,7 @@ import {
   type Signing,
   type SigningKey,
 } from './provider-keys.ts';
+import { withClientOf } from './workload-platform.ts';
 import { createProviderStorage, type ProviderStorage } from './provider-storage.ts';
 
 export interface RecordedRequest {
@@ -43,7 +44,8 @@ export interface RecordedRequest {
 
 export type JsonMutation = (json: Record<string, unknown>) => Record<string, unknown>;
 export type CallbackMutation = (parameters: URLSearchParams) => URLSearchParams;
-export type SecretKind = 'accessToken' | 'refreshToken' | 'idToken' | 'code' | 'codeVerifier' | 'clientSecret';
+export type SecretKind =
+  'accessToken' | 'refreshToken' | 'idToken' | 'code' | 'codeVerifier' | 'clientSecret' | 'clientAssertion';
 
 export interface TestProvider extends Faults {
   readonly issuer: string;
@@ -169,11 +171,13 @@ export async function startProvider(options: ProviderOptions): Promise<TestProvi
     if (refreshToken !== undefined && inner.spentRefreshTokens.has(refreshToken)) reusedRefreshTokens += 1;
     if (refreshToken !== undefined && inner.settings.rotateRefreshTokens) inner.spentRefreshTokens.add(refreshToken);
 
-    const real = await askInner(inner, request, body);
+    const asked = await withClientOf(options.workloads, recorded, { body, secret: inner.clientSecret });
+    const real = await askInner(inner, request, asked);
     const formed = recorded.endpoints.includes('introspection') ? await formIntrospection(inner, request, real) : real;
     const answer = await changeAnswer(inner, recorded.endpoints, formed);
-    // The same request is expected again (RFC 9449 8).
-    if (refreshToken !== undefined && asksForNonce(answer)) inner.spentRefreshTokens.delete(refreshToken);
+    // The same request is expected again (RFC 9449 8), or was refused before its token was looked at.
+    const isUnused = asksForNonce(answer) || refusesClient(answer);
+    if (refreshToken !== undefined && isUnused) inner.spentRefreshTokens.delete(refreshToken);
     if ((await afterWork()) === 'drop') request.socket.destroy();
     else send(response, answer);
   }
@@ -288,7 +292,7 @@ function askInner(inner: Inner, request: IncomingMessage, body: Buffer): Promise
   return new Promise((resolve, reject) => {
     const isBehindTls = request.headers.host === inner.publicHost;
     const forwarded = isBehindTls ? { 'x-forwarded-proto': 'https' } : {};
-    const headers = { ...request.headers, connection: 'keep-alive', ...forwarded };
+    const headers = { ...request.headers, connection: 'keep-alive', ...forwarded, ...lengthOf(body) };
     const outgoing = httpRequest(
       {
         host: '127.0.0.1',
@@ -337,6 +341,10 @@ async function changedJwt(inner: Inner, jwt: string): Promise<string> {
   for (const mutate of inner.phantomMutations.slice()) changed = await changeJwt(changed, mutate, inner.keys.current);
   inner.secrets.set(changed, 'accessToken');
   return changed;
+}
+
+function lengthOf(body: Buffer): Record<string, string> {
+  return body.length === 0 ? {} : { 'content-length': String(body.length) };
 }
 
 async function changeAnswer(inner: Inner, endpoints: readonly Endpoint[], answer: Answer): Promise<Answer> {
@@ -407,6 +415,7 @@ function noteSecretsOfRequest(inner: Inner, recorded: RecordedRequest): void {
     [form['code_verifier'], 'codeVerifier'],
     [form['code'], 'code'],
     [form['client_secret'], 'clientSecret'],
+    [form['client_assertion'], 'clientAssertion'],
     [form['refresh_token'], 'refreshToken'],
     [query['id_token_hint'] ?? form['id_token_hint'], 'idToken'],
   ];
@@ -454,6 +463,10 @@ function headerPairs(rawHeaders: string[]): Array<[string, string]> {
 
 function asksForNonce({ status, body }: Answer): boolean {
   return status === 400 && body.includes('"use_dpop_nonce"');
+}
+
+function refusesClient({ status, body }: Answer): boolean {
+  return status === 401 && body.includes('"invalid_client"');
 }
 
 function isJson(answer: Answer): boolean {
