@@ -93,10 +93,11 @@ function typeOf(node: SchemaNode): string {
   if (node.enum !== undefined) return node.enum.map((value) => `\`${value}\``).join(', ');
   if (node.not !== undefined) return 'a function in code';
   if (node.anyOf !== undefined) return [...new Set(node.anyOf.map(typeOf))].join(' or ');
-  if (node.type instanceof Array) return node.type.map((type) => typeOf({ ...node, type })).join(' or ');
-  const inWords = node.type === undefined ? undefined : words[node.type];
+  const types = [node.type ?? []].flat();
+  if (types.length > 1) return types.map((type) => typeOf({ ...node, type })).join(' or ');
+  const inWords = words[types[0] ?? ''];
   if (inWords !== undefined) return inWords(node);
-  throw new Error(`The reference has no word for the type "${node.type}": add one to words.`);
+  throw new Error(`The reference has no word for the type "${types.join()}": add one to words.`);
 }
 
 const words: Readonly<Record<string, (node: SchemaNode) => string>> = {
