@@ -119,6 +119,7 @@ function routeFaults(routes: ParsedConfig['api'], basePath = defaultBasePath): C
     }
     seen.set(folded, index);
     faults.push(...caFaults(route.caFile, `api.${index}.caFile`, { of: 'target', address: route.target }));
+    faults.push(...requirementFaults(route, `api.${index}.require`));
     for (const fault of routeCertificateFaults(route)) faults.push({ ...fault, path: `api.${index}.${fault.path}` });
     if (isWithin(folded, base) || isWithin(base, folded)) {
       faults.push({
@@ -128,6 +129,21 @@ function routeFaults(routes: ParsedConfig['api'], basePath = defaultBasePath): C
     }
   }
   return faults;
+}
+
+/** What can be known of nobody: a call without a session brings no claims, and a token that nobody asked about says none. */
+function requirementFaults({ token, require }: ParsedConfig['api'][number], path: string): ConfigFault[] {
+  if (require === undefined) return [];
+  const ofPerson = Object.keys(require).filter((key) => key !== 'opa' && key !== 'from');
+  if ((token === 'none' || token === 'optional') && ofPerson.length > 0) {
+    const reason = `needs a session, and token: '${token}' lets calls pass without one; only \`opa\` may stand beside it`;
+    return ofPerson.map((key) => ({ path: `${path}.${key}`, reason }));
+  }
+  const asksProvider = token instanceof Object && ('introspect' in token || 'phantom' in token);
+  if (require.from !== 'introspection' || asksProvider) return [];
+  return [
+    { path: `${path}.from`, reason: 'needs token: { introspect: true }, or phantom: nothing is introspected else' },
+  ];
 }
 
 /** @param server whose certificate is checked; its address is undefined if that is a fault in itself */

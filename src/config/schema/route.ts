@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { foldedName, keepableHeaders } from '../../http/identity-headers.ts';
 import { bytes, flag, hasNoDotSegment, httpUrl, seconds, text } from '../kinds.ts';
+import { requirements } from './require.ts';
 import { token } from './token.ts';
 
 const headerPattern = z
@@ -29,6 +30,7 @@ export const route = z.strictObject({
       'network can read it.',
   }),
   token,
+  require: requirements,
   methods: z
     .array(
       z
