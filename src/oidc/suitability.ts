@@ -196,6 +196,11 @@ function pkceFault(metadata: ServerMetadata): Finding {
 /** The algorithms with a public key: with HMAC whoever knows the client secret could forge. */
 const verifiable = /^(?:(?:RS|PS|ES)(?:256|384|512)|EdDSA|Ed25519|ML-DSA-(?:44|65|87))$/;
 
+/** Whether an algorithm signs with a private key of the provider's, so that whoever can verify cannot forge. */
+export function isPublicKeyAlgorithm(algorithm: string): boolean {
+  return verifiable.test(algorithm);
+}
+
 /** With which algorithms the provider may sign ID tokens; RS256 where it doesn't say (OpenID Connect Core 3.1.3.7). */
 export function signatureAlgorithms(metadata: ServerMetadata): string[] {
   const listed = listOf(metadata, 'id_token_signing_alg_values_supported') ?? ['RS256'];
