@@ -21,6 +21,7 @@ import { createNodeDoors, type RequestHandler } from './listener.ts';
 import { createProvider } from './oidc/provider.ts';
 import { createApiProxy, type ApiUpstream } from './proxy/api.ts';
 import { createCallSlots } from './proxy/call-slots.ts';
+import { createRouteRules } from './proxy/route-rules.ts';
 import { createOpenSockets } from './proxy/websocket/open-sockets.ts';
 import { createUpgrade } from './proxy/websocket/upgrade.ts';
 import { createLogoutReturns } from './session/logout-returns.ts';
@@ -149,7 +150,7 @@ export function assembleBff(
   // Dependencies
   const events = createEvents();
   const store = options.store ?? createConfiguredStore(config, events);
-  const pools = createConnectionPools();
+  const pools = createConnectionPools(events);
   const identity = createProviderIdentity(config, events);
   const providerFetch = createProviderFetch({ ...config.provider, identity });
   const provider = createProvider(config, { fetch: providerFetch.fetch, events });
@@ -163,8 +164,9 @@ export function assembleBff(
   const errors = createErrorResponder({ config, pages }, { requestIdOf, onError });
   const bound = createSessionBoundList({ sessions, events });
   const slots = createCallSlots();
-  const tokensOf = createRouteTokens(config, { refresher });
-  const proxyDeps = { sessions, refresher, tokensOf, pools, bound, slots, resolveClientAddress };
+  const tokensOf = createRouteTokens(config, { provider, refresher, events });
+  const rules = createRouteRules(config, { events, resolveClientAddress });
+  const proxyDeps = { sessions, refresher, tokensOf, rulesOf: rules.of, pools, bound, slots, resolveClientAddress };
   const apis = createApiProxy(config, proxyDeps);
   const openSockets = createOpenSockets(bound);
 
@@ -218,7 +220,7 @@ export function assembleBff(
       await refresher.whenIdle();
       await sessions.close();
       openSockets.destroy();
-      await Promise.all([pools.close(), providerFetch.close()]);
+      await Promise.all([pools.close(), rules.close(), providerFetch.close()]);
       await store.close();
     },
   };

@@ -58,9 +58,20 @@ export function namesToken(name: string): boolean {
 
 /** The claims of an ID token that was verified when it was received; undefined if the text is no ID token. */
 export function idTokenClaims(idToken: string): Claims | undefined {
+  return objectIn(idToken.split('.')[1]);
+}
+
+/** The claims of a token that is a signed JWT (RFC 7515 3.1); undefined for any other. The signature is not looked at. */
+export function jwtClaims(token: string): Claims | undefined {
+  const [header, payload, signature, ...more] = token.split('.');
+  const isSigned = signature !== undefined && more.length === 0 && typeof objectIn(header)?.['alg'] === 'string';
+  return isSigned ? objectIn(payload) : undefined;
+}
+
+function objectIn(part: string | undefined): Claims | undefined {
   try {
-    const claims: unknown = JSON.parse(Buffer.from(idToken.split('.')[1] ?? '', 'base64url').toString());
-    return claims instanceof Object && !Array.isArray(claims) ? (claims as Claims) : undefined;
+    const value: unknown = JSON.parse(Buffer.from(part ?? '', 'base64url').toString());
+    return value instanceof Object && !Array.isArray(value) ? (value as Claims) : undefined;
   } catch {
     return undefined;
   }

@@ -1,7 +1,9 @@
 /** What `work` yields, unless the signal comes first. */
 export function abortable<T>(work: T | Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  const aborted = new Promise<never>((_resolve, reject) => {
-    signal?.addEventListener('abort', () => reject(signal.reason as Error));
-  });
-  return Promise.race([work, aborted]);
+  return Promise.race([
+    work,
+    new Promise<never>((_resolve, reject) => {
+      signal?.addEventListener('abort', () => reject(signal.reason as Error));
+    }),
+  ]);
 }

@@ -2,8 +2,11 @@
  * `fetch` for calls of the app's API, which knows Sallyport's own answers (RFC 9457 problems with a `code`) and leaves
  * the API's alone. A call is repeated once for each reason, so that none goes in circles.
  */
+import type { SessionView } from '../session-view.ts';
 import { abortable } from './abortable.ts';
-import { idOf, type KnownSession } from './known-session.ts';
+
+import { shared } from './shared.ts';
+import { idOf } from './tabs.ts';
 
 /** What Sallyport answers instead of the API (RFC 9457). */
 export interface SallyportProblem {
@@ -26,28 +29,34 @@ export interface SallyportProblem {
 export type Hook = (problem: SallyportProblem) => Promise<boolean> | boolean | void;
 
 export function createApiFetch(
-  { session, current }: Pick<KnownSession, 'session' | 'current'>,
-  learnForAll: KnownSession['learnForAll'],
+  lastPerson: () => string | undefined,
+  look: () => Promise<SessionView>,
   onLoginRequired?: Hook,
   onStepUpRequired?: Hook,
 ): typeof fetch {
-  const askForLogin = shared(onLoginRequired);
-  const askForStepUp = shared(onStepUpRequired);
+  // A look that fails says nothing, and the call keeps its answer.
+  const isSignedIn = () => look().then(idOf, () => '') as Promise<unknown> as Promise<boolean>;
+  // The answer may be to a cookie that is no more, so that nobody has to sign in.
+  const askForLogin = shared(
+    async (problem: SallyportProblem) =>
+      (await isSignedIn()) || (((await onLoginRequired?.(problem)) as boolean) && isSignedIn()),
+  );
+  const askForStepUp = shared(async (problem: SallyportProblem) => onStepUpRequired?.(problem) as Promise<boolean>);
 
-  /** Yields whether the call may be repeated, when it may. */
-  async function remedy(problem: SallyportProblem, retryAfter: number): Promise<boolean> {
-    const { code, loginUrl = '' } = problem;
-    if (code === 'repeat_required') return true;
-    if (code === 'step_up_required') return askForStepUp(problem);
-    if (code === 'login_required' || code === 'session_expired') {
-      learnForAll({ authenticated: false, loginUrl });
-      return (await askForLogin(problem)) && (await session(0)).authenticated;
+  /** Yields whether the call may be repeated, when it may: nothing has reached the API, or it has refused the call. */
+  async function remedy(problem: SallyportProblem, { status, headers }: Response): Promise<boolean> {
+    if (status === 401) {
+      return (
+        problem.code === 'repeat_required' ||
+        (problem.code === 'step_up_required' ? askForStepUp : askForLogin)(problem)
+      );
     }
-    // Nothing has reached the API, or it has refused the call: any method may be repeated. `type`, which leads to the
-    // code's documentation, tells it from a problem of the API's own.
-    const isOutage = /#(provider|store)_unavailable$/.test(problem.type) && retryAfter <= 10;
+    // Multiplied, the text is a number.
+    const waitMs = 1000 * (headers.get('retry-after') as unknown as number);
+    // `type`, which leads to the code's documentation, tells it from a problem of the API's own.
+    const isOutage = /#(provider|store)_unavailable$/.test(problem.type) && waitMs <= 10_000;
     // A moment longer than asked for, so that not all calls come at once.
-    if (isOutage) await new Promise((resolve) => setTimeout(resolve, 1000 * (retryAfter + Math.random())));
+    if (isOutage) await new Promise((resolve) => setTimeout(resolve, waitMs + 1000 * Math.random()));
     return isOutage;
   }
 
@@ -56,41 +65,31 @@ export function createApiFetch(
     if (!request.url.startsWith(`${location.origin}/`)) return fetch(request);
     request.headers.set('x-csrf', '1');
     // A copy of a stream would hold all of it in memory.
-    const isStream = init?.body instanceof ReadableStream;
+    const isStream = (init as { readonly duplex?: 'half' } | undefined)?.duplex;
     const met: string[] = [];
+    const who = lastPerson();
     for (;;) {
-      const before = idOf(current());
       const response = await fetch(isStream ? request : request.clone());
       const problem = await problemOf(response);
-      if (!problem) return response;
-      // The call began before a sign-in that this page knows of by now.
-      const now = idOf(current());
-      const reason = now && now !== before ? '' : problem.code;
-      if (met.includes(reason)) return response;
-      met.push(reason);
-      const mayRepeat = reason === '' || remedy(problem, Number(response.headers.get('retry-after')));
-      if (!(await abortable(mayRepeat, request.signal)) || isStream) return response;
+      if (!problem || met.includes(problem.code)) return response;
+      met.push(problem.code);
+      const mayRepeat = await abortable(remedy(problem, response), request.signal);
+      // What one person has typed must not be sent as another.
+      if (!mayRepeat || isStream || (who && who !== lastPerson())) return response;
     }
   };
-}
-
-/** Calls that fail together share one call of the hook. */
-function shared(hook: Hook | undefined): (problem: SallyportProblem) => Promise<boolean> {
-  let running: Promise<boolean> | undefined;
-  const run = async (problem: SallyportProblem) => hook?.(problem) as Promise<boolean>;
-  return (problem) =>
-    (running ??= run(problem).finally(() => {
-      running = undefined;
-    }));
 }
 
 /** Sallyport's problem; undefined for what the API answers, which stays unread unless it looks the same. */
 async function problemOf(response: Response): Promise<SallyportProblem | null | undefined> {
   const { status, headers } = response;
   if (status !== 503 && (status !== 401 || headers.get('www-authenticate') !== 'Sallyport')) return undefined;
-  if (!headers.get('content-type')?.startsWith('application/problem+json')) return undefined;
-  return response
-    .clone()
-    .json()
-    .catch(() => undefined) as Promise<SallyportProblem | null | undefined>;
+  if (!headers.get('content-type')?.includes('problem+json')) return undefined;
+  return (
+    response
+      .clone()
+      .json()
+      // The answer to HEAD has no body.
+      .catch(() => ({ code: 'login_required' })) as Promise<SallyportProblem | null>
+  );
 }

@@ -7,6 +7,7 @@ import { createApiFetch, type Hook } from './api-fetch.ts';
 import { callEndpoint } from './endpoint.ts';
 import { createLogin, type LoginOptions } from './login.ts';
 import { createKnownSession } from './known-session.ts';
+import { idOf } from './tabs.ts';
 
 export type { SessionView, SignedOutReason } from '../session-view.ts';
 export type { SallyportProblem } from './api-fetch.ts';
@@ -55,23 +56,23 @@ export function createSallyport({
   onLoginRequired,
   onStepUpRequired,
 }: SallyportOptions = {}): Sallyport {
-  const { pass, learnForAll, look, ...known } = createKnownSession(basePath);
+  const [known, end, look, leave, departure, lastPerson] = createKnownSession(basePath);
 
   async function logout({ returnTo }: { readonly returnTo?: string } = {}): Promise<void> {
     const query = returnTo ? `?returnTo=${encodeURIComponent(returnTo)}` : '';
-    const { location: next } = await callEndpoint<{ location: string }>(`${basePath}/logout${query}`, {
-      method: 'POST',
-    });
+    const logoutUrl = idOf(known.current());
+    const { location: next } = await callEndpoint<{ location: string }>(`${basePath}/logout${query}`, 'POST');
+    leave();
     // Before the page is left: the back-forward cache keeps it as it is then.
-    pass({ type: 'signed-out', reason: 'logout' });
+    end('logout', logoutUrl);
     location.assign(next);
   }
 
   return {
     ...known,
-    login: createLogin(basePath, look),
+    login: createLogin(basePath, look, departure),
     logout,
-    apiFetch: createApiFetch(known, learnForAll, onLoginRequired, onStepUpRequired),
+    apiFetch: createApiFetch(lastPerson, look, onLoginRequired, onStepUpRequired),
   };
 }
 

@@ -4,22 +4,29 @@
  * a machine can sleep for a day, so there is a look when the page is seen again, when it is online again, and when the
  * session should have ended.
  */
-import type { SessionView } from '../session-view.ts';
+import type { SessionView, SignedOutReason } from '../session-view.ts';
 import { callEndpoint, failure } from './endpoint.ts';
-import { listen, tell, type Message } from './tabs.ts';
+import { untilSeenAgain, whenSeen } from './seen.ts';
+import { shared } from './shared.ts';
+import { idOf, listen, tell, type Message } from './tabs.ts';
 
+type SignedOut = Partial<Extract<SessionView, { readonly authenticated: false }>>;
 export type Listener = (session: SessionView) => void;
 export type KnownSession = ReturnType<typeof createKnownSession>;
 
 export function createKnownSession(basePath: string) {
-  const listeners = new Set<Listener>();
+  /** Each subscription apart, those of the same function as well. */
+  const listeners = new Set<readonly [Listener]>();
   let view: SessionView | undefined;
+  /** Who was signed in last, whether or not the session goes on. */
+  let person: string | undefined;
+  /** There after a sign-out, which leads away. */
+  let leaving: Promise<void> | undefined;
   /** To the session's nearest end, when it was learnt. */
   let left: number | undefined;
   let learntAt = 0;
   /** Counts what this page learns: an answer that was asked for before may be the older one. */
   let changes = 0;
-  let asking: Promise<SessionView> | undefined;
 
   /** There while anybody listens, unless the page is in the back-forward cache. */
   let connected: AbortController | undefined;
@@ -38,34 +45,36 @@ export function createKnownSession(basePath: string) {
       : undefined;
     // What says no more stays the same object, for those who compare references.
     if (lasting(view) !== lasting(next) && (next.authenticated || next.reason || view?.authenticated !== false)) {
+      if (next.authenticated) person = next.user['sub'] as string | undefined;
+      else if (idOf(view) && next.reason === 'logout') leave();
       view = next;
       changes++;
       // Each apart, so that one that throws keeps the news from no other.
-      for (const listener of listeners) queueMicrotask(() => listener(next));
+      for (const [listener] of listeners) queueMicrotask(() => listener(next));
     }
     settled();
     return view as SessionView;
   }
 
-  /** For what only this tab may have been told. */
-  function learnForAll(next: SessionView): SessionView {
-    tell(basePath, { type: 'session', session: next });
-    return learn(next);
-  }
-
-  async function ask(path: string, init?: { readonly method: 'POST' }): Promise<SessionView> {
+  async function ask(path: string, method?: 'POST'): Promise<SessionView> {
     const before = changes;
-    const answer = await callEndpoint<SessionView>(basePath + path, init);
+    const answer = await callEndpoint<SessionView>(basePath + path, method);
     if (!isView(answer)) throw failure('unexpected');
-    return before === changes ? learnForAll(answer) : ask('/session');
+    if (before !== changes) return ask('/session');
+    // The session that took its place comes with an answer to another tab, which may still be under way.
+    if (view && connected && failures < 3 && (answer as SignedOut).reason === 'replaced') {
+      settled(true);
+      return view;
+    }
+    // Only this tab may have been told.
+    tell(basePath, answer);
+    return learn(answer);
   }
 
-  function session(maxAgeSeconds = listeners.size > 0 ? Infinity : 60): Promise<SessionView> {
-    if (view && age() < maxAgeSeconds) return Promise.resolve(view);
-    // One request for all who ask meanwhile.
-    return (asking ??= ask('/session').finally(() => {
-      asking = undefined;
-    }));
+  const asking = shared(() => ask('/session'));
+
+  async function session(maxAgeSeconds = listeners.size > 0 ? Infinity : 60): Promise<SessionView> {
+    return view && age() < maxAgeSeconds ? view : asking();
   }
 
   /** Spans alone count. A clock that is set, back or forth, makes the answer older, so that there is a look too early. */
@@ -78,13 +87,18 @@ export function createKnownSession(basePath: string) {
     session(maxAgeSeconds).catch(() => settled(true));
   }
 
-  /** Takes what the events say, or another tab. Either may be late: it neither begins a session nor replaces one. */
-  function receive(message: Message): void {
-    if (message.type === 'signed-out' && message.reason !== 'replaced') {
-      learn({ authenticated: false, loginUrl: `${basePath}/login`, reason: message.reason });
-    } else if (message.type === 'session' && isView(message.session) && idOf(view) === idOf(message.session)) {
-      learn(message.session);
-    } else look().catch(() => settled(true));
+  /**
+   * Takes what the events say, or another tab, of one session. Either may be late: it neither begins a session nor replaces
+   * one, nor ends another than its own.
+   */
+  function receive({ session: next, logoutUrl }: Message): void {
+    const id = idOf(view);
+    // A page hears what it says itself: of the session that has just ended here, there is no more to learn.
+    if (isView(next) && (id ? logoutUrl : idOf(next)) === id && (next as SignedOut).reason !== 'replaced') learn(next);
+    else {
+      changes++;
+      check();
+    }
   }
 
   /** A look after a sign-in: an answer that was asked for before it says nothing. */
@@ -93,10 +107,11 @@ export function createKnownSession(basePath: string) {
     return session(0);
   }
 
-  /** To the other tabs, and to this one. */
-  function pass(message: Message): void {
-    tell(basePath, message);
-    receive(message);
+  /** To the other tabs, and at once to this one. */
+  function end(reason: SignedOutReason, logoutUrl: string | undefined): void {
+    const over: SessionView = { authenticated: false, loginUrl: `${basePath}/login`, reason };
+    tell(basePath, over, logoutUrl);
+    receive({ session: over, logoutUrl });
   }
 
   /** After an answer, or after a look or a connection that failed. */
@@ -123,9 +138,10 @@ export function createKnownSession(basePath: string) {
     source = new EventSource(`${basePath}/events`);
     source.addEventListener('session', ({ data }) => {
       failures = 0;
-      pass({ type: 'session', session: JSON.parse(data) });
+      // To this tab as well, by its own channel.
+      tell(basePath, JSON.parse(data));
     });
-    source.addEventListener('signed-out', ({ data }) => pass({ type: 'signed-out', ...JSON.parse(data) }));
+    source.addEventListener('signed-out', ({ data }) => end(JSON.parse(data).reason, openFor));
     // The browser's own reconnection has no back-off, and gives up at an answer other than 200. After the next look there
     // is another connection.
     source.addEventListener('error', () => {
@@ -145,16 +161,14 @@ export function createKnownSession(basePath: string) {
     // Without locks each tab would have a connection, and six of those are all that HTTP/1.1 gets from a browser.
     const locks = navigator.locks as LockManager | undefined;
     locks
-      ?.request(`sallyport-events:${basePath}`, { signal: connected.signal }, lead)
+      ?.request(`sallyport-events:${basePath}`, { signal: connected.signal }, () => {
+        return new Promise<void>((resolve) => {
+          resign = resolve;
+          follow();
+        });
+      })
       // Given up while waiting, or not allowed in this frame: looks are left.
       .catch(() => undefined);
-  }
-
-  function lead(): Promise<void> {
-    return new Promise((resolve) => {
-      resign = resolve;
-      follow();
-    });
   }
 
   /** Without lock, channel and connection the page may wait in the back-forward cache. */
@@ -178,30 +192,33 @@ export function createKnownSession(basePath: string) {
   }
 
   function subscribe(listener: Listener): () => void {
-    listeners.add(listener);
-    for (const type of ['pagehide', 'pageshow', 'visibilitychange', 'focus', 'online']) addEventListener(type, update);
+    const subscription = [listener] as const;
+    listeners.add(subscription);
+    addEventListener('pagehide', update);
+    whenSeen(update);
     update();
     return () => {
-      listeners.delete(listener);
+      listeners.delete(subscription);
       update();
     };
   }
 
+  function leave(): void {
+    leaving = untilSeenAgain();
+  }
+
   const current = () => view;
-  const refresh = () => ask('/refresh', { method: 'POST' });
-  return { session, current, secondsLeft, subscribe, refresh, pass, learnForAll, look };
+  const refresh = () => ask('/refresh', 'POST');
+  const departure = () => leaving;
+  const lastPerson = () => person;
+  return [{ session, current, secondsLeft, subscribe, refresh }, end, look, leave, departure, lastPerson] as const;
 }
 
-function isView(view: SessionView | null | undefined): boolean {
+function isView(view: SessionView | undefined): view is SessionView {
   return view?.authenticated === false || view?.session instanceof Object;
-}
-
-/** The address for signing out names the session. */
-export function idOf(view: SessionView | undefined): string | undefined {
-  return (view as Partial<Extract<SessionView, { authenticated: true }>> | undefined)?.logoutUrl;
 }
 
 /** All but the seconds that are left, which pass by themselves. */
 function lasting(view: SessionView | undefined): string | undefined {
-  return JSON.stringify(view, (key, value: unknown) => (key.endsWith('InSeconds') ? 0 : value));
+  return JSON.stringify(view)?.replace(/InSeconds":\d+/g, '');
 }

@@ -1,7 +1,7 @@
 /** Signing in: by a navigation, or in a popup beside the page, so that what was typed stays. */
 import type { SessionView } from '../session-view.ts';
 import { failure } from './endpoint.ts';
-import { hasChannel, listen } from './tabs.ts';
+import { listen } from './tabs.ts';
 import { abortable } from './abortable.ts';
 
 /** What a sign-in may be given. */
@@ -26,22 +26,17 @@ export interface LoginOptions {
   readonly signal?: AbortSignal;
 }
 
-/** @param look looks at the session after the sign-in */
-export function createLogin(basePath: string, look: () => Promise<SessionView>) {
-  /** Resolves when signed in; undefined where the browser opens no popup. */
-  function inPopup(address: string): Promise<SessionView> | undefined {
-    // Nothing tells that the person has closed a popup, because the provider's or the app's COOP cuts the handle. So a
-    // call opens one even while another waits; calls of one moment find the same by its name.
-    if (!hasChannel() || !window.open(address, 'sallyport', 'width=500,height=700')) return undefined;
-    return new Promise((resolve, reject) => {
-      const channel = listen(basePath, (message) => {
-        if (message.type === 'signed-in') resolve(look());
-        else if (message.type === 'sign-in-failed') reject(failure(message.code));
-        else return;
-        channel?.close();
-      });
-    });
-  }
+/**
+ * @param look looks at the session after the sign-in
+ * @param departure what is to come before a navigation
+ */
+export function createLogin(
+  basePath: string,
+  look: () => Promise<SessionView>,
+  departure: () => Promise<void> | undefined,
+) {
+  /** Names this page in the messages of its popups. */
+  const popupId = `${Math.random()}`;
 
   return async function login({ url, popup, signal, returnTo, ...given }: LoginOptions = {}): Promise<SessionView> {
     signal?.throwIfAborted();
@@ -51,19 +46,33 @@ export function createLogin(basePath: string, look: () => Promise<SessionView>) 
     if (address.origin !== origin) throw failure('unexpected');
     const query = address.searchParams;
     for (const [name, value] of Object.entries(given)) {
-      if (value !== undefined) query.set(name.replace(/[A-Z]/g, '_$&').toLowerCase(), String(value));
+      if (value !== undefined) query.set(name.replace(/[A-Z]/g, '_$&').toLowerCase(), value as string);
     }
-    const here = href.slice(origin.length);
-    // The server takes no longer one.
-    if (!query.has('returnTo')) query.set('returnTo', here.length > 2048 ? pathname : here);
-    if (returnTo) query.set('returnTo', returnTo);
+    query.set(
+      'returnTo',
+      // The server takes no longer one.
+      returnTo ?? query.get('returnTo') ?? (href.length > 2048 ? pathname : href.slice(origin.length)),
+    );
     if (popup) {
       query.set('display', 'popup');
-      const waiting = inPopup(address.href);
-      if (waiting) return abortable(waiting, signal);
+      query.set('popup', popupId);
+      // Nothing tells that the person has closed a popup, because the provider's or the app's COOP cuts the handle. So a
+      // call opens one even while another waits; calls of one moment find the same by its name.
+      if (open(address, 'sallyport', 'width=500,height=700')) {
+        let channel: BroadcastChannel;
+        const waiting = new Promise<SessionView>((resolve, reject) => {
+          channel = listen(basePath, (message) => {
+            if (message.type === 'signed-in') resolve(look());
+            if (message.popup === popupId) reject(failure(message.code as string));
+          });
+        });
+        return abortable(waiting, signal).finally(() => channel.close());
+      }
       // The app's own page must not become the one that a popup closes.
       query.delete('display');
+      query.delete('popup');
     }
+    await departure();
     location.assign(address);
     // The page is left.
     return new Promise(() => undefined);

@@ -90,7 +90,7 @@ function certificateFaults({ certFile, keyFile, tlsKeyFile }: Client, issuer = '
 }
 
 /** @param read throws {@link UnusableFile} */
-function faultsOf(path: string, read: () => unknown, file: string): ConfigFault[] {
+export function faultsOf(path: string, read: () => unknown, file: string): ConfigFault[] {
   try {
     read();
     return [];
@@ -100,7 +100,7 @@ function faultsOf(path: string, read: () => unknown, file: string): ConfigFault[
   }
 }
 
-function contentOf(file: string): string {
+export function contentOf(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {

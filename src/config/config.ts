@@ -165,7 +165,10 @@ function completeRoute(route: ParsedRoute, upstream: RouteLimits): ApiRoute {
     dropHeaders: [...upstream.dropHeaders, ...route.dropHeaders],
     // The schema leaves out what is absent.
     websocketTokenProtocol: route.websocketTokenProtocol,
+    require: route.require,
     caFile: route.caFile,
+    certFile: route.certFile,
+    keyFile: route.keyFile,
     socketPath: route.socketPath,
   };
 }

@@ -7,6 +7,7 @@ import type { ConfigFault } from './faults.ts';
 import { readLogo } from './logo.ts';
 import { pageTexts } from './page-texts.ts';
 import { parseRedisUrl } from './redis-url.ts';
+import { routeCertificateFaults } from './route-certificate.ts';
 import { defaultBasePath, type ParsedConfig } from './schema.ts';
 import { faultOfSpaFolder, holdsPlaceholder } from './spa-folder.ts';
 
@@ -21,7 +22,7 @@ export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: bo
     ...(spa === undefined ? [] : spaFaults(spa)),
     ...(store?.file === undefined ? [] : storeFileFaults(store.file, redisUrl)),
     ...(api === undefined ? [] : [...routeFaults(api, basePath), ...cookieFaults(api, parsed)]),
-    ...(login === undefined ? [] : loginFaults(login.params)),
+    ...(login === undefined ? [] : [...loginFaults(login.params), ...requestObjectFaults(login, parsed.client)]),
     ...(logout === undefined ? [] : logoutFaults(logout, parsed)),
     ...(parsed.pages === undefined ? [] : pagesFaults(parsed.pages)),
     ...drainFaults(parsed),
@@ -118,6 +119,8 @@ function routeFaults(routes: ParsedConfig['api'], basePath = defaultBasePath): C
     }
     seen.set(folded, index);
     faults.push(...caFaults(route.caFile, `api.${index}.caFile`, { of: 'target', address: route.target }));
+    faults.push(...requirementFaults(route, `api.${index}.require`));
+    for (const fault of routeCertificateFaults(route)) faults.push({ ...fault, path: `api.${index}.${fault.path}` });
     if (isWithin(folded, base) || isWithin(base, folded)) {
       faults.push({
         path,
@@ -126,6 +129,21 @@ function routeFaults(routes: ParsedConfig['api'], basePath = defaultBasePath): C
     }
   }
   return faults;
+}
+
+/** What can be known of nobody: a call without a session brings no claims, and a token that nobody asked about says none. */
+function requirementFaults({ token, require }: ParsedConfig['api'][number], path: string): ConfigFault[] {
+  if (require === undefined) return [];
+  const ofPerson = Object.keys(require).filter((key) => key !== 'opa' && key !== 'from');
+  if ((token === 'none' || token === 'optional') && ofPerson.length > 0) {
+    const reason = `needs a session, and token: '${token}' lets calls pass without one; only \`opa\` may stand beside it`;
+    return ofPerson.map((key) => ({ path: `${path}.${key}`, reason }));
+  }
+  const asksProvider = token instanceof Object && ('introspect' in token || 'phantom' in token);
+  if (require.from !== 'introspection' || asksProvider) return [];
+  return [
+    { path: `${path}.from`, reason: 'needs token: { introspect: true }, or phantom: nothing is introspected else' },
+  ];
 }
 
 /** @param server whose certificate is checked; its address is undefined if that is a fault in itself */
@@ -193,6 +211,15 @@ function loginFaults({ max_age: maxAge, prompt = '' }: Readonly<Record<string, s
     });
   }
   return faults;
+}
+
+function requestObjectFaults(
+  { requestObject }: ParsedConfig['login'],
+  client: ParsedConfig['client'] | undefined,
+): ConfigFault[] {
+  if (!requestObject || client === undefined || client.keyFile !== undefined) return [];
+  const reason = 'needs a key to sign with: set SALLYPORT_CLIENT_KEY_FILE to the file of the private key';
+  return [{ path: 'login.requestObject', reason }];
 }
 
 function logoutFaults({ returnTo, backchannel }: ParsedConfig['logout'], parsed: Partial<ParsedConfig>): ConfigFault[] {

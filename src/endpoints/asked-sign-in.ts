@@ -23,24 +23,32 @@ export interface Shortfall {
  * @returns undefined if the sign-in is as asked
  */
 export function shortfallOf(idToken: string, asked: Asked, clockToleranceSeconds: number): Shortfall | undefined {
-  const { acr, auth_time: authTime } = idTokenClaims(idToken) ?? {};
+  const { acr, auth_time: authTime, iat } = idTokenClaims(idToken) ?? {};
   const acrValues = asked.parameters?.['acr_values']?.split(' ').filter((value) => value !== '') ?? [];
   if (acrValues.length > 0 && !acrValues.some((value) => value === acr)) {
     const cause = new Error(`Asked for acr ${legible(acrValues.join(' '))}; the ID token has ${wordsFor(acr)}.`);
     return { reason: 'acr_unmet', error: tooWeak('It is not of the kind that was asked for (acr).', cause) };
   }
-  if (asked.maxAge === undefined || isRecent(authTime, asked, clockToleranceSeconds)) return undefined;
+  if (asked.maxAge === undefined || isRecent({ authTime, iat }, asked, clockToleranceSeconds)) return undefined;
   const cause = new Error(`Asked for max_age ${asked.maxAge}; the ID token has auth_time ${wordsFor(authTime)}.`);
   return { reason: 'auth_time_unmet', error: tooWeak('It is older than was asked for (auth_time).', cause) };
 }
 
+/** Times in tokens are whole seconds, and the provider answers a moment after it was asked. */
+const roundingSeconds = 2;
+
 /**
- * A person who signs in during this very login does what was asked, however long the provider's further pages take them
- * after that.
+ * By the provider's clock alone, because it tells both times. A person who signs in during this very login does what was
+ * asked, however long the provider's further pages take them after that.
  */
-function isRecent(authTime: unknown, { maxAge = Infinity, startedAt }: Asked, clockToleranceSeconds: number): boolean {
-  if (typeof authTime !== 'number' || authTime > nowSeconds() + clockToleranceSeconds) return false;
-  return authTime + clockToleranceSeconds >= Math.min(nowSeconds() - maxAge, startedAt);
+function isRecent(
+  { authTime, iat }: { readonly authTime: unknown; readonly iat: unknown },
+  { maxAge = Infinity, startedAt }: Asked,
+  clockToleranceSeconds: number,
+): boolean {
+  if (typeof authTime !== 'number' || typeof iat !== 'number') return false;
+  const age = iat - authTime;
+  return age >= -clockToleranceSeconds && age <= Math.max(maxAge, nowSeconds() - startedAt) + roundingSeconds;
 }
 
 function wordsFor(claim: unknown): string {

@@ -187,10 +187,10 @@ export function createCallback(deps: EndpointDeps) {
     }
   }
 
-  function leadToApp(c: BffContext, requested: string, popup: boolean): Response {
+  function leadToApp(c: BffContext, requested: string, popup: string | undefined): Response {
     // Checked again, because a deployment may have made the path an API route since the sign-in began.
     const returnTo = isAppPath(requested, config) ? requested : config.home;
-    if (popup) return sendPage(c, pages(headersOf(c)).popup(returnTo));
+    if (popup !== undefined) return sendPage(c, pages(headersOf(c)).popup(returnTo));
     // The navigation that follows a redirect is still cross-site and comes without the Strict cookie. The SPA's
     // document doesn't need it; a page that requires a login does, and is reached by a navigation from here.
     return config.spa?.requireLogin === true
@@ -219,7 +219,7 @@ export function createCallback(deps: EndpointDeps) {
 
   /** Tells the app that a silent login would have to ask the person. */
   function answerSilently(c: BffContext, { returnTo, popup }: LoginTransaction): Response {
-    if (popup) throw new BffError('login_required', 'The identity provider has to ask you first.');
+    if (popup !== undefined) throw new BffError('login_required', 'The identity provider has to ask you first.');
     const url = new URL(returnTo, config.origin);
     url.searchParams.set('login', 'required');
     return leadToApp(c, `${url.pathname}${url.search}${url.hash}`, popup);
@@ -240,7 +240,8 @@ function loginUrlFor({ returnTo, parameters = {}, popup }: LoginIntent, config: 
   if (query.get('prompt') === 'none') query.delete('prompt');
   // A deployment may have made the path an API route since the sign-in began.
   if (returnTo !== config.home && parseReturnTo(returnTo, config) !== undefined) query.set('returnTo', returnTo);
-  if (popup) query.set('display', 'popup');
+  if (popup !== undefined) query.set('display', 'popup');
+  if (popup) query.set('popup', popup);
   return loginUrl(config, query.toString());
 }
 
@@ -248,7 +249,7 @@ function withWayBack(error: BffError, intent: LoginIntent, config: Config): BffE
   // That way would lead to the same error once more.
   const leadsBackHere = error.pageWording === 'sign_in_too_weak';
   const extensions = leadsBackHere ? {} : { loginUrl: loginUrlFor(intent, config) };
-  return amendError(error, { extensions, inPopup: intent.popup });
+  return amendError(error, { extensions, inPopup: intent.popup !== undefined, popup: intent.popup });
 }
 
 /**

@@ -33,7 +33,8 @@ export function createLogin(deps: EndpointDeps) {
     try {
       return await begin(c, parameters);
     } catch (error) {
-      throw asksForPopup(parameters) ? amendError(asBffError(error), { inPopup: true }) : error;
+      const popup = popupOf(parameters);
+      throw popup === undefined ? error : amendError(asBffError(error), { inPopup: true, popup });
     }
   };
 
@@ -41,12 +42,12 @@ export function createLogin(deps: EndpointDeps) {
     const headers = headersOf(c);
     if (!isNavigation(headers)) throw navigationRequired(parameters);
     const returnTo = readReturnTo(parameters, config) ?? config.home;
-    if (single(parameters, 'display') === null) throw repeated('display');
+    for (const name of ['display', 'popup']) if (single(parameters, name) === null) throw repeated(name);
     const intent = {
       returnTo,
       parameters: readForwardedParameters(parameters),
       restarted: false,
-      popup: asksForPopup(parameters),
+      popup: popupOf(parameters),
     };
     if (!parameters.has(continuedParameter) && (await mayHideSession(headers))) {
       return continueFromOwnPage(c, parameters);
@@ -95,9 +96,12 @@ export function createLogin(deps: EndpointDeps) {
 /**
  * OpenID Connect has a `display` of the same meaning (Core 3.1.2.1), which is the provider's. This one is Sallyport's, and
  * the provider gets it only where `login.allowParams` has it.
+ * @returns the name of the page that opened the popup, '' for one without; undefined where it is no popup
  */
-function asksForPopup(parameters: URLSearchParams): boolean {
-  return single(parameters, 'display') === 'popup';
+function popupOf(parameters: URLSearchParams): string | undefined {
+  if (single(parameters, 'display') !== 'popup') return undefined;
+  const name = single(parameters, 'popup') ?? '';
+  return /^[\w.-]{1,64}$/.test(name) ? name : '';
 }
 
 function repeated(name: string): BffError {

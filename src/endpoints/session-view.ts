@@ -5,7 +5,7 @@ import { loginUrl } from '../http/login-url.ts';
 import type { SessionView, SignedOutReason } from '../session-view.ts';
 import type { OpenedSession, SessionEntry } from '../session/sessions.ts';
 import { idTokenClaims } from '../token-set.ts';
-import { withoutTokens } from './claims-view.ts';
+import { withoutTokens } from '../tokens/claims-without-tokens.ts';
 import type { EndpointDeps } from './endpoint.ts';
 
 /** What its person gets to know of why a session ended before its time. */

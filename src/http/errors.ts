@@ -39,7 +39,7 @@ const table = {
   repeat_required: {
     status: 401,
     title: 'Repeat the request',
-    when: 'The token was refreshed, but the request body was too large to be sent twice.',
+    when: 'The token was refreshed, or the API gave a new nonce for its proofs (DPoP), but the request body was too large to be sent twice.',
     remedy: 'Repeat the call. `replayBytes` says how much of a body is kept to repeat it here.',
   },
   navigation_required: {
@@ -218,6 +218,8 @@ export interface BffErrorOptions {
   readonly pageWording?: PageWording | undefined;
   /** Whether it ends a login in a popup, whose page tells the app's tabs. Default: no. */
   readonly inPopup?: boolean;
+  /** The name that the page behind the popup has given itself. */
+  readonly popup?: string | undefined;
 }
 
 /**
@@ -239,6 +241,7 @@ export class BffError extends Error {
   readonly extensions: Readonly<Record<string, ProblemValue>>;
   readonly pageWording: PageWording | undefined;
   readonly inPopup: boolean;
+  readonly popup: string | undefined;
 
   constructor(code: ErrorCode, detail: string, options: BffErrorOptions = {}) {
     super(detail, options.cause === undefined ? undefined : { cause: options.cause });
@@ -249,6 +252,7 @@ export class BffError extends Error {
     this.extensions = options.extensions ?? {};
     this.pageWording = options.pageWording;
     this.inPopup = options.inPopup ?? false;
+    this.popup = options.popup;
   }
 
   get title(): string {
@@ -266,7 +270,7 @@ export function asBffError(error: unknown): BffError {
 }
 
 /** The same error with more to it. */
-export function amendError(error: BffError, more: Pick<BffErrorOptions, 'extensions' | 'inPopup'>): BffError {
+export function amendError(error: BffError, more: Pick<BffErrorOptions, 'extensions' | 'inPopup' | 'popup'>): BffError {
   const { code, message, cause, headers, pageWording } = error;
   const extensions = { ...error.extensions, ...more.extensions };
   return new BffError(code, message, {
@@ -275,6 +279,7 @@ export function amendError(error: BffError, more: Pick<BffErrorOptions, 'extensi
     pageWording,
     extensions,
     inPopup: more.inPopup ?? error.inPopup,
+    popup: more.popup ?? error.popup,
   });
 }
 

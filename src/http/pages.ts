@@ -70,7 +70,7 @@ function defined<Texts extends object>(texts: Texts): Partial<Defined<Texts>> {
 
 function createPagesIn(texts: PageTexts, page: (content: PageContent) => Page, basePath: string) {
   /** For a person whose request failed: what happened, a way on, and the code and id for the operator. */
-  function error({ code, message, pageWording, inPopup }: BffError, requestId: string, links: ErrorLinks): Page {
+  function error({ code, message, pageWording, inPopup, popup }: BffError, requestId: string, links: ErrorLinks): Page {
     const { title, text } = texts.errors[pageWording ?? code];
     const actions = [
       ...(links.signIn === undefined ? [] : [linkTo(links.signIn, texts.signIn, 'button')]),
@@ -86,7 +86,12 @@ function createPagesIn(texts: PageTexts, page: (content: PageContent) => Page, b
         `<p>${escape(text)}</p>${navigation(actions)}<div class="facts">` +
         `<p>${fact(texts.details)} <span lang="en" dir="ltr">${escape(message)}</span></p>` +
         `<p>${fact(texts.code)} <code>${escape(code)}</code></p><p>${fact(texts.request)} <code>${escape(requestId)}</code></p></div>`,
-      ...(inPopup ? { script: announce({ basePath, type: 'sign-in-failed', code }) + closeButtonScript } : {}),
+      ...(inPopup
+        ? {
+            script:
+              announce({ basePath, type: 'sign-in-failed', code, ...(popup ? { popup } : {}) }) + closeButtonScript,
+          }
+        : {}),
     });
   }
 
@@ -210,6 +215,7 @@ interface PopupMessage {
   readonly basePath: string;
   readonly type: 'signed-in' | 'sign-in-failed';
   readonly code?: string;
+  readonly popup?: string;
 }
 
 /** By a channel, because the app's and the provider's COOP take the opener away. Older browsers have none. */

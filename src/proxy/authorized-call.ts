@@ -16,6 +16,7 @@ import { createRequestHeaders, forwardedOrigin, responseHeaders, type ResponsePo
 import { createPublicAddresses, type PublicAddresses } from './public-addresses.ts';
 import type { RequestBody } from './request-body.ts';
 import { createRouteCookies, type RouteCookies } from './route-cookies.ts';
+import type { RouteRules } from './route-rules.ts';
 import { sessionExpired } from '../session/session.ts';
 import type { SessionBoundList } from '../session/session-bound.ts';
 import { createRouting } from './target.ts';
@@ -25,6 +26,7 @@ export interface AuthorizedCallDeps {
   readonly sessions: Sessions;
   readonly refresher: Refresher;
   readonly tokensOf: (route: ApiRoute) => RouteTokens;
+  readonly rulesOf: (route: ApiRoute) => RouteRules | undefined;
   readonly pools: ConnectionPools;
   readonly bound: SessionBoundList;
   readonly resolveClientAddress: ReturnType<typeof createClientAddressResolver>;
@@ -34,6 +36,8 @@ export interface AuthorizedCallDeps {
 export interface ApiUpstream extends Upstream {
   readonly route: ApiRoute;
   readonly tokens: RouteTokens;
+  /** Undefined where the route requires nothing. */
+  readonly rules: RouteRules | undefined;
   /** Value of `Host`. */
   readonly host: string;
   readonly requestHeaders: ReturnType<typeof createRequestHeaders>;
@@ -63,7 +67,7 @@ export interface Transport<Call extends AuthorizedCall> {
 
 export function createAuthorizedCalls(
   config: Config,
-  { sessions, refresher, tokensOf, pools, bound, resolveClientAddress }: AuthorizedCallDeps,
+  { sessions, refresher, tokensOf, rulesOf, pools, bound, resolveClientAddress }: AuthorizedCallDeps,
 ) {
   const names = cookieNames(config);
   const { forwardedHost, forwardedProto } = forwardedOrigin(config.origin);
@@ -79,6 +83,7 @@ export function createAuthorizedCalls(
     return {
       route,
       tokens,
+      rules: rulesOf(route),
       host,
       addresses,
       cookies,
@@ -160,6 +165,13 @@ export function createAuthorizedCalls(
     if (sessions.hasEnded(entry)) throw sessionExpired();
   }
 
+  /** Asks what the route requires. A session may end while somebody is asked. */
+  function ruling(call: AuthorizedCall): Promise<void> | undefined {
+    const { rules, tokens } = call.upstream;
+    const asking = rules?.check(call, tokens);
+    return asking === undefined || call.entry === undefined ? asking : bound.whileItLives(call.entry, asking);
+  }
+
   /** What an attempt carries. A session may end while something is obtained for it. */
   function credentialsOf(call: AuthorizedCall): readonly string[] | Promise<readonly string[]> {
     const lines = call.upstream.tokens.headers(call);
@@ -175,7 +187,8 @@ export function createAuthorizedCalls(
     const { attempt, stepUpError } = transport;
     /** @throws {BffError} `repeat_required` if the token is renewed and the body can't be sent a second time */
     return async function send(call: Call): Promise<ForwardOutcome> {
-      const { tokens } = call.upstream;
+      const { tokens, rules } = call.upstream;
+      if (rules !== undefined) await ruling(call);
       const mayStepUp = stepUpError !== undefined && tokens.session !== 'unused';
       let challenge = '';
       let remedy: Remedy | undefined;
@@ -207,6 +220,8 @@ export function createAuthorizedCalls(
         if (remedy === 'token') {
           await tokens.renew(call);
           renewed = true;
+          // A new token may allow less than the one before it.
+          if (rules !== undefined) await ruling(call);
         }
         if (!call.body.replayable) throw repeatRequired(remedy);
       }

@@ -13,8 +13,11 @@ export interface LoginIntent {
   readonly parameters: Readonly<Record<string, string>> | undefined;
   /** Whether an earlier login of the same intent had expired on the provider's side. */
   readonly restarted: boolean;
-  /** Whether it runs in a popup of the app, whose last page tells the app's tabs how it ended. */
-  readonly popup: boolean;
+  /**
+   * In a popup of the app, whose last page tells the app's tabs how it ended: the name that the page behind it has given
+   * itself, or ''. Undefined otherwise.
+   */
+  readonly popup: string | undefined;
 }
 
 type Parameters = NonNullable<LoginIntent['parameters']>;
@@ -30,7 +33,7 @@ export async function writeState(id: string, intent: LoginIntent, sealer: Sealer
 
 function seal(id: string, intent: LoginIntent, sealer: Sealer): Promise<string> {
   const { returnTo, parameters, restarted, popup } = intent;
-  return sealer.seal(pack({ fields: [id, returnTo, parameters ?? null, restarted, popup], tokens: [] }));
+  return sealer.seal(pack({ fields: [id, returnTo, parameters ?? null, restarted, popup ?? null], tokens: [] }));
 }
 
 /** The id of a state, and its intent; undefined for whatever {@link writeState} did not write. */
@@ -50,7 +53,7 @@ export function readState(
     returnTo,
     parameters: parameters ?? undefined,
     restarted: restarted === true,
-    popup: popup === true,
+    popup: typeof popup === 'string' ? popup : undefined,
   };
   return { id, intent };
 }

@@ -1,6 +1,7 @@
 /** What every token policy is: which credentials a call carries, and what follows when the API rejects them. */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { SessionEntry } from '../session/sessions.ts';
+import type { Claims } from '../token-set.ts';
 
 /** What a policy sees of a call. One object for all attempts of the call. */
 export interface TokenCall {
@@ -39,6 +40,13 @@ export interface TokenPolicy {
   renew(call: TokenCall): Promise<void>;
   /** What {@link renew} has obtained was rejected as well. */
   recordRejection(call: TokenCall): void;
+  /**
+   * What the provider's introspection says of the token that {@link headers} will send (RFC 7662 2.2), for what the route
+   * requires; asked before `headers`. The same object for the same answer, and never changed. Absent on routes that ask
+   * for none.
+   * @throws {BffError}
+   */
+  introspected?(call: TokenCall): Claims | Promise<Claims>;
 }
 
 /** The credentials of one route's calls: those of its policy, and the proofs that belong to them. */

@@ -6,6 +6,8 @@ import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { buildConnector, Client, type Dispatcher } from 'undici';
 import { detach } from '../detached.ts';
+import type { Events } from '../events.ts';
+import { createClientCertificate, type ClientCertificate } from './client-certificate.ts';
 
 /** Shorter than what servers usually grant (Node 5 s, nginx 75 s), so that an idle connection is rarely a dead one. */
 const keepAliveMs = 4000;
@@ -21,6 +23,9 @@ export interface Connection {
   readonly caFile: string | undefined;
   /** A Unix socket; the origin's host then matters for `Host` and for the certificate only. */
   readonly socketPath: string | undefined;
+  /** PEM files of the certificate to show, and of its key; both or none. */
+  readonly certFile?: string | undefined;
+  readonly keyFile?: string | undefined;
 }
 
 /**
@@ -49,7 +54,11 @@ export interface Lease {
   waitingCall: TimedCall | undefined;
   /** The connection is being opened. */
   connecting: boolean;
+  /** What it showed the upstream; undefined in a pool without certificate. */
+  shown: ShownCertificate | undefined;
 }
+
+type ShownCertificate = Awaited<ReturnType<ClientCertificate['connector']>>;
 
 /** A call that waits for an upstream, until its deadline. */
 export interface TimedCall {
@@ -82,13 +91,14 @@ export interface ConnectionPools {
   close(): Promise<void>;
 }
 
-export function createConnectionPools(): ConnectionPools {
+export function createConnectionPools(events: Events): ConnectionPools {
   const pools = new Map<string, ConnectionPool>();
   return {
     poolOf(connection) {
-      const { origin, host, connectTimeoutSeconds, caFile, socketPath } = connection;
-      const key = JSON.stringify([origin, host, connectTimeoutSeconds, caFile, socketPath]);
-      const pool = pools.get(key) ?? createPool(connection);
+      const { origin, host, connectTimeoutSeconds, caFile, socketPath, certFile, keyFile } = connection;
+      // Nobody else's calls may go over a connection that shows a certificate.
+      const key = JSON.stringify([origin, host, connectTimeoutSeconds, caFile, socketPath, certFile, keyFile]);
+      const pool = pools.get(key) ?? createPool(connection, events);
       pools.set(key, pool);
       return pool;
     },
@@ -98,10 +108,15 @@ export function createConnectionPools(): ConnectionPools {
   };
 }
 
-function createPool(connection: Connection): ConnectionPool {
-  const { origin } = connection;
+function createPool(connection: Connection, events: Events): ConnectionPool {
+  const { origin, certFile, keyFile } = connection;
+  const tls = tlsOptions(connection);
+  const certificate =
+    certFile === undefined || keyFile === undefined
+      ? undefined
+      : createClientCertificate({ certFile, keyFile }, tls, events);
+  const plainConnect = certificate === undefined ? ownNames(buildConnector(tls)) : undefined;
   const options = {
-    connect: connectorOf(connection),
     keepAliveTimeout: keepAliveMs,
     keepAliveMaxTimeout: keepAliveMs,
     maxHeaderSize: 32 * 1024,
@@ -116,10 +131,33 @@ function createPool(connection: Connection): ConnectionPool {
   const deadlineCheck = setInterval(expireOverdue, deadlineCheckMs).unref();
 
   function open(call: PendingCall): void {
-    const lease: Lease = { dispatcher: new Client(origin, options), waitingCall: undefined, connecting: true };
+    const connect = plainConnect ?? ownNames((...connection) => connectCertified(lease, ...connection));
+    const lease: Lease = {
+      dispatcher: new Client(origin, { ...options, connect }),
+      waitingCall: undefined,
+      connecting: true,
+      shown: undefined,
+    };
     connecting++;
     leases.add(lease);
     call.onConnection(lease);
+  }
+
+  /** For a first connection, and for one in place of another that was closed. */
+  function connectCertified(lease: Lease, target: buildConnector.Options, callback: buildConnector.Callback): void {
+    detach(
+      (async () => {
+        const connector = await certificate?.connector();
+        lease.shown = connector;
+        connector?.connect(target, callback);
+      })(),
+      (error) => callback(error instanceof Error ? error : new Error('no certificate', { cause: error }), null),
+    );
+  }
+
+  /** A connection that shows an earlier certificate carries no further call: tokens may be bound to the new one. */
+  function isOutdated(lease: Lease): boolean {
+    return certificate !== undefined && !certificate.isCurrent(lease.shown);
   }
 
   function nextInQueue(): PendingCall | undefined {
@@ -154,7 +192,11 @@ function createPool(connection: Connection): ConnectionPool {
     established,
     acquire(call) {
       // The connection released last is the most likely to be alive.
-      const lease = idle.pop();
+      let lease = idle.pop();
+      while (lease !== undefined && isOutdated(lease)) {
+        close(lease);
+        lease = idle.pop();
+      }
       if (lease !== undefined) call.onConnection(lease);
       else if (connecting < maximumConnecting) open(call);
       else queue.push(call);
@@ -166,7 +208,10 @@ function createPool(connection: Connection): ConnectionPool {
         return;
       }
       const call = nextInQueue();
-      if (call !== undefined) call.onConnection(lease);
+      if (isOutdated(lease)) {
+        close(lease);
+        if (call !== undefined) open(call);
+      } else if (call !== undefined) call.onConnection(lease);
       else if (idle.length < maximumIdle) idle.push(lease);
       else close(lease);
     },
@@ -177,15 +222,17 @@ function createPool(connection: Connection): ConnectionPool {
   };
 }
 
-function connectorOf({ connectTimeoutSeconds, caFile, socketPath }: Connection) {
-  const options = {
+function tlsOptions({ connectTimeoutSeconds, caFile, socketPath }: Connection): buildConnector.BuildOptions {
+  return {
     timeout: connectTimeoutSeconds * 1000,
     allowH2: false,
     ...(caFile === undefined ? {} : { ca: readFileSync(caFile) }),
     ...(socketPath === undefined ? {} : { socketPath }),
   };
-  const connect = buildConnector(options);
-  // undici's server name is that of `Host`. Without it the certificate must be the target's, whatever `Host` says.
+}
+
+/** undici's server name is that of `Host`. Without it the certificate must be the target's, whatever `Host` says. */
+function ownNames(connect: buildConnector.connector): buildConnector.connector {
   return (target: buildConnector.Options, callback: buildConnector.Callback): void => {
     const own = { ...target };
     delete own.servername;

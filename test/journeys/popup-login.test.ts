@@ -34,6 +34,9 @@ function sentToProvider({ chain }: Navigation, name = 'display'): Array<string |
 const signedIn = { basePath: '/bff', type: 'signed-in' };
 const failed = (code: string) => ({ basePath: '/bff', type: 'sign-in-failed', code });
 
+const pageName = '0.42-a_B';
+const failedOfPage = (code: string) => ({ ...failed(code), popup: pageName });
+
 const withForm: WorldOptions['config'] = (base) => ({
   ...base,
   client: { ...base.client, responseMode: 'form_post' },
@@ -175,6 +178,50 @@ describe('a login in a popup that fails shows why, tells the app, and offers to 
     const second = await browser.navigate(again.replaceAll('&#38;', '&'), { initiator: browser.origin });
     expect(messageOf(second)).toEqual(signedIn);
     expect(second.text).toContain('href="/orders?page=2"');
+  });
+
+  describe('says which page has opened it,', () => {
+    const named = `${popup}&popup=${pageName}`;
+
+    test('as often as it is tried again', async () => {
+      const { client, provider } = await startWorld();
+      const browser = client();
+      provider.refuseNext('access_denied');
+      const page = await browser.navigate(named);
+      expect(messageOf(page)).toEqual(failedOfPage('authorization_failed'));
+      const [, again = ''] = /href="([^"]*\/login[^"]*)"/.exec(page.text) ?? [];
+      provider.refuseNext('access_denied');
+      const second = await browser.navigate(again.replaceAll('&#38;', '&'), { initiator: browser.origin });
+      expect(messageOf(second)).toEqual(failedOfPage('authorization_failed'));
+      provider.refuseNext('temporarily_unavailable', 'authentication_expired');
+      provider.refuseNext('access_denied');
+      expect(messageOf(await browser.navigate(named))).toEqual(failedOfPage('authorization_failed'));
+    });
+
+    test('before it begins', async () => {
+      const { client } = await startWorld();
+      const page = await client().navigate(named.replace('%2Forders', 'https://evil.test/'));
+      expect(messageOf(page)).toEqual(failedOfPage('return_to_invalid'));
+    });
+
+    test.each(['', 'a b', '<', 'x'.repeat(65)])('but by no name like %j', async (name) => {
+      const { client } = await startWorld();
+      const page = await client().navigate(
+        `/bff/login?display=popup&returnTo=//evil&popup=${encodeURIComponent(name)}`,
+      );
+      expect(messageOf(page)).toEqual(failed('return_to_invalid'));
+    });
+
+    test('once only', async () => {
+      const { client } = await startWorld();
+      expect((await client().navigate('/bff/login?display=popup&popup=a&popup=b')).status).toBe(400);
+    });
+
+    test('and does not in a login that is none in a popup', async () => {
+      const { client, provider } = await startWorld();
+      provider.refuseNext('access_denied');
+      expect(messageOf(await client().navigate('/bff/login?popup=a'))).toBeUndefined();
+    });
   });
 
   test('expired', async () => {

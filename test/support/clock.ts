@@ -10,6 +10,15 @@ export function fakeDate(now: Date = new Date()): void {
   onTestFinished(() => void vi.useRealTimers());
 }
 
+/**
+ * As {@link fakeDate}, for all tests of a file that share a world: the world must begin and end on the same clock.
+ * @returns gives the real one back
+ */
+export function fakeDateForAll(): () => void {
+  vi.useFakeTimers({ toFake: ['Date', 'hrtime'] });
+  return () => void vi.useRealTimers();
+}
+
 /** As {@link fakeDate}, but the date goes on by itself as well: for what waits for a time to pass. */
 export function fakeMovingDate(): void {
   vi.useFakeTimers({ toFake: ['Date', 'hrtime'], shouldAdvanceTime: true });

@@ -12,6 +12,7 @@ import {
   type KoaContextWithOIDC,
 } from 'oidc-provider';
 import { readBody } from './listener.ts';
+import { exchangeGrant, registerTokenExchange, type IntrospectionForm } from './provider-further-tokens.ts';
 import {
   certificateFeatures,
   clientAuthMethods,
@@ -21,6 +22,7 @@ import {
 } from './provider-clients.ts';
 import type { SigningKey } from './provider-keys.ts';
 import type { ProviderStorage } from './provider-storage.ts';
+import type { WorkloadPlatform } from './workload-platform.ts';
 
 export type User = 'alice' | 'bob';
 
@@ -39,10 +41,16 @@ export interface ProviderOptions {
    * beside the callback; with one of an authority, it must be for `client.example.test`.
    */
   authMethod?: ClientAuthMethod;
+  /** In place of the client's secret the provider takes the tokens of this platform. */
+  workloads?: WorkloadPlatform;
   /** Pushed authorization requests (RFC 9126). Default: not offered. */
   pushedRequests?: 'offered' | 'required';
+  /** Signed requests (RFC 9101), of a client that authenticates with a key. Default: not taken. */
+  signedRequests?: 'taken' | 'required';
   /** The types of `authorization_details` that it knows (RFC 9396). Default: it knows none of them. */
   detailTypes?: readonly string[];
+  /** It signs the responses of introspection for whoever asks for that (RFC 9701), and says so. Default: it does not. */
+  signedIntrospection?: boolean;
   /** More clients, as oidc-provider takes them. */
   clients?: NonNullable<Configuration['clients']>;
   settings?: Partial<ProviderSettings>;
@@ -64,14 +72,22 @@ export interface ProviderSettings {
   refreshTokens: 'always' | 'with-consent' | 'never';
   /** Lifetimes in seconds. */
   lifetimes: { accessToken: number; idToken: number; refreshToken: number; code: number; session: number };
+  /** The same of tokens that come of an exchange, and of Sallyport's own. Default 300. */
+  furtherTokenLifetime: number;
   /** Whether proofs of possession must carry the provider's nonce (RFC 9449 8). Default false. */
   requireDpopNonce: boolean;
+  /** Binds JWT access tokens to a certificate by its thumbprint (RFC 8705 3.1). Default: to none. */
+  boundCertificate: string | undefined;
   /** So many incompressible characters are added to every JWT access token. Default 0. */
   accessTokenPadding: number;
   /** Claims added to the ID token (and userinfo) of every user. */
   extraClaims: Record<string, unknown>;
   /** Claims added to every JWT access token. */
   accessTokenClaims: Record<string, unknown>;
+  /** How introspection gives a JWT to who asks for `application/jwt`. Default `json`: not at all. */
+  introspectionForm: IntrospectionForm;
+  /** The audience of that JWT. Default `https://api.test`. */
+  phantomAudience: string;
   /** Whether a login has the first `acr` that it asks for. Default true. */
   heedsAcrValues: boolean;
 }
@@ -106,6 +122,10 @@ export function completeSettings(settings: Partial<ProviderSettings> = {}): Prov
     rotateRefreshTokens: true,
     refreshTokens: 'always',
     requireDpopNonce: false,
+    furtherTokenLifetime: 300,
+    introspectionForm: 'json',
+    phantomAudience: audience,
+    boundCertificate: undefined,
     accessTokenPadding: 0,
     extraClaims: {},
     accessTokenClaims: {},
@@ -129,7 +149,7 @@ export function createProvider(
   keys: SigningKey[],
 ): Provider {
   const { settings } = parts;
-  const provider = new Provider(issuer, {
+  const provider: Provider = new Provider(issuer, {
     adapter: (model) => parts.storage.adapter(model),
     jwks: { keys: keys.map((key) => key.jwk) },
     cookies: { keys: ['the provider signs its own cookies with this'] },
@@ -138,7 +158,7 @@ export function createProvider(
         client_id: parts.clientId,
         redirect_uris: options.redirectUris,
         post_logout_redirect_uris: options.postLogoutRedirectUris ?? [],
-        grant_types: ['authorization_code', 'refresh_token'],
+        grant_types: ['authorization_code', 'refresh_token', 'client_credentials', exchangeGrant],
         response_types: ['code'],
         ...credentialsOf(options, parts.clientSecret),
         ...(options.detailTypes === undefined ? {} : { authorization_details_types: [...options.detailTypes] }),
@@ -174,6 +194,7 @@ export function createProvider(
     rotateRefreshToken: () => settings.rotateRefreshTokens,
     ttl: {
       AccessToken: () => settings.lifetimes.accessToken,
+      ClientCredentials: () => settings.furtherTokenLifetime,
       IdToken: () => settings.lifetimes.idToken,
       RefreshToken: () => settings.lifetimes.refreshToken,
       AuthorizationCode: () => settings.lifetimes.code,
@@ -184,6 +205,8 @@ export function createProvider(
     formats: {
       customizers: {
         jwt: (_ctx, _token, token) => {
+          const { boundCertificate } = settings;
+          if (boundCertificate !== undefined) token.payload['cnf'] = { 'x5t#S256': boundCertificate };
           if (settings.accessTokenPadding > 0) token.payload['padding'] = randomCharacters(settings.accessTokenPadding);
           Object.assign(token.payload, settings.accessTokenClaims);
         },
@@ -201,9 +224,15 @@ export function createProvider(
         requirePushedAuthorizationRequests: options.pushedRequests === 'required',
       },
       richAuthorizationRequests: detailsFeature(options.detailTypes),
+      requestObjects: {
+        enabled: options.signedRequests !== undefined,
+        requireSignedRequestObject: options.signedRequests === 'required',
+      },
       jwtResponseModes: { enabled: true },
       revocation: { enabled: true },
       introspection: { enabled: true },
+      jwtIntrospection: { enabled: options.signedIntrospection === true },
+      clientCredentials: { enabled: true },
       mTLS: certificateFeatures,
       userinfo: { enabled: true },
       backchannelLogout: { enabled: options.backchannelLogoutUri !== undefined },
@@ -215,6 +244,11 @@ export function createProvider(
       },
       rpInitiatedLogout: { enabled: true, logoutSource: (ctx, form) => renderLogout(ctx, form, settings) },
     },
+  });
+  registerTokenExchange(provider, {
+    issuer,
+    signingKey: () => keys[0] ?? missingKey(),
+    lifetimeSeconds: () => settings.furtherTokenLifetime,
   });
   // The host that browsers ask for is behind TLS, whose end says so in no header.
   provider.proxy = options.publicOrigin !== undefined;
@@ -251,6 +285,10 @@ function policyWithAcr(settings: ProviderSettings): ReturnType<typeof interactio
 
 function acrValuesOf({ acr_values: asked }: Readonly<Record<string, unknown>>): string[] {
   return typeof asked === 'string' ? asked.split(' ') : [];
+}
+
+function missingKey(): never {
+  throw new Error('the provider has no key');
 }
 
 /** What the provider knows of an API, by the address that clients ask for (RFC 8707). */

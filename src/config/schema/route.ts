@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { foldedName, keepableHeaders } from '../../http/identity-headers.ts';
 import { bytes, flag, hasNoDotSegment, httpUrl, seconds, text } from '../kinds.ts';
+import { requirements } from './require.ts';
 import { token } from './token.ts';
 
 const headerPattern = z
@@ -29,6 +30,7 @@ export const route = z.strictObject({
       'network can read it.',
   }),
   token,
+  require: requirements,
   methods: z
     .array(
       z
@@ -127,6 +129,12 @@ export const route = z.strictObject({
       "A PEM file with the certificate authorities of an `https:` target, in place of the system's. Each of them can " +
       'issue a certificate that is accepted for this API.',
   }),
+  certFile: text.optional().meta({
+    description:
+      'A PEM file with the certificate, and its chain, that is shown to an `https:` target (mutual TLS), for tokens that ' +
+      'are bound to it. Read anew when it changes. Every call of the route shows it, whoever makes the call.',
+  }),
+  keyFile: text.optional().meta({ description: 'The private key of `certFile`, as PEM or as a JWK.' }),
   socketPath: text.optional().meta({
     description:
       "A Unix socket on which the API listens; the target's host is then only the `Host` header. Whoever may bind the " +

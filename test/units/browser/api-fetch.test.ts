@@ -1,6 +1,6 @@
 /** `apiFetch` by what it is answered: Sallyport's own answers are dealt with, the API's pass as they are. */
 import { describe, expect, test, vi } from 'vitest';
-import { createSallyport, type SallyportProblem } from '../../../src/browser/index.ts';
+import { createSallyport, type SallyportProblem, type SessionView } from '../../../src/browser/index.ts';
 import { fakeBrowser, held, origin, problem, signedIn, signedOut, type FakeBrowser } from './fake-browser.ts';
 
 /** Answers calls of the API with these, then with 200; the rest as always. */
@@ -56,13 +56,11 @@ describe('the API’s own answer passes unread', () => {
     expect(requests).toHaveLength(1);
   });
 
-  test.each(['', 'null', '7', '<html>'])('a body of Sallyport’s type that is no problem: %j', async (text) => {
+  test.each(['', 'null', '7', '<html>'])('a 503 body of Sallyport’s type that is no problem: %j', async (text) => {
     const browser = fakeBrowser();
-    const headers = { ...json, 'www-authenticate': 'Sallyport' };
-    script(browser, new Response(text, { status: 401, headers }));
-    const { apiFetch, current } = createSallyport();
-    expect(await (await apiFetch(orders)).text()).toBe(text);
-    expect(current()).toBeUndefined();
+    const requests = script(browser, new Response(text, { status: 503, headers: { ...json, 'retry-after': '1' } }));
+    expect(await (await createSallyport().apiFetch(orders)).text()).toBe(text);
+    expect(requests).toHaveLength(1);
   });
 });
 
@@ -146,6 +144,7 @@ describe('a session that is over', () => {
 
   test('a hook that fails fails the calls that wait for it', async () => {
     const browser = fakeBrowser();
+    browser.session = signedOut;
     script(browser, problem('login_required'));
     const { apiFetch } = createSallyport({ onLoginRequired: () => Promise.reject(new Error('refused')) });
     await expect(apiFetch(orders)).rejects.toThrow('refused');
@@ -168,8 +167,106 @@ describe('a session that is over', () => {
     expect(current()).toEqual(signedIn('b'));
   });
 
+  test('a call that was answered to an earlier cookie is repeated, and nobody has to sign in', async () => {
+    const browser = fakeBrowser();
+    const onLoginRequired = vi.fn<() => void>();
+    const requests = script(browser, problem('login_required'), problem('login_required'));
+    const { apiFetch, subscribe } = createSallyport({ onLoginRequired });
+    const listener = vi.fn<(view: SessionView) => void>();
+    subscribe(listener);
+    await browser.settle();
+    const [one, two] = await Promise.all([apiFetch(orders), apiFetch(orders)]);
+    expect([one.status, two.status]).toEqual([200, 200]);
+    expect(requests).toHaveLength(4);
+    expect(onLoginRequired).not.toHaveBeenCalled();
+    expect(listener.mock.calls).toEqual([[signedIn()]]);
+    // One look for both.
+    expect(browser.calls.filter((call) => call === 'GET /bff/session')).toHaveLength(2);
+  });
+
+  test('a look that fails leaves the call its answer, and what is known as it is', async () => {
+    const browser = fakeBrowser();
+    const { apiFetch, session, current } = createSallyport();
+    await session();
+    browser.answer = ({ url }) => {
+      if (url.endsWith(orders)) return problem('login_required');
+      throw new TypeError('offline');
+    };
+    expect((await apiFetch(orders)).status).toBe(401);
+    expect(current()).toEqual(signedIn());
+  });
+
+  test('a HEAD, whose answer has no body, is dealt with by its status and headers', async () => {
+    const browser = fakeBrowser();
+    browser.session = signedOut;
+    const onLoginRequired = vi.fn<(problem: SallyportProblem) => boolean>(() => {
+      browser.session = signedIn();
+      return true;
+    });
+    const { headers } = problem('login_required');
+    const requests = script(browser, new Response(null, { status: 401, headers }));
+    const { apiFetch } = createSallyport({ onLoginRequired });
+    expect((await apiFetch(orders, { method: 'HEAD' })).status).toBe(200);
+    expect(requests.map(({ method }) => method)).toEqual(['HEAD', 'HEAD']);
+    expect(onLoginRequired.mock.calls).toEqual([[{ code: 'login_required' }]]);
+  });
+
+  describe('another person', () => {
+    const bob: SessionView = { ...signedIn('b'), user: { sub: 'bob' } };
+
+    test.each([
+      ['whose session ended while it was filled in', false],
+      ['whose session the page believed in', true],
+    ])('who signs in does not send what the one before has typed, %s', async (_story, isBelievedIn) => {
+      const browser = fakeBrowser();
+      const requests = script(browser, problem('session_expired'));
+      const { apiFetch, session, current } = createSallyport({
+        onLoginRequired: () => {
+          browser.session = bob;
+          return true;
+        },
+      });
+      await session();
+      browser.session = signedOut;
+      if (!isBelievedIn) await session(0);
+      expect((await apiFetch(orders, { method: 'POST', body: 'alice’s' })).status).toBe(401);
+      expect(requests).toHaveLength(1);
+      expect(current()).toEqual(bob);
+      // What bob sends himself.
+      expect((await apiFetch(orders, { method: 'POST', body: 'bob’s' })).status).toBe(200);
+    });
+
+    test('who has signed in elsewhere meanwhile does not either, and nobody is asked', async () => {
+      const browser = fakeBrowser();
+      const onLoginRequired = vi.fn<() => void>();
+      const requests = script(browser, problem('session_expired'));
+      const { apiFetch, session } = createSallyport({ onLoginRequired });
+      await session();
+      browser.session = bob;
+      expect((await apiFetch(orders, { method: 'POST', body: 'alice’s' })).status).toBe(401);
+      expect(requests).toHaveLength(1);
+      expect(onLoginRequired).not.toHaveBeenCalled();
+    });
+
+    test('of whom a page knew nobody before may send it', async () => {
+      const browser = fakeBrowser();
+      browser.session = signedOut;
+      const { apiFetch, session } = createSallyport({
+        onLoginRequired: () => {
+          browser.session = bob;
+          return true;
+        },
+      });
+      await session();
+      const requests = script(browser, problem('login_required'));
+      expect((await apiFetch(orders, { method: 'POST', body: 'first' })).status).toBe(200);
+      expect(requests).toHaveLength(2);
+    });
+  });
+
   test('a caller that aborts waits for no hook', async () => {
     const browser = fakeBrowser();
+    browser.session = signedOut;
     script(browser, problem('login_required'));
     const { apiFetch } = createSallyport({ onLoginRequired: () => new Promise(() => undefined) });
     const abort = new AbortController();
@@ -268,5 +365,5 @@ test.each([
   const call = apiFetch(orders);
   await browser.pass(60);
   expect(await (await call).json()).toMatchObject({ code });
-  expect(requests).toBe(code === 'navigation_required' ? 1 : 2);
+  expect(requests).toBe(2);
 });

@@ -20,7 +20,7 @@ test('the members of the exported types', () => {
   expectTypeOf<keyof Sallyport>().toEqualTypeOf<(typeof functions)[number]>();
   expectTypeOf<keyof SallyportOptions>().toEqualTypeOf<'basePath' | 'onLoginRequired' | 'onStepUpRequired'>();
   expectTypeOf<keyof LoginOptions>().toEqualTypeOf<
-    'acrValues' | 'loginHint' | 'maxAge' | 'popup' | 'prompt' | 'returnTo' | 'signal' | 'url'
+    'acrValues' | 'authorizationDetails' | 'loginHint' | 'maxAge' | 'popup' | 'prompt' | 'returnTo' | 'signal' | 'url'
   >();
   expectTypeOf<keyof SallyportProblem>().toEqualTypeOf<
     'acrValues' | 'maxAge' | 'code' | 'detail' | 'instance' | 'loginUrl' | 'status' | 'title' | 'type'

@@ -155,7 +155,7 @@ export interface FakeBrowser {
 }
 
 /** Ends with the test. Timers and `Date` are faked. */
-export function fakeBrowser({ without = [] as ReadonlyArray<'locks' | 'BroadcastChannel'> } = {}): FakeBrowser {
+export function fakeBrowser({ without = [] as readonly 'locks'[] } = {}): FakeBrowser {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] });
   FakeEventSource.open = [];
   FakeEventSource.opened = 0;
@@ -207,12 +207,10 @@ export function fakeBrowser({ without = [] as ReadonlyArray<'locks' | 'Broadcast
       assign: (address: string | URL) => navigated.push(String(address)),
     }),
     addEventListener: events.addEventListener.bind(events),
-    window: {
-      open: (address: string) => {
-        if (page.popupsBlocked) return null;
-        popups.push(address);
-        return {};
-      },
+    open: (address: URL) => {
+      if (page.popupsBlocked) return null;
+      popups.push(address.href);
+      return {};
     },
     fetch: async (input: RequestInfo, init?: RequestInit) => {
       const request = new PageRequest(input, init);
@@ -223,11 +221,6 @@ export function fakeBrowser({ without = [] as ReadonlyArray<'locks' | 'Broadcast
   };
   if (without.includes('locks')) globals['navigator'] = {};
   for (const [name, value] of Object.entries(globals)) vi.stubGlobal(name, value);
-  if (without.includes('BroadcastChannel')) {
-    const descriptor = Object.getOwnPropertyDescriptor(globalThis, 'BroadcastChannel') ?? {};
-    Reflect.deleteProperty(globalThis, 'BroadcastChannel');
-    onTestFinished(() => void Object.defineProperty(globalThis, 'BroadcastChannel', descriptor));
-  }
   onTestFinished(() => {
     vi.unstubAllGlobals();
     vi.useRealTimers();

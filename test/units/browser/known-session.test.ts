@@ -1,10 +1,18 @@
 /** What the module knows of the session: asked once, kept true by events and looks, and never overtaken by late answers. */
-import { expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { createSallyport, type SessionView } from '../../../src/browser/index.ts';
 import { fakeBrowser, held, signedIn, signedOut } from './fake-browser.ts';
 
 const nothing = () => undefined;
 const look = 'GET /bff/session';
+const signedOutByPerson: SessionView = { ...signedOut, reason: 'logout' } as SessionView;
+/** What another tab says of a session that is over. */
+const over = (id?: string) => ({
+  basePath: '/bff',
+  type: 'session',
+  session: signedOutByPerson,
+  ...(id === undefined ? {} : { logoutUrl: `/bff/logout?sid=${id}` }),
+});
 
 test('one request serves all who ask at the same time, and holds for a minute', async () => {
   const browser = fakeBrowser();
@@ -132,12 +140,67 @@ test('a late event begins no session: the server is asked', async () => {
   subscribe(nothing);
   await browser.settle();
   browser.session = signedOut;
-  browser.post({ basePath: '/bff', type: 'signed-out', reason: 'logout' });
-  browser.post({ basePath: '/bff', type: 'session', session: signedIn() });
+  browser.post(over('a'));
+  browser.post({ basePath: '/bff', type: 'session', session: signedIn(), logoutUrl: '/bff/logout?sid=a' });
   const before = browser.calls.length;
   await browser.settle();
   expect(current()).toMatchObject({ authenticated: false, reason: 'logout' });
   expect(browser.calls.slice(before)).toEqual([look]);
+});
+
+test.each([
+  ['of an earlier session', over('earlier')],
+  ['that names no session', over()],
+  ['that is of no kind', { basePath: '/bff', type: 'signed-out', reason: 'logout' }],
+  ['that is malformed', { basePath: '/bff', type: 'session', logoutUrl: '/bff/logout?sid=a' }],
+])('a sign-out %s shows nobody as signed out who is in: the server is asked', async (_story, message) => {
+  const browser = fakeBrowser();
+  const { subscribe, current } = createSallyport();
+  const listener = vi.fn<(view: SessionView) => void>();
+  subscribe(listener);
+  await browser.settle();
+  const before = browser.calls.length;
+  browser.post(message);
+  await browser.settle();
+  expect(current()).toEqual(signedIn());
+  expect(listener.mock.calls).toEqual([[signedIn()]]);
+  expect(browser.calls.slice(before)).toEqual([look]);
+});
+
+test('a session that begins while the sign-out is under way is not shown as signed out', async () => {
+  const browser = fakeBrowser();
+  const { session, logout, current } = createSallyport();
+  const other = createSallyport();
+  const heard = vi.fn<(view: SessionView) => void>();
+  other.subscribe(heard);
+  await session();
+  await browser.settle();
+  const { answer } = browser;
+  const late = held();
+  browser.answer = (request) => (request.method === 'POST' ? late.answer : answer(request));
+  const leaving = logout();
+  browser.session = signedIn('b');
+  await session(0);
+  late.release(Response.json({ location: '/bye' }));
+  await leaving;
+  await browser.settle();
+  expect([current(), other.current()]).toEqual([signedIn('b'), signedIn('b')]);
+  expect(heard.mock.calls).toEqual([[signedIn('a')], [signedIn('b')]]);
+});
+
+test('two subscriptions of one function end apart', async () => {
+  const browser = fakeBrowser();
+  const { subscribe } = createSallyport();
+  const listener = vi.fn<(view: SessionView) => void>();
+  const stop = subscribe(listener);
+  subscribe(listener);
+  await browser.settle();
+  expect(listener).toHaveBeenCalledTimes(2);
+  stop();
+  stop();
+  browser.sources()[0]?.say('signed-out', { reason: 'operator' });
+  await browser.settle();
+  expect(listener).toHaveBeenCalledTimes(3);
 });
 
 test('a session that another has replaced is not signed out', async () => {
@@ -155,6 +218,49 @@ test('a session that another has replaced is not signed out', async () => {
   // The connection was the earlier session's.
   expect(browser.sources()).toHaveLength(1);
   expect(browser.sources()[0]).not.toBe(first);
+});
+
+describe('a session that another has replaced, before its cookie has come', () => {
+  const replaced: SessionView = { ...signedOut, reason: 'replaced' } as SessionView;
+
+  test('is not shown as signed out, in the tab with the connection or in another', async () => {
+    const browser = fakeBrowser();
+    const listeners = [vi.fn<(view: SessionView) => void>(), vi.fn<(view: SessionView) => void>()] as const;
+    for (const listener of listeners) createSallyport().subscribe(listener);
+    await browser.settle();
+    browser.session = replaced;
+    browser.sources()[0]?.say('signed-out', { reason: 'replaced' });
+    browser.sources()[0]?.fail();
+    await browser.settle();
+    browser.session = signedIn('b');
+    browser.post({ basePath: '/bff', type: 'signed-in' });
+    await browser.settle();
+    for (const listener of listeners) expect(listener.mock.calls).toEqual([[signedIn('a')], [signedIn('b')]]);
+  });
+
+  test('is, if the cookie never comes', async () => {
+    const browser = fakeBrowser();
+    const { subscribe, session, current } = createSallyport();
+    subscribe(nothing);
+    await browser.settle();
+    browser.session = replaced;
+    browser.sources()[0]?.say('signed-out', { reason: 'replaced' });
+    await browser.settle();
+    expect(await session(0)).toEqual(signedIn());
+    await browser.pass(15);
+    expect(current()).toEqual(replaced);
+    const asked = browser.calls.length;
+    await browser.pass(3600);
+    expect(browser.calls).toHaveLength(asked);
+  });
+
+  test('is at once where nobody listens, so that nothing would look again', async () => {
+    const browser = fakeBrowser();
+    const { session } = createSallyport();
+    await session();
+    browser.session = replaced;
+    expect(await session(0)).toEqual(replaced);
+  });
 });
 
 test('a sign-in elsewhere is seen by a tab that was signed out, which then follows it', async () => {
@@ -296,7 +402,7 @@ test('a session that lasts longer than timers can wait is not asked for without 
 });
 
 test.each(['focus', 'online', 'pageshow', 'visibilitychange'])('at %s there is a look, once', async (type) => {
-  const browser = fakeBrowser({ without: ['locks', 'BroadcastChannel'] });
+  const browser = fakeBrowser({ without: ['locks'] });
   const { subscribe, current } = createSallyport();
   const stop = subscribe(nothing);
   await browser.pass(10);
