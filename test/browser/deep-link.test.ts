@@ -1,6 +1,6 @@
 /** A link on another site to a page that requires a login, in Chromium: only there is it seen which navigations happen. */
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { launchChromium } from '../support/chromium.ts';
 import { startListener, type Listener } from '../support/listener.ts';
 import { startWorld, type World } from '../support/world.ts';
@@ -14,7 +14,13 @@ let elsewhere: Listener;
 
 beforeAll(async () => {
   world = await startWorld(
-    { config: (base) => ({ ...base, spa: { ...base.spa, requireLogin: true } }) },
+    {
+      config: (base) => ({
+        ...base,
+        spa: { ...base.spa, requireLogin: true },
+        login: { ...base.login, params: { login_hint: 'alice' } },
+      }),
+    },
     { scope: 'manual' },
   );
   elsewhere = await startListener((_request, response) => {
@@ -58,4 +64,39 @@ test.each(paths)('%s opens the app for a person who is signed in, and Back leads
   expect(world.provider.calls.authorization).toBe(0);
   await page.goBack();
   expect(await page.title()).toBe('Elsewhere');
+});
+
+describe('for a person who is not signed in, the sign-in comes back to the fragment as well:', () => {
+  async function leadsTo(page: Page, path: string): Promise<void> {
+    await expect.poll(() => page.textContent('#app').catch(() => ''), { timeout: 10_000 }).toBe('ready');
+    expect(page.url()).toBe(`${world.origin}${path}`);
+    expect(world.provider.calls.authorization).toBe(1);
+  }
+
+  async function newPage(): Promise<Page> {
+    const context = await browser.newContext();
+    onTestFinished(() => context.close());
+    context.setDefaultTimeout(10_000);
+    world.provider.resetCalls();
+    return context.newPage();
+  }
+
+  test('/orders?page=2#tab, opened by a link on another site', async () => {
+    const path = '/orders?page=2#tab';
+    const page = await newPage();
+    await page.goto(`http://127.0.0.1:${elsewhere.port}/`);
+    await page.getByText(path, { exact: true }).click();
+    await leadsTo(page, path);
+  });
+
+  test('an address that is loaded again when the session is over', async () => {
+    const page = await newPage();
+    await page.goto(`${world.origin}/#/orders/42`);
+    await leadsTo(page, '/#/orders/42');
+    await page.context().clearCookies();
+    world.provider.resetCalls();
+    await page.evaluate('location.reload()');
+    await expect.poll(() => world.provider.calls.authorization, { timeout: 10_000 }).toBe(1);
+    await leadsTo(page, '/#/orders/42');
+  });
 });
