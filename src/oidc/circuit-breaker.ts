@@ -29,8 +29,11 @@ export interface CircuitBreaker {
   run<T>(subject: string, call: () => Promise<T>): Promise<T>;
 }
 
-/** Thrown in place of a call: it is no news about the provider. */
-export class PausedError extends BffError {}
+/** Thrown in place of a call: it is no news about the provider, and has used up nothing. */
+export class UnaskedError extends BffError {}
+
+/** Thrown while the breaker is open. */
+export class PausedError extends UnaskedError {}
 
 /** @param retryAfterMs the pause that an error asks for (`Retry-After`), in milliseconds; 0 if none */
 export function createCircuitBreaker(retryAfterMs: (error: unknown) => number): CircuitBreaker {
@@ -74,7 +77,7 @@ export function createCircuitBreaker(retryAfterMs: (error: unknown) => number): 
       onSuccess();
       return result;
     } catch (error) {
-      onFailure(subject, error, isTrial);
+      if (!(error instanceof UnaskedError)) onFailure(subject, error, isTrial);
       throw error;
     } finally {
       running -= 1;

@@ -9,8 +9,9 @@ import { hmacAlgorithms } from '../config/schema/client-authentication.ts';
 import { createRenewedFiles } from '../config/renewed-files.ts';
 import { parseTokenFile } from '../config/token-file.ts';
 import type { Events } from '../events.ts';
-import { BffError, retryAfter } from '../http/errors.ts';
+import { retryAfter } from '../http/errors.ts';
 import type { Claims } from '../token-set.ts';
+import { UnaskedError } from './circuit-breaker.ts';
 import { signJwtOfClient } from './client-jwt.ts';
 import { assertionAlgorithms, chooseAlgorithm, createClientKeys } from './client-keys.ts';
 
@@ -24,10 +25,10 @@ export interface ClientAuthentication {
    * Signs a JWT with the client's key: `iss` is the client, `aud` the provider's issuer, with `jti`, `iat`, `nbf`, `exp`.
    * @param typ the kind of JWT, e.g. `oauth-authz-req+jwt`
    * @param accepted the algorithms that the provider lists for this kind; undefined if it lists none
-   * @throws {BffError} `provider_unavailable` where no key can be read
+   * @throws {UnaskedError} `provider_unavailable` where no key can be read
    */
   readonly signClientJwt: (claims: Claims, typ: string, accepted: readonly string[] | undefined) => Promise<string>;
-  /** Our JWK Set; undefined where there is none to publish. @throws {BffError} `provider_unavailable` */
+  /** Our JWK Set; undefined where there is none to publish. @throws {UnaskedError} `provider_unavailable` */
   readonly publicKeys: (() => Promise<readonly PublicJwk[]>) | undefined;
 }
 
@@ -103,7 +104,7 @@ function workloadToken(tokenFile = '', events: Events): () => Promise<string> {
 /** Without credentials nothing is sent to the provider, so that no token is used up and no session ends. */
 function rethrowUnusable(error: unknown): never {
   if (!(error instanceof UnusableFile)) throw error;
-  throw new BffError(
+  throw new UnaskedError(
     'provider_unavailable',
     "Sallyport's own credentials for the identity provider cannot be read at the moment. The log has the cause.",
     { cause: error, headers: retryAfter() },

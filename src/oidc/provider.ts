@@ -134,7 +134,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   }
 
   return {
-    authorizationUrl: createAuthorizationRequest(config, { discovery, configured, events, redirectUri }),
+    authorizationUrl: createAuthorizationRequest(config, { discovery, client: oidc, events, redirectUri }),
     readAuthorizationResponse: createAuthorizationResponseReader(config, { discovery, signingKeys: oidc.signingKeys }),
     checkIssuer,
     redeemCode,

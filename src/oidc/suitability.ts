@@ -9,6 +9,7 @@ import { hmacAlgorithms } from '../config/schema/client-authentication.ts';
 import { assertionAlgorithms } from './client-keys.ts';
 import { legible } from './legible.ts';
 import { frontchannelWarning } from './logout-channels.ts';
+import { requestAlgorithms } from './request-object.ts';
 import { expectsSignedResponse } from './response-mode.ts';
 import { grantsRefreshTokensByItself, scopeFor } from './scope.ts';
 
@@ -26,7 +27,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
       authenticationFault(metadata, config),
       assertionFault(metadata, config),
       ...pushFaults(metadata, config),
-      ...demands(metadata),
+      requestObjectFault(metadata, config),
       pkceFault(metadata),
       signatureFault(metadata),
       lacking(metadata, 'response_types_supported', 'code') && 'The provider does not offer the code flow.',
@@ -125,14 +126,16 @@ function assertionFault(metadata: ServerMetadata, { client }: Config): Finding {
   return `The provider does not take assertions signed with ${possible.join(', ')}, only ${named(accepted)} (token_endpoint_auth_signing_alg_values_supported): ${remedy}.`;
 }
 
-function possibleAlgorithms({
-  authMethod,
-  signingAlgorithm,
-  keyFile,
-}: Config['client']): readonly string[] | undefined {
-  if (authMethod !== 'client_secret_jwt' && authMethod !== 'private_key_jwt') return undefined;
-  if (signingAlgorithm !== undefined) return [signingAlgorithm];
-  if (authMethod === 'client_secret_jwt') return hmacAlgorithms;
+function possibleAlgorithms(client: Config['client']): readonly string[] | undefined {
+  const { authMethod, signingAlgorithm } = client;
+  if (authMethod === 'private_key_jwt') return keyAlgorithms(client);
+  if (authMethod !== 'client_secret_jwt') return undefined;
+  return signingAlgorithm === undefined ? hmacAlgorithms : [signingAlgorithm];
+}
+
+/** With what the client's key may sign; undefined where there is none, or none that can be read. */
+function keyAlgorithms({ authMethod, signingAlgorithm, keyFile }: Config['client']): readonly string[] | undefined {
+  if (signingAlgorithm !== undefined && authMethod !== 'client_secret_jwt') return [signingAlgorithm];
   return keyFile === undefined ? undefined : algorithmsIn(keyFile);
 }
 
@@ -165,12 +168,22 @@ function pushFaults(metadata: ServerMetadata, { login: { pushed } }: Config): Fi
   ];
 }
 
-/** What a provider can demand of every login, and Sallyport doesn't do. */
-function demands(metadata: ServerMetadata): Finding[] {
-  return [
-    metadata['require_signed_request_object'] === true &&
-      'The provider demands signed request objects (RFC 9101), which Sallyport does not make: switch that off for this client.',
-  ];
+/** Signed requests (RFC 9101 10.5). */
+function requestObjectFault(metadata: ServerMetadata, { login, client }: Config): Finding {
+  if (!login.requestObject) {
+    return (
+      metadata['require_signed_request_object'] === true &&
+      'The provider demands signed requests (RFC 9101): set SALLYPORT_LOGIN_REQUEST_OBJECT=true and SALLYPORT_CLIENT_KEY_FILE.'
+    );
+  }
+  if (metadata['request_parameter_supported'] === false) {
+    return 'The provider takes no signed requests (request_parameter_supported): remove SALLYPORT_LOGIN_REQUEST_OBJECT.';
+  }
+  const accepted = requestAlgorithms(metadata);
+  const possible = keyAlgorithms(client);
+  if (accepted === undefined || possible === undefined) return undefined;
+  if (possible.some((algorithm) => accepted.includes(algorithm))) return undefined;
+  return `The provider does not take requests signed with ${possible.join(', ')}, only ${named(accepted)} (request_object_signing_alg_values_supported): give this client a key for one of them.`;
 }
 
 function pkceFault(metadata: ServerMetadata): Finding {

@@ -81,6 +81,26 @@ export function createSessionRegistry(config: Config, { shared, live, endByKey }
   }
 
   /**
+   * Lists a session under the names that a refresh has given it, whose ID token names another session of the provider's.
+   * @param earlier its names before
+   */
+  function rename(entry: SessionEntry, earlier: readonly string[]): void {
+    if (!isOn && !config.logout.frontchannel) return;
+    // Of the provider's session, which has fewer sessions here than the person.
+    const name = earlier.at(-1);
+    if (name === undefined) return;
+    shared.enlistAnew(entry, name, async (listed) => {
+      if (!isOn) return '';
+      const { key, names, session } = entry;
+      // What was noted at the sign-in is in the store alone.
+      const [noted] = listed === undefined ? [] : open(listed, name);
+      const { userAgent, address } = noted?.details ?? { userAgent: undefined, address: undefined };
+      const times = { createdAt: session.createdAt, loginIssuedAt: loginIssuedAt(session) };
+      return sealer.seal(writeDetails({ key, names, ...times, userAgent, address }));
+    });
+  }
+
+  /**
    * The sessions of a name that go on, the newest first.
    * @throws {BffError} `store_unavailable`
    */
@@ -165,7 +185,7 @@ export function createSessionRegistry(config: Config, { shared, live, endByKey }
     await endAll(name, reason);
   }
 
-  return { isOn, add, list, end, endAll, endKnown };
+  return { isOn, add, rename, list, end, endAll, endKnown };
 }
 
 function byBeginning(one: OpenedDetails, other: OpenedDetails): number {

@@ -188,6 +188,14 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     return entry.isStored ? undefined : generations.sealForm(entry);
   }
 
+  /** Puts a refresh's result in place. @returns false if it must be thrown away */
+  async function commitRefresh(entry: SessionEntry, next: Session): Promise<boolean> {
+    const { names } = entry;
+    const isCommitted = await generations.commitRefresh(entry, next);
+    if (isCommitted && entry.names.join() !== names.join()) registry.rename(entry, names);
+    return isCommitted;
+  }
+
   /** Whether the session is over, by its end or, if asked, its idle time, as far as this process knows. */
   function isOver(entry: SessionEntry, whenIdle: boolean): boolean {
     return whenIdle
@@ -200,6 +208,7 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     return !generations.knowsEnough(entry, entry.session);
   }
 
+  const registry = createSessionRegistry(config, { shared, live, endByKey });
   return {
     open: createSessionOpener(config, { live, cache, generations, shared, sealer, tickets }),
     begin,
@@ -210,10 +219,10 @@ export function createSessions(config: Config, { store, events }: { readonly sto
     replace,
     revoke,
     endByKey,
-    registry: createSessionRegistry(config, { shared, live, endByKey }),
+    registry,
     ...createResponseCookies(config, { shared, events }),
     hasNewerGeneration: generations.hasNewerGeneration,
-    commitRefresh: generations.commitRefresh,
+    commitRefresh,
     applyRecord: generations.applyRecord,
     claimRefresh: shared.claim,
     releaseRefresh: shared.release,

@@ -31,6 +31,11 @@ const outageMarginMs = 5000;
 /** How long it may take until messages prove again that the store is the one from before, and how often that is looked at. */
 const proofMs = { within: 500, every: 10 };
 
+/** Among how many sessions of a name one is looked for. */
+const maximumSearched = 500;
+
+type DetailsOf = (listed: ListedSession | undefined) => Promise<string>;
+
 export type SharedSessions = ReturnType<typeof createSharedSessions>;
 
 export function createSharedSessions(
@@ -66,6 +71,19 @@ export function createSharedSessions(
   async function enlist(entry: SessionEntry, details: string): Promise<void> {
     const write = () => store.begin(entry.key, { names: entry.names, details }, ttlOf(entry));
     await tell(`start of ${entry.key}`, endsAtOf(entry), write);
+  }
+
+  /**
+   * Lists a session under names that it has got since. No caller waits for it.
+   * @param detailsOf makes the details, sealed, of those that the store has for the session under an earlier name
+   */
+  function enlistAnew(entry: SessionEntry, earlierName: string, detailsOf: DetailsOf): void {
+    const write = async () => {
+      const listed = await store.list(earlierName, maximumSearched);
+      const details = await detailsOf(listed.find(({ session }) => session === entry.key));
+      await store.begin(entry.key, { names: entry.names, details }, ttlOf(entry));
+    };
+    detach(tell(`names of ${entry.key}`, endsAtOf(entry), write), reportFailure);
   }
 
   /** @throws {BffError} `store_unavailable` */
@@ -217,6 +235,7 @@ export function createSharedSessions(
     /** Whether the store's last operation failed. */
     isDown: () => isDown,
     enlist,
+    enlistAnew,
     list,
     look,
     begin,

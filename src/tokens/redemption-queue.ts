@@ -6,7 +6,7 @@
  */
 import type { Events } from '../events.ts';
 import { BffError } from '../http/errors.ts';
-import { PausedError } from '../oidc/circuit-breaker.ts';
+import { UnaskedError } from '../oidc/circuit-breaker.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import { ResourceDenied, type Need, type Redeemer } from './redemption.ts';
 import type { RefreshFailures } from './refresh-failures.ts';
@@ -66,7 +66,7 @@ export function createRedemptionQueue({ redeemer, events }: QueueDeps) {
       return isObtained;
     } catch (error) {
       // The provider was not asked: nothing new happened.
-      if (error instanceof PausedError) throw error;
+      if (error instanceof UnaskedError) throw error;
       const reason = error instanceof BffError ? error.code : 'internal_error';
       // A pause is for the provider's sake. When the store is back, nobody is to wait any longer.
       if (reason !== 'store_unavailable' && !(error instanceof ResourceDenied)) failures.record(entry, error);

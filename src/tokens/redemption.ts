@@ -34,7 +34,7 @@ import type { Config } from '../config/config.ts';
 import { detach } from '../detached.ts';
 import type { Events } from '../events.ts';
 import { BffError, retryAfter } from '../http/errors.ts';
-import { PausedError } from '../oidc/circuit-breaker.ts';
+import { UnaskedError } from '../oidc/circuit-breaker.ts';
 import type { Provider, RefreshResult } from '../oidc/provider.ts';
 import type { ResourceRequest } from '../oidc/resources.ts';
 import { revokeRefreshToken } from '../oidc/revocation.ts';
@@ -108,7 +108,7 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
       return await redeemAs(claim, entry, need);
     } catch (error) {
       // The outcome is open, unless the provider was not even asked, or refused what it was asked for.
-      const isOpen = !(error instanceof PausedError || error instanceof ResourceDenied);
+      const isOpen = !(error instanceof UnaskedError || error instanceof ResourceDenied);
       sessions.releaseRefresh(entry, claim, claim.interrupted || isOpen);
       throw error;
     } finally {

@@ -2,12 +2,15 @@
  * The provider's sign-out page loads a frame of ours for each app (OpenID Connect Front-Channel Logout 1.0). The frame has
  * no cookies, so that `iss` and `sid` alone say what is to end.
  */
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { BrowserClient, Navigation } from '../support/browser-client.ts';
-import { fakeDate } from '../support/clock.ts';
+import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { watchIdTokens } from '../support/logout-tokens.ts';
+import { startRedis } from '../support/redis.ts';
 import { createSharedMemory } from '../support/shared-memory.ts';
 import { signIn, startSignedIn, startWorld, type World } from '../support/world.ts';
+
+const waiting = { timeout: 5000, interval: 20 };
 
 interface Frames extends World {
   readonly browser: BrowserClient;
@@ -120,6 +123,36 @@ describe('a session that the instance which is framed has never seen', () => {
       expect((await copy.fetch('/api/me')).status).toBe(401);
     }
   });
+
+  test.each([{ registry: true }, { registry: false }])(
+    'ends by the sid of a refreshed ID token, and is listed as before: %o',
+    async (session) => {
+      fakeDate();
+      const redis = await startRedis();
+      onTestFinished(() => redis.close());
+      const world = await startWorld({
+        backchannelLogout: true,
+        config: { session, logout: { frontchannel: true }, redisUrl: redis.url },
+      });
+      const browser = world.client();
+      await signIn(browser);
+      const listed = async () => {
+        const { sessions = [] } = (await browser.fetch('/bff/sessions')).json() as { sessions?: object[] };
+        return sessions.map((each) => Object.assign(each, { lastSeenAt: 0 }));
+      };
+      const before = await listed();
+      world.provider.mutateIdToken((claims) => ({ claims: { ...claims, sid: 'renamed' } }));
+      expireAccessToken();
+      expect((await browser.fetch('/api/me')).status).toBe(200);
+      const framed = await world.addInstance();
+      await vi.waitFor(async () => expect(await redis.ask('KEYS', '*sessions:sid:*')).toMatch(/\n/), waiting);
+      expect(await listed()).toEqual(before);
+      expect(before).toHaveLength(session.registry ? 1 : 0);
+      const address = `http://127.0.0.1:${framed.port}/bff/frontchannel-logout?${query(world, 'renamed')}`;
+      expect((await fetch(address)).status).toBe(200);
+      expect((await browser.fetch('/api/me')).status).toBe(401);
+    },
+  );
 
   test('ends also where the provider’s clock is ahead of ours by more than the sign-in is old', async () => {
     fakeDate();

@@ -21,6 +21,7 @@ import {
 } from './provider-clients.ts';
 import type { SigningKey } from './provider-keys.ts';
 import type { ProviderStorage } from './provider-storage.ts';
+import type { WorkloadPlatform } from './workload-platform.ts';
 
 export type User = 'alice' | 'bob';
 
@@ -39,8 +40,12 @@ export interface ProviderOptions {
    * beside the callback; with one of an authority, it must be for `client.example.test`.
    */
   authMethod?: ClientAuthMethod;
+  /** In place of the client's secret the provider takes the tokens of this platform. */
+  workloads?: WorkloadPlatform;
   /** Pushed authorization requests (RFC 9126). Default: not offered. */
   pushedRequests?: 'offered' | 'required';
+  /** Signed requests (RFC 9101), of a client that authenticates with a key. Default: not taken. */
+  signedRequests?: 'taken' | 'required';
   /** The types of `authorization_details` that it knows (RFC 9396). Default: it knows none of them. */
   detailTypes?: readonly string[];
   /** More clients, as oidc-provider takes them. */
@@ -206,6 +211,10 @@ export function createProvider(
         requirePushedAuthorizationRequests: options.pushedRequests === 'required',
       },
       richAuthorizationRequests: detailsFeature(options.detailTypes),
+      requestObjects: {
+        enabled: options.signedRequests !== undefined,
+        requireSignedRequestObject: options.signedRequests === 'required',
+      },
       jwtResponseModes: { enabled: true },
       revocation: { enabled: true },
       introspection: { enabled: true },

@@ -27,6 +27,7 @@ import {
   type Signing,
   type SigningKey,
 } from './provider-keys.ts';
+import { withClientOf } from './workload-platform.ts';
 import { createProviderStorage, type ProviderStorage } from './provider-storage.ts';
 
 export interface RecordedRequest {
@@ -42,7 +43,8 @@ export interface RecordedRequest {
 
 export type JsonMutation = (json: Record<string, unknown>) => Record<string, unknown>;
 export type CallbackMutation = (parameters: URLSearchParams) => URLSearchParams;
-export type SecretKind = 'accessToken' | 'refreshToken' | 'idToken' | 'code' | 'codeVerifier' | 'clientSecret';
+export type SecretKind =
+  'accessToken' | 'refreshToken' | 'idToken' | 'code' | 'codeVerifier' | 'clientSecret' | 'clientAssertion';
 
 export interface TestProvider extends Faults {
   readonly issuer: string;
@@ -156,9 +158,11 @@ export async function startProvider(options: ProviderOptions): Promise<TestProvi
     if (refreshToken !== undefined && inner.spentRefreshTokens.has(refreshToken)) reusedRefreshTokens += 1;
     if (refreshToken !== undefined && inner.settings.rotateRefreshTokens) inner.spentRefreshTokens.add(refreshToken);
 
-    const answer = await changeAnswer(inner, recorded.endpoints, await askInner(inner, request, body));
-    // The same request is expected again (RFC 9449 8).
-    if (refreshToken !== undefined && asksForNonce(answer)) inner.spentRefreshTokens.delete(refreshToken);
+    const asked = await withClientOf(options.workloads, recorded, { body, secret: inner.clientSecret });
+    const answer = await changeAnswer(inner, recorded.endpoints, await askInner(inner, request, asked));
+    // The same request is expected again (RFC 9449 8), or was refused before its token was looked at.
+    const isUnused = asksForNonce(answer) || refusesClient(answer);
+    if (refreshToken !== undefined && isUnused) inner.spentRefreshTokens.delete(refreshToken);
     if ((await afterWork()) === 'drop') request.socket.destroy();
     else send(response, answer);
   }
@@ -267,7 +271,7 @@ function askInner(inner: Inner, request: IncomingMessage, body: Buffer): Promise
   return new Promise((resolve, reject) => {
     const isBehindTls = request.headers.host === inner.publicHost;
     const forwarded = isBehindTls ? { 'x-forwarded-proto': 'https' } : {};
-    const headers = { ...request.headers, connection: 'keep-alive', ...forwarded };
+    const headers = { ...request.headers, connection: 'keep-alive', ...forwarded, ...lengthOf(body) };
     const outgoing = httpRequest(
       {
         host: '127.0.0.1',
@@ -292,6 +296,10 @@ function askInner(inner: Inner, request: IncomingMessage, body: Buffer): Promise
     outgoing.once('error', reject);
     outgoing.end(body);
   });
+}
+
+function lengthOf(body: Buffer): Record<string, string> {
+  return body.length === 0 ? {} : { 'content-length': String(body.length) };
 }
 
 async function changeAnswer(inner: Inner, endpoints: readonly Endpoint[], answer: Answer): Promise<Answer> {
@@ -362,6 +370,7 @@ function noteSecretsOfRequest(inner: Inner, recorded: RecordedRequest): void {
     [form['code_verifier'], 'codeVerifier'],
     [form['code'], 'code'],
     [form['client_secret'], 'clientSecret'],
+    [form['client_assertion'], 'clientAssertion'],
     [form['refresh_token'], 'refreshToken'],
     [query['id_token_hint'] ?? form['id_token_hint'], 'idToken'],
   ];
@@ -409,6 +418,10 @@ function headerPairs(rawHeaders: string[]): Array<[string, string]> {
 
 function asksForNonce({ status, body }: Answer): boolean {
   return status === 400 && body.includes('"use_dpop_nonce"');
+}
+
+function refusesClient({ status, body }: Answer): boolean {
+  return status === 401 && body.includes('"invalid_client"');
 }
 
 function isJson(answer: Answer): boolean {

@@ -1,8 +1,18 @@
 /** What a provider says of itself, against what is needed and configured (OpenID Connect Discovery 3, RFC 8414 2). */
-import { expect, test } from 'vitest';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
 import type { Config } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/sources.ts';
 import { suitabilityOf } from '../../src/oidc/suitability.ts';
+import { makePrivateKey, pemOf } from '../support/client-keys.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'sallyport-keys-'));
+const keyFile = join(folder, 'client-key.pem');
+writeFileSync(keyFile, pemOf(makePrivateKey('P-256')));
+
+afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Metadata that fits, as most providers write it. */
 const fitting = {
@@ -22,6 +32,9 @@ const fitting = {
 
 /** What a provider adds that takes pushed requests. */
 const pushing = { pushed_authorization_request_endpoint: 'https://login.example.com/par' };
+
+/** A client that signs its requests. */
+const signing = { SALLYPORT_LOGIN_REQUEST_OBJECT: 'true', SALLYPORT_CLIENT_KEY_FILE: keyFile };
 
 /** Members of the metadata to replace; `undefined` leaves one out. */
 type Members = Readonly<Record<string, unknown>>;
@@ -124,7 +137,24 @@ const faults: ReadonlyArray<readonly [story: string, members: Members, env: Reco
     { SALLYPORT_CLIENT_RESPONSE_MODE: 'jwt' },
     /signs authorization responses with HS256, none only/,
   ],
-  ['signed requests', { require_signed_request_object: true }, {}, /demands signed request objects/],
+  [
+    'signed requests',
+    { require_signed_request_object: true },
+    {},
+    /demands signed requests \(RFC 9101\): set SALLYPORT_LOGIN_REQUEST_OBJECT=true/,
+  ],
+  [
+    'no signed requests',
+    { request_parameter_supported: false },
+    signing,
+    /takes no signed requests .*remove SALLYPORT_LOGIN_REQUEST_OBJECT/,
+  ],
+  [
+    'requests signed by another kind of key',
+    { request_object_signing_alg_values_supported: ['PS256', 'none'] },
+    signing,
+    /not take requests signed with ES256, only PS256, none/,
+  ],
   [
     'PKCE in plain text',
     { code_challenge_methods_supported: ['plain'] },
@@ -218,6 +248,12 @@ test.each<[story: string, members: Members, env?: Record<string, string>]>([
     'demands that are switched off',
     { require_pushed_authorization_requests: false, require_signed_request_object: false },
   ],
+  [
+    'signed requests on both sides',
+    { require_signed_request_object: true, request_object_signing_alg_values_supported: ['RS256', 'ES256'] },
+    signing,
+  ],
+  ['signed requests, of whose algorithms the provider says nothing', {}, signing],
   ['signed answers (JARM)', { response_modes_supported: ['jwt'] }, { SALLYPORT_CLIENT_RESPONSE_MODE: 'jwt' }],
   [
     'signed answers by another name',
