@@ -66,37 +66,33 @@ test.each(paths)('%s opens the app for a person who is signed in, and Back leads
   expect(await page.title()).toBe('Elsewhere');
 });
 
-describe('for a person who is not signed in, the sign-in comes back to the fragment as well:', () => {
-  async function leadsTo(page: Page, path: string): Promise<void> {
-    await expect.poll(() => page.textContent('#app').catch(() => ''), { timeout: 10_000 }).toBe('ready');
-    expect(page.url()).toBe(`${world.origin}${path}`);
-    expect(world.provider.calls.authorization).toBe(1);
-  }
-
-  async function newPage(): Promise<Page> {
-    const context = await browser.newContext();
-    onTestFinished(() => context.close());
-    context.setDefaultTimeout(10_000);
-    world.provider.resetCalls();
-    return context.newPage();
-  }
-
-  test('/orders?page=2#tab, opened by a link on another site', async () => {
-    const path = '/orders?page=2#tab';
+describe('for a person who is not signed in, the sign-in comes back to the fragment as well', () => {
+  test('by a link on another site', async () => {
     const page = await newPage();
     await page.goto(`http://127.0.0.1:${elsewhere.port}/`);
-    await page.getByText(path, { exact: true }).click();
-    await leadsTo(page, path);
+    await page.getByText('/orders?page=2#tab', { exact: true }).click();
+    await page.waitForURL(`${world.origin}/orders?page=2#tab`);
+    await expect.poll(() => page.textContent('#app'), { timeout: 10_000 }).toBe('ready');
+    expect(world.provider.calls.authorization).toBe(1);
   });
 
-  test('an address that is loaded again when the session is over', async () => {
+  test('at an address that is loaded again when the session is over', async () => {
     const page = await newPage();
-    await page.goto(`${world.origin}/#/orders/42`);
-    await leadsTo(page, '/#/orders/42');
-    await page.context().clearCookies();
-    world.provider.resetCalls();
-    await page.evaluate('location.reload()');
-    await expect.poll(() => world.provider.calls.authorization, { timeout: 10_000 }).toBe(1);
-    await leadsTo(page, '/#/orders/42');
+    for (const load of [() => page.goto(`${world.origin}/#/orders/42`), () => page.evaluate('location.reload()')]) {
+      world.provider.resetCalls();
+      await page.context().clearCookies();
+      await load();
+      await expect.poll(() => world.provider.calls.code, { timeout: 10_000 }).toBe(1);
+      await page.waitForURL(`${world.origin}/#/orders/42`);
+      await expect.poll(() => page.textContent('#app'), { timeout: 10_000 }).toBe('ready');
+    }
   });
 });
+
+async function newPage(): Promise<Page> {
+  const context = await browser.newContext();
+  onTestFinished(() => context.close());
+  context.setDefaultTimeout(10_000);
+  world.provider.resetCalls();
+  return context.newPage();
+}
