@@ -44,7 +44,8 @@ export interface SubjectToken {
 /** Thrown when the provider does not take the session's token any more: a newer one may help. */
 export class StaleSubjectToken extends Error {}
 
-const exchangeGrant = 'urn:ietf:params:oauth:grant-type:token-exchange';
+/** RFC 8693 2.1. */
+export const exchangeGrant = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const accessTokenType = 'urn:ietf:params:oauth:token-type:access_token';
 
 /** The kinds that an API may get. A refresh token in the hands of an API would be the person's whole session. */
