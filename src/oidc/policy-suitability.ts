@@ -1,7 +1,9 @@
 /** What the routes' token policies need of a provider, against what it says of itself. */
 import type { ServerMetadata } from 'openid-client';
 import type { Config } from '../config/config.ts';
-import { exchangeGrant } from './further-tokens.ts';
+
+/** RFC 8693 2.1. */
+export const exchangeGrant = 'urn:ietf:params:oauth:grant-type:token-exchange';
 
 /** The policies that routes have, each with the first of its routes. */
 function policiesOf({ api }: Config): ReadonlyMap<string, string> {

@@ -48,6 +48,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
       scopeWarning(metadata, config),
       frontchannelWarning(metadata, config),
       ...policyWarnings(metadata, config),
+      ...acrWarnings(metadata, config),
       config.client.dpop !== 'off' &&
         listOf(metadata, 'dpop_signing_alg_values_supported') === undefined &&
         'client.dpop is on, but the provider does not say that it knows DPoP (dpop_signing_alg_values_supported). No login succeeds where it answers with bearer tokens.',
@@ -63,6 +64,7 @@ function isSaid(finding: Finding): finding is string {
 }
 
 type ListMember =
+  | 'acr_values_supported'
   | 'authorization_signing_alg_values_supported'
   | 'authorization_details_types_supported'
   | 'code_challenge_methods_supported'
@@ -283,4 +285,18 @@ function scopeWarning(metadata: ServerMetadata, { scope = '' }: Config): Finding
     unlisted.length > 0 &&
     `The provider does not list ${unlisted.join(', ')} (scopes_supported), which the configured scope names; some refuse a login for that.`
   );
+}
+
+/** Of routes that ask for sign-ins of kinds that the provider does not list (OpenID Connect Discovery 3). */
+function acrWarnings(metadata: ServerMetadata, { api }: Config): Finding[] {
+  const listed = listOf(metadata, 'acr_values_supported');
+  if (listed === undefined) return [];
+  return api.map(({ path, require }) => {
+    const asked = require?.acr;
+    if (asked === undefined || asked.some((acr) => listed.includes(acr))) return undefined;
+    return (
+      `The route ${path} requires a sign-in with acr ${asked.join(' or ')}, and the provider lists ${named(listed)} only ` +
+      '(acr_values_supported): nobody may ever reach it. Correct require.acr, or set the provider up for it.'
+    );
+  });
 }

@@ -600,7 +600,7 @@ describe.concurrent('a file that is gone from under the process', () => {
     for (const { errors } of two.opened) {
       await vi.waitFor(
         () => expect(errors.map(String)).toContainEqual(expect.stringMatching(/does not exist/)),
-        waiting,
+        untilNoticed,
       );
     }
     const [here, there] = two.stores as [Store, Store];
