@@ -271,11 +271,18 @@ describe("an API's nonce", () => {
     const other = await startApi();
     onTestFinished(() => other.close());
     const world = await startBound();
-    await world.restart((base) => ({ ...base, api: [...(base.api ?? []), { path: '/other', target: other.url }] }));
+    await world.restart((base) => {
+      const routes = base.api ?? [];
+      const again = routes.map((route) => Object.assign({}, route, { path: '/again' }));
+      return { ...base, api: [...routes, ...again, { path: '/other', target: other.url }] };
+    });
     world.resources.nonce = 'of-the-first';
     const { browser, provider, api } = world;
     expect((await browser.fetch('/api/x')).status).toBe(200);
     expect(proofIn(api.last().headers).nonce).toBe('of-the-first');
+    // Another route to the same server.
+    expect((await browser.fetch('/again/x')).status).toBe(200);
+    expect(world.resources.faults).toHaveLength(1);
     await browser.fetch('/other/x');
     await browser.fetch('/bff/refresh', { method: 'POST' });
     expect(proofIn(other.last().headers).nonce).toBeUndefined();
