@@ -140,10 +140,10 @@ describe('a proof is for one request alone', () => {
   test('and for an upgrade to a WebSocket, after which the nonce is known', async () => {
     const world = await startBound();
     const { resources, api, browser } = world;
-    const sockets = acceptWebSockets(api);
+    const sockets = acceptWebSockets(api, { headerLines: ['DPoP-Nonce: after-the-upgrade'] });
     sockets.handle((request, socket) => {
       const { nonce } = proofIn(request.headers);
-      if (nonce === 'of the upgrade'.replaceAll(' ', '-')) return undefined;
+      if (nonce === 'of-the-upgrade') return undefined;
       socket.end(
         'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: DPoP error="use_dpop_nonce"\r\n' +
           'DPoP-Nonce: of-the-upgrade\r\nContent-Length: 0\r\n\r\n',
@@ -158,6 +158,7 @@ describe('a proof is for one request alone', () => {
     resources.nonce = 'of-the-upgrade';
     const { method = '', url = '', headers } = accepted ?? {};
     expect(await resources.faultOf({ method, url, headers: headers ?? {} })).toBeUndefined();
+    resources.nonce = 'after-the-upgrade';
     await browser.fetch('/api/orders');
     expect([api.requests.length, resources.faults]).toEqual([1, []]);
   });
