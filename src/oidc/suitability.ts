@@ -45,6 +45,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
       refreshTokenWarning(metadata, config),
       scopeWarning(metadata, config),
       frontchannelWarning(metadata, config),
+      ...acrWarnings(metadata, config),
       config.client.dpop !== 'off' &&
         listOf(metadata, 'dpop_signing_alg_values_supported') === undefined &&
         'client.dpop is on, but the provider does not say that it knows DPoP (dpop_signing_alg_values_supported). No login succeeds where it answers with bearer tokens.',
@@ -60,6 +61,7 @@ function isSaid(finding: Finding): finding is string {
 }
 
 type ListMember =
+  | 'acr_values_supported'
   | 'authorization_signing_alg_values_supported'
   | 'authorization_details_types_supported'
   | 'code_challenge_methods_supported'
@@ -196,6 +198,11 @@ function pkceFault(metadata: ServerMetadata): Finding {
 /** The algorithms with a public key: with HMAC whoever knows the client secret could forge. */
 const verifiable = /^(?:(?:RS|PS|ES)(?:256|384|512)|EdDSA|Ed25519|ML-DSA-(?:44|65|87))$/;
 
+/** Whether an algorithm signs with a private key of the provider's, so that whoever can verify cannot forge. */
+export function isPublicKeyAlgorithm(algorithm: string): boolean {
+  return verifiable.test(algorithm);
+}
+
 /** With which algorithms the provider may sign ID tokens; RS256 where it doesn't say (OpenID Connect Core 3.1.3.7). */
 export function signatureAlgorithms(metadata: ServerMetadata): string[] {
   const listed = listOf(metadata, 'id_token_signing_alg_values_supported') ?? ['RS256'];
@@ -275,4 +282,18 @@ function scopeWarning(metadata: ServerMetadata, { scope = '' }: Config): Finding
     unlisted.length > 0 &&
     `The provider does not list ${unlisted.join(', ')} (scopes_supported), which the configured scope names; some refuse a login for that.`
   );
+}
+
+/** Of routes that ask for sign-ins of kinds that the provider does not list (OpenID Connect Discovery 3). */
+function acrWarnings(metadata: ServerMetadata, { api }: Config): Finding[] {
+  const listed = listOf(metadata, 'acr_values_supported');
+  if (listed === undefined) return [];
+  return api.map(({ path, require }) => {
+    const asked = require?.acr;
+    if (asked === undefined || asked.some((acr) => listed.includes(acr))) return undefined;
+    return (
+      `The route ${path} requires a sign-in with acr ${asked.join(' or ')}, and the provider lists ${named(listed)} only ` +
+      '(acr_values_supported): nobody may ever reach it. Correct require.acr, or set the provider up for it.'
+    );
+  });
 }

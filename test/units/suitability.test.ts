@@ -282,3 +282,23 @@ test.each<[story: string, members: Members, env?: Record<string, string>]>([
 ])('nothing is wrong with %s', async (_story, members, env) => {
   expect(await findingsWith(members, env)).toEqual({ faults: [], warnings: [] });
 });
+
+test.each([
+  [
+    'none that the provider lists',
+    ['urn:x:gold', 'urn:x:pin'],
+    { acr_values_supported: ['1', '2'] },
+    ['urn:x:gold or urn:x:pin'],
+  ],
+  ['one that it lists', ['urn:x:gold', '2'], { acr_values_supported: ['1', '2'] }, []],
+  ['some, of which the provider says nothing', ['urn:x:gold'], {}, []],
+])('a route that requires an acr, %s', async (_story, acr, members, named) => {
+  const config = await configOf({ SALLYPORT_API: '/api=http://127.0.0.1:9100 /pay=http://127.0.0.1:9100' });
+  const api = config.api.map((route) => (route.path === '/pay' ? { ...route, require: { acr } } : route));
+  const { faults: found, warnings } = suitabilityOf({ ...fitting, ...members }, { ...config, api });
+  expect(found).toEqual([]);
+  const about = warnings.filter((warning) => warning.includes('acr_values_supported'));
+  expect(about.map((warning) => /\/pay requires .* acr (.*), and .* lists 1, 2 only/.exec(warning)?.[1])).toEqual(
+    named,
+  );
+});
