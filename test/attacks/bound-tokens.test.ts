@@ -292,6 +292,28 @@ describe("an API's nonce", () => {
   });
 });
 
+test('a phantom token is bound as the opaque token is for which it stands', async () => {
+  const settings = { accessTokens: 'opaque', introspectionForm: 'curity' } as const;
+  const token = { phantom: { audience: 'https://api.test' } };
+  const { browser, resources } = await startBound({ token }, { provider: { settings } });
+  expect([(await browser.fetch('/api/x')).status, resources.faults]).toEqual([200, []]);
+});
+
+describe("a program's own choice", () => {
+  test('of the session’s token is bound as ever, and another token is a bearer token without a proof', async () => {
+    const chosen = { own: true };
+    const token: RouteInput['token'] = ({ accessToken }) => (chosen.own ? accessToken : 'another');
+    const { browser, resources, api } = await startBound({ token });
+    expect((await browser.fetch('/api/x')).status).toBe(200);
+    expect(resources.faults).toEqual([]);
+    chosen.own = false;
+    api.answer();
+    await browser.fetch('/api/x');
+    const { authorization, dpop } = api.last().headers;
+    expect([authorization, dpop]).toEqual(['Bearer another', undefined]);
+  });
+});
+
 describe('a refusal', () => {
   test('of the proof is no reason for a new token', async () => {
     const { browser, api, provider } = await startBound();
