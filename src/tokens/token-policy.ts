@@ -1,7 +1,7 @@
 /** What every token policy is: which credentials a call carries, and what follows when the API rejects them. */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { SessionEntry } from '../session/sessions.ts';
-import type { Claims } from '../token-set.ts';
+import type { Claims, ResourceToken } from '../token-set.ts';
 
 /** What a policy sees of a call. One object for all attempts of the call. */
 export interface TokenCall {
@@ -47,6 +47,12 @@ export interface TokenPolicy {
    * @throws {BffError}
    */
   introspected?(call: TokenCall): Claims | Promise<Claims>;
+  /**
+   * The token of a resource that {@link headers} will send in place of the session's own, for what the route requires;
+   * asked before `headers`. Absent on routes that send no such token.
+   * @throws {BffError}
+   */
+  ofResource?(call: TokenCall): ResourceToken | undefined | Promise<ResourceToken | undefined>;
 }
 
 /** The credentials of one route's calls: those of its policy, and the proofs that belong to them. */
