@@ -12,6 +12,7 @@ import { legible } from './legible.ts';
 import { frontchannelWarning } from './logout-channels.ts';
 import { requestAlgorithms } from './request-object.ts';
 import { expectsSignedResponse } from './response-mode.ts';
+import { policyFaults, policyWarnings } from './policy-suitability.ts';
 import { grantsRefreshTokensByItself, scopeFor } from './scope.ts';
 
 /** What does not fit, each in a sentence with its remedy. */
@@ -38,6 +39,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
       responseSignatureFault(metadata, config),
       detailsFault(metadata, config),
       dpopFault(metadata, config),
+      ...policyFaults(metadata, config),
     ].filter(isSaid),
     warnings: [
       authenticationWarning(metadata, config),
@@ -46,6 +48,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
       refreshTokenWarning(metadata, config),
       scopeWarning(metadata, config),
       frontchannelWarning(metadata, config),
+      ...policyWarnings(metadata, config),
       ...acrWarnings(metadata, config),
       config.client.dpop !== 'off' &&
         listOf(metadata, 'dpop_signing_alg_values_supported') === undefined &&
