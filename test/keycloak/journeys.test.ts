@@ -10,9 +10,10 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { launchChromium } from '../support/chromium.ts';
 import { cookieName } from '../support/cookie-names.ts';
-import { startListener } from '../support/listener.ts';
+import { freePort, startListener } from '../support/listener.ts';
 import { createKeycloakAdmin } from './keycloak-admin.ts';
 import type { KeycloakAdmin } from './keycloak-admin.ts';
+import { clientOf, makeClientFiles, startOwnClient, type OwnClient, type OwnClientFiles } from './own-client.ts';
 import { createStack } from './stack.ts';
 import type { Stack } from './stack.ts';
 
@@ -20,12 +21,14 @@ let stack: Stack;
 let admin: KeycloakAdmin;
 let browser: Browser;
 let spaFolder: string;
+let files: OwnClientFiles;
 let context: BrowserContext | undefined;
 
 beforeAll(async () => {
   spaFolder = await mkdtemp(join(tmpdir(), 'sallyport-spa-'));
   await writeFile(join(spaFolder, 'index.html'), '<!doctype html><title>notes</title><h1>notes</h1>');
-  stack = await createStack({ spaFolder });
+  files = await makeClientFiles();
+  stack = await createStack({ spaFolder, extraEnvironment: { keycloak: files.environment } });
   // In the order of the file's `depends_on`.
   await Promise.all([stack.start('keycloak'), stack.start('valkey')]);
   await stack.start('api');
@@ -42,6 +45,7 @@ afterEach(async () => {
 afterAll(async () => {
   await browser?.close();
   await stack?.close();
+  await files?.close();
   await rm(spaFolder, { recursive: true });
 });
 
@@ -246,6 +250,76 @@ test('takes kc_idp_hint to the identity provider that it names', async () => {
   await partner.close();
 });
 
+test('authenticates by its private key, whose public part Keycloak fetches from it', async () => {
+  const port = await freePort();
+  const origin = `http://localhost:${port}`;
+  const registered = clientOf(origin, 'client-jwt', {
+    'use.jwks.url': 'true',
+    'jwks.url': `${origin}/bff/jwks.json`,
+    'token.endpoint.auth.signing.alg': 'PS256',
+  });
+  await admin.addClient(registered);
+  const keyFile = join(files.folder, 'key.pem');
+  const own = await startOwnClient(port, {
+    issuer: `${stack.keycloakUrl}/realms/sallyport`,
+    client: { id: registered.clientId, authMethod: 'private_key_jwt', keyFile },
+  });
+  await expectFullJourney(own);
+});
+
+test('authenticates by its certificate, at the addresses that Keycloak has for those', async () => {
+  const port = await freePort();
+  const origin = `http://localhost:${port}`;
+  const frontendUrl = `https://localhost:${files.httpsPort}`;
+  const registered = clientOf(origin, 'client-x509', { 'x509.subjectdn': 'CN=sallyport.test' });
+  const credentials = [{ type: 'password', value: stack.demoPassword }];
+  await admin.addRealm({
+    realm: 'certificates',
+    enabled: true,
+    attributes: { frontendUrl },
+    users: [
+      {
+        username: 'alice',
+        enabled: true,
+        email: 'alice@example.com',
+        firstName: 'Alice',
+        lastName: 'Archer',
+        credentials,
+      },
+    ],
+    clients: [registered],
+  });
+  const own = await startOwnClient(port, {
+    issuer: `${frontendUrl}/realms/certificates`,
+    provider: { caFile: join(files.folder, 'server.crt') },
+    client: {
+      id: registered.clientId,
+      authMethod: 'tls_client_auth',
+      certFile: join(files.folder, 'client.crt'),
+      tlsKeyFile: join(files.folder, 'client.key'),
+    },
+  });
+  await expectFullJourney(own);
+});
+
+/** Signs in, refreshes and signs out, which redeems a code and a refresh token and revokes one. */
+async function expectFullJourney({ origin, logs, close }: OwnClient): Promise<void> {
+  try {
+    context = await browser.newContext({ ignoreHTTPSErrors: true });
+    const page = await context.newPage();
+    await signIn(page, 'alice', '/bff/errors', origin);
+    const refreshed = await call(page, '/bff/refresh', { method: 'POST' });
+    expect([refreshed.status, refreshed.body]).toEqual([200, expect.objectContaining({ authenticated: true })]);
+    const { location } = (await call(page, '/bff/logout', { method: 'POST' })).body;
+    await page.goto(String(location));
+    expect(await readSession(page)).toMatchObject({ authenticated: false });
+    expect(logs.filter((line) => /_failed|"level":[56]0/.test(line))).toEqual([]);
+    expect(logs.join('')).toContain('"token.refreshed"');
+  } finally {
+    await close();
+  }
+}
+
 test('keeps sessions while Keycloak is down, with 503 where it is needed, until it is back', async () => {
   const page = await newPage();
   await signIn(page, 'alice');
@@ -283,16 +357,16 @@ async function newPage(): Promise<Page> {
   return context.newPage();
 }
 
-function loginUrl(returnTo: string, parameters: Record<string, string> = {}): string {
-  return `${stack.origin}/bff/login?${new URLSearchParams({ returnTo, ...parameters }).toString()}`;
+function loginUrl(returnTo: string, parameters: Record<string, string> = {}, origin = stack.origin): string {
+  return `${origin}/bff/login?${new URLSearchParams({ returnTo, ...parameters }).toString()}`;
 }
 
-async function signIn(page: Page, username: string, returnTo = '/'): Promise<void> {
-  await page.goto(loginUrl(returnTo));
+async function signIn(page: Page, username: string, returnTo = '/', origin = stack.origin): Promise<void> {
+  await page.goto(loginUrl(returnTo, {}, origin));
   await page.fill('#username', username);
   await page.fill('#password', stack.demoPassword);
   await page.click('#kc-login');
-  await page.waitForURL(`${stack.origin}/**`);
+  await page.waitForURL(`${origin}/**`);
 }
 
 interface CallAnswer {
