@@ -164,7 +164,7 @@ export function assembleBff(
   const errors = createErrorResponder({ config, pages }, { requestIdOf, onError });
   const bound = createSessionBoundList({ sessions, events });
   const slots = createCallSlots();
-  const tokensOf = createRouteTokens(config, { refresher });
+  const tokensOf = createRouteTokens(config, { provider, refresher, events });
   const rules = createRouteRules(config, { events, resolveClientAddress });
   const proxyDeps = { sessions, refresher, tokensOf, rulesOf: rules.of, pools, bound, slots, resolveClientAddress };
   const apis = createApiProxy(config, proxyDeps);

@@ -47,6 +47,15 @@ export type BffEvent =
       readonly reason: string;
       readonly cause?: unknown;
     }
+  /** A token for an API could not be obtained. `route` and `session` are undefined for one that all share. */
+  | {
+      readonly type: 'token.obtain_failed';
+      readonly route: string | undefined;
+      readonly session: string | undefined;
+      readonly cause: unknown;
+    }
+  /** The provider says that a session's access token is not active, before a call of `route`. */
+  | { readonly type: 'token.inactive'; readonly route: string; readonly session: string }
   /**
    * `require` of a route refused a call, and nothing has reached the API. `missing` says of what in the words of the
    * configuration; `reason` is the policy's own, where one was asked.

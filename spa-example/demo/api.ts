@@ -37,6 +37,8 @@ interface Note {
   id: string;
   text: string;
   createdAt: string;
+  /** Whether only a fresh sign-in may delete it. */
+  guarded: boolean;
 }
 
 /** What the API takes from a verified access token. */
@@ -47,6 +49,8 @@ interface Caller {
   expiresAt: Date;
   /** How strong the sign-in was (`acr`). */
   acr: string | undefined;
+  /** When the person signed in (`auth_time`), in seconds since 1970. */
+  signedInAt: number | undefined;
 }
 
 type Env = { Variables: { caller: Caller } };
@@ -54,6 +58,8 @@ type Env = { Variables: { caller: Caller } };
 const requiredScope = 'notes';
 /** The sign-in that the strongbox asks for: name, password and PIN. */
 const strongSignIn = 'urn:example:pin';
+/** How fresh a sign-in must be that deletes a guarded note. */
+const freshSeconds = 30;
 const heartbeatMs = 20_000;
 const maxPeople = 1000;
 const maxNotesPerPerson = 100;
@@ -76,7 +82,10 @@ export async function startDemoApi(options: DemoApiOptions): Promise<DemoApi> {
 }
 
 function createApi(options: DemoApiOptions): Hono<Env> {
-  const notesOf = new LRUCache<string, Note[]>({ max: maxPeople, memoMethod: () => [] });
+  const notesOf = new LRUCache<string, Note[]>({
+    max: maxPeople,
+    memoMethod: () => [noteOf('Where the spare key is', true)],
+  });
   const refusedTokens = new LRUCache<string, true>({ max: 10_000 });
   const { timeline = createTimeline() } = options;
   const app = new Hono<Env>().basePath('/v1');
@@ -91,7 +100,7 @@ function createApi(options: DemoApiOptions): Hono<Env> {
       return sendError(c, 400, `A note is JSON with a "text" of 1 to ${maxNoteLength} characters.`);
     const notes = notesOf.memo(c.var.caller.subject);
     if (notes.length >= maxNotesPerPerson) return sendError(c, 409, `${maxNotesPerPerson} notes are enough.`);
-    const note: Note = { id: randomUUID(), text, createdAt: new Date().toISOString() };
+    const note = noteOf(text, false);
     notes.unshift(note);
     return c.json(note, 201);
   });
@@ -100,6 +109,11 @@ function createApi(options: DemoApiOptions): Hono<Env> {
     const notes = notesOf.memo(c.var.caller.subject);
     const index = notes.findIndex((note) => note.id === c.req.param('id'));
     if (index === -1) return sendError(c, 404, 'There is no such note.');
+    if (notes[index]?.guarded === true && !isFresh(c.var.caller)) {
+      // RFC 9470 section 3: says how recent a sign-in would do.
+      c.header('www-authenticate', `Bearer error="insufficient_user_authentication", max_age="${freshSeconds}"`);
+      return sendError(c, 401, 'Only a fresh sign-in may delete this note.');
+    }
     notes.splice(index, 1);
     return c.body(null, 204);
   });
@@ -128,6 +142,14 @@ function createApi(options: DemoApiOptions): Hono<Env> {
     return sendError(c, 500, 'The API failed.');
   });
   return app;
+}
+
+function noteOf(text: string, guarded: boolean): Note {
+  return { id: randomUUID(), text, createdAt: new Date().toISOString(), guarded };
+}
+
+function isFresh({ signedInAt }: Caller): boolean {
+  return signedInAt !== undefined && Date.now() / 1000 - signedInAt <= freshSeconds;
 }
 
 /** Sends what has happened, and then what happens, until the caller leaves or the API stops. */
@@ -210,13 +232,14 @@ async function verify(
     // RFC 9068 section 4: another type, such as an ID token or a logout token, is no access token.
     const type = protectedHeader.typ?.toLowerCase().replace(/^application\//, '');
     if (type !== undefined && type !== 'at+jwt') return undefined;
-    const { sub, jti, exp, scope, acr } = payload;
+    const { sub, jti, exp, scope, acr, auth_time: signedInAt } = payload;
     if (sub === undefined || jti === undefined || exp === undefined) return undefined;
     const caller = {
       subject: sub,
       tokenId: jti,
       expiresAt: new Date(exp * 1000),
       acr: typeof acr === 'string' ? acr : undefined,
+      signedInAt: typeof signedInAt === 'number' ? signedInAt : undefined,
     };
     return { caller, scopes: typeof scope === 'string' ? scope.split(' ') : [] };
   } catch (error) {

@@ -139,8 +139,11 @@ async function configure(options: DemoProviderOptions, policy: Policy): Promise<
     findAccount: (_context, subject) => findAccount(subject),
     loadExistingGrant: (context) => loadFirstPartyGrant(context, options.apiAudience),
     acrValues: [pinSignIn],
-    // The API reads from its token how the person signed in (RFC 9470 section 5).
-    extraTokenClaims: ({ oidc }) => ({ acr: oidc.entities.AuthorizationCode?.acr ?? oidc.entities.RefreshToken?.acr }),
+    // The API reads from its token how and when the person signed in (RFC 9470 section 5).
+    extraTokenClaims({ oidc }) {
+      const { acr, authTime } = oidc.entities.AuthorizationCode ?? oidc.entities.RefreshToken ?? {};
+      return { acr, auth_time: authTime };
+    },
     interactions: { policy, url: (_context, interaction) => `/interaction/${interaction.uid}` },
     pkce: { required: () => true },
     rotateRefreshToken: true,

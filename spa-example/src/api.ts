@@ -6,6 +6,8 @@ export interface Note {
   id: string;
   text: string;
   createdAt: string;
+  /** Whether the API lets only a fresh sign-in delete it. */
+  guarded: boolean;
 }
 
 /** One call as the page's log shows it. */

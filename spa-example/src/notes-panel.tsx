@@ -146,9 +146,10 @@ function NoteList({ notes, busy, onRetry, onRemove }: NoteListProps): ReactNode 
         <li key={note.id}>
           <p>
             {note.text}
-            <time className="small muted" dateTime={note.createdAt}>
-              {formatAgo(note.createdAt, now)}
-            </time>
+            <span className="small muted">
+              <time dateTime={note.createdAt}>{formatAgo(note.createdAt, now)}</time>
+              {note.guarded && ' · only a fresh sign-in may remove it'}
+            </span>
           </p>
           <button
             type="button"

@@ -1,6 +1,7 @@
 /** The reference, made from the schema: the JSON Schema of a configuration file, and a list of all keys. */
 import { z } from 'zod';
 import { schema } from './schema.ts';
+import { tokenFunction } from './schema/token.ts';
 
 /**
  * The JSON Schema of a configuration file, for editors. Every key may be absent, as in the type `ConfigFile`, because it can
@@ -17,11 +18,19 @@ function schemaOfAll(): SchemaNode {
   return z.toJSONSchema(schema, {
     io: 'input',
     unrepresentable: 'any',
-    // Only code can hold a function: nothing in a file is one.
     override: ({ zodSchema, jsonSchema }) => {
-      if (zodSchema._zod.def.type === 'custom') jsonSchema.not = {};
+      // Only code can hold a function: nothing in a file is one.
+      if (zodSchema === tokenFunction) jsonSchema.not = {};
+      if (!isCheckedFirst(zodSchema)) return;
+      const { $schema: _, ...checked } = z.toJSONSchema(zodSchema.def.out, { io: 'input' });
+      Object.assign(jsonSchema, checked);
     },
   }) as SchemaNode;
+}
+
+/** Whether a check that JSON Schema can't say comes before the schema itself. */
+function isCheckedFirst(zodSchema: unknown): zodSchema is z.ZodPipe {
+  return zodSchema instanceof z.ZodPipe && zodSchema.def.in instanceof z.ZodCustom;
 }
 
 /** One row of the reference. */
@@ -44,7 +53,7 @@ export function configKeys(): readonly ConfigKey[] {
 /** The parts of a JSON Schema that ours has. */
 interface SchemaNode {
   readonly description?: string;
-  readonly type?: string;
+  readonly type?: string | readonly string[];
   readonly enum?: readonly string[];
   readonly const?: unknown;
   readonly anyOf?: readonly SchemaNode[];
@@ -72,7 +81,9 @@ function keysBelow(node: SchemaNode, prefix: string): readonly ConfigKey[] {
         defaultValue: child.default === undefined ? undefined : JSON.stringify(child.default),
       });
     }
-    keys.push(...keysBelow(child, `${path}.`), ...keysBelow(child.items ?? {}, `${path}[].`));
+    for (const each of [child, ...(child.anyOf ?? [])]) {
+      keys.push(...keysBelow(each, `${path}.`), ...keysBelow(each.items ?? {}, `${path}[].`));
+    }
   }
   return keys;
 }
@@ -81,10 +92,12 @@ function typeOf(node: SchemaNode): string {
   if (node.const !== undefined) return `\`${JSON.stringify(node.const)}\``;
   if (node.enum !== undefined) return node.enum.map((value) => `\`${value}\``).join(', ');
   if (node.not !== undefined) return 'a function in code';
-  if (node.anyOf !== undefined) return node.anyOf.map(typeOf).join(' or ');
-  const inWords = node.type === undefined ? undefined : words[node.type];
+  if (node.anyOf !== undefined) return [...new Set(node.anyOf.map(typeOf))].join(' or ');
+  const types = [node.type ?? []].flat();
+  if (types.length > 1) return types.map((type) => typeOf({ ...node, type })).join(' or ');
+  const inWords = words[types[0] ?? ''];
   if (inWords !== undefined) return inWords(node);
-  throw new Error(`The reference has no word for the type "${node.type}": add one to words.`);
+  throw new Error(`The reference has no word for the type "${types.join()}": add one to words.`);
 }
 
 const words: Readonly<Record<string, (node: SchemaNode) => string>> = {

@@ -22,7 +22,7 @@ export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: bo
     ...(spa === undefined ? [] : spaFaults(spa)),
     ...(store?.file === undefined ? [] : storeFileFaults(store.file, redisUrl)),
     ...(api === undefined ? [] : [...routeFaults(api, basePath), ...cookieFaults(api, parsed)]),
-    ...(login === undefined ? [] : loginFaults(login.params)),
+    ...(login === undefined ? [] : [...loginFaults(login.params), ...requestObjectFaults(login, parsed.client)]),
     ...(logout === undefined ? [] : logoutFaults(logout, parsed)),
     ...(parsed.pages === undefined ? [] : pagesFaults(parsed.pages)),
     ...drainFaults(parsed),
@@ -211,6 +211,15 @@ function loginFaults({ max_age: maxAge, prompt = '' }: Readonly<Record<string, s
     });
   }
   return faults;
+}
+
+function requestObjectFaults(
+  { requestObject }: ParsedConfig['login'],
+  client: ParsedConfig['client'] | undefined,
+): ConfigFault[] {
+  if (!requestObject || client === undefined || client.keyFile !== undefined) return [];
+  const reason = 'needs a key to sign with: set SALLYPORT_CLIENT_KEY_FILE to the file of the private key';
+  return [{ path: 'login.requestObject', reason }];
 }
 
 function logoutFaults({ returnTo, backchannel }: ParsedConfig['logout'], parsed: Partial<ParsedConfig>): ConfigFault[] {

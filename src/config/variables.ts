@@ -120,6 +120,7 @@ export const variables: readonly Variable[] = [
   variable('LOGIN_ALLOW_PARAMS', 'login.allowParams', list),
   variable('LOGIN_PARAMS', 'login.params', query),
   variable('LOGIN_PUSHED', 'login.pushed'),
+  variable('LOGIN_REQUEST_OBJECT', 'login.requestObject', boolean),
   variable('LOGIN_AUTHORIZATION_DETAILS', 'login.authorizationDetails', json),
   variable('LOGIN_ALLOW_AUTHORIZATION_DETAILS', 'login.allowAuthorizationDetails', list),
   variable('LOGIN_USERINFO', 'login.userInfo', boolean),

@@ -39,7 +39,7 @@ const table = {
   repeat_required: {
     status: 401,
     title: 'Repeat the request',
-    when: 'The token was refreshed, but the request body was too large to be sent twice.',
+    when: 'The token was refreshed, or the API gave a new nonce for its proofs (DPoP), but the request body was too large to be sent twice.',
     remedy: 'Repeat the call. `replayBytes` says how much of a body is kept to repeat it here.',
   },
   navigation_required: {

@@ -13,6 +13,7 @@ import type { Discovery } from './discovery.ts';
 import { proverOf } from './dpop.ts';
 import { providerUnavailable } from './provider-errors.ts';
 import { responseOf, withProvidersWords } from './refusal.ts';
+import { requestObject } from './request-object.ts';
 import { resourcesOfRoutes } from './resources.ts';
 import { requestedMode } from './response-mode.ts';
 import { loginScope } from './scope.ts';
@@ -29,7 +30,7 @@ export interface LoginChecks {
 
 interface RequestDeps {
   readonly discovery: Pick<Discovery, 'fetchMetadata'>;
-  readonly configured: OidcClient['configured'];
+  readonly client: Pick<OidcClient, 'configured' | 'signClientJwt'>;
   readonly events: Events;
   readonly redirectUri: string;
 }
@@ -37,7 +38,8 @@ interface RequestDeps {
 type Parameters = Readonly<Record<string, string>>;
 
 export function createAuthorizationRequest(config: Config, deps: RequestDeps) {
-  const { discovery, configured, events, redirectUri } = deps;
+  const { discovery, events, redirectUri } = deps;
+  const { configured, signClientJwt } = deps.client;
   const { pushed } = config.login;
   const { resources } = resourcesOfRoutes(config);
   /** The metadata of a provider that lists the endpoint for pushed requests, and does not serve this client there. */
@@ -83,7 +85,16 @@ export function createAuthorizationRequest(config: Config, deps: RequestDeps) {
   }
 
   function plainUrl(parameters: URLSearchParams): Promise<URL> {
-    return configured({}, async (configuration) => client.buildAuthorizationUrl(configuration, parameters));
+    return configured({}, async (configuration) =>
+      client.buildAuthorizationUrl(configuration, await signed(parameters, configuration)),
+    );
+  }
+
+  /** Anew for each attempt: a provider may take each request object once. */
+  async function signed(parameters: URLSearchParams, configuration: client.Configuration): Promise<URLSearchParams> {
+    if (!config.login.requestObject) return parameters;
+    const metadata = configuration.serverMetadata();
+    return requestObject(parameters, { clientId: config.client.id, metadata }, signClientJwt);
   }
 
   /** The browser gets `client_id` and `request_uri` alone (RFC 9126 4). */
@@ -94,8 +105,8 @@ export function createAuthorizationRequest(config: Config, deps: RequestDeps) {
   ): Promise<URL> {
     if (!isOffered(metadata)) throw unsuitable('The provider names no pushed_authorization_request_endpoint.');
     try {
-      return await configured({ dpopKey }, (configuration) =>
-        client.buildAuthorizationUrlWithPAR(configuration, parameters),
+      return await configured({ dpopKey }, async (configuration) =>
+        client.buildAuthorizationUrlWithPAR(configuration, await signed(parameters, configuration)),
       );
     } catch (error) {
       const cause = await withProvidersWords(error);

@@ -26,6 +26,8 @@ interface ClientDeps {
 interface CallOptions {
   /** Remembers the token response, and answers with it from then on. */
   readonly recorder?: ReplayableFetch;
+  /** In place of the fetch that every call has. */
+  readonly fetch?: OidcFetch;
   readonly timeoutSeconds?: number;
   readonly keys?: Keys | undefined;
   /** Proved with each request of the call. */
@@ -71,7 +73,7 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
     const metadata = await discovery.fetchMetadata();
     const idle = keys === undefined ? [] : idleOf(metadata, keys);
     const configuration = idle.pop() ?? createConfiguration(metadata, keys);
-    const callFetch = recorder?.fetch ?? fetchOnce;
+    const callFetch = recorder?.fetch ?? options.fetch ?? fetchOnce;
     const proving = dpopKey === undefined ? undefined : provingFetch(callFetch, dpopKey);
     configuration[client.customFetch] = proving?.fetch ?? callFetch;
     configuration.timeout = inEighths(options.timeoutSeconds ?? callTimeoutSeconds);

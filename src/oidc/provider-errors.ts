@@ -58,6 +58,20 @@ export function providerUnavailable(error: unknown, cause: unknown = error): Bff
 }
 
 /**
+ * The provider says no to a token for an API, or gives another one than was asked for: no news about whether it can be
+ * reached, and maybe about this one person.
+ */
+export class RefusedToken extends BffError {
+  constructor(cause: unknown) {
+    super(
+      'provider_unavailable',
+      'The identity provider gives no token for this API. The operator finds the reason in the log.',
+      { cause, pageWording: 'setup', headers: retryAfter() },
+    );
+  }
+}
+
+/**
  * The error where the provider's metadata can't be had. The reason is for whoever sets the app up: on a loopback origin it
  * is told, elsewhere it is in the log alone, because it may name an inner address.
  */

@@ -58,7 +58,7 @@ export function createSignatureCheck(signingKeys: Pick<SigningKeys, 'requireUsab
  * Whether one of the keys verifies the signature. The `kid` of the token only says which to try first, as with ID tokens
  * (`client.ts`); what a key is for, and for which algorithm, is heeded (RFC 7517 4).
  */
-async function isSignedWith(
+export async function isSignedWith(
   { keys }: Keys,
   token: string,
   { kid }: JwtHeader,

@@ -14,6 +14,8 @@ import { createAuthorizationResponseReader } from './authorization-response-jwt.
 import { createClient } from './client.ts';
 import { createDiscovery } from './discovery.ts';
 import { examineProvider } from './examination.ts';
+import { createFurtherTokens } from './further-tokens.ts';
+import { createIntrospection } from './introspection.ts';
 import { createLogoutTokenVerifier } from './logout-token.ts';
 import { isInvalidTokenResponse, providerUnavailable } from './provider-errors.ts';
 import { withProvidersWords } from './refusal.ts';
@@ -134,13 +136,15 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
   }
 
   return {
-    authorizationUrl: createAuthorizationRequest(config, { discovery, configured, events, redirectUri }),
+    authorizationUrl: createAuthorizationRequest(config, { discovery, client: oidc, events, redirectUri }),
     readAuthorizationResponse: createAuthorizationResponseReader(config, { discovery, signingKeys: oidc.signingKeys }),
     checkIssuer,
     redeemCode,
     refresh: createRefreshGrant(config, { client: oidc, grantOf }),
     revoke,
     endSessionUrl,
+    ...createFurtherTokens(oidc),
+    ...createIntrospection(config, { ...oidc, discovery }),
     verifyLogoutToken: createLogoutTokenVerifier(config, { discovery, signingKeys: oidc.signingKeys }),
     redirectUri,
     /** The client's own JWK Set; undefined where it has no keys. */

@@ -68,8 +68,17 @@ export function responseOf(error: unknown): Response | undefined {
   return response instanceof Response ? response : undefined;
 }
 
-/** The parameters of a call that no log may hold (RFC 6749, RFC 7009, RFC 7523, RFC 7636). */
-const secretParameters = ['code', 'code_verifier', 'refresh_token', 'token', 'client_secret', 'client_assertion'];
+/** The parameters of a call that no log may hold (RFC 6749, RFC 7009, RFC 7523, RFC 7636, RFC 8693). */
+const secretParameters = [
+  'code',
+  'code_verifier',
+  'refresh_token',
+  'token',
+  'subject_token',
+  'actor_token',
+  'client_secret',
+  'client_assertion',
+];
 
 /** In an error code or a challenge a shorter secret is not cut: it may be a word of theirs, which decides what is done. */
 const minimumDistinctLength = 16;

@@ -9,7 +9,9 @@ import { hmacAlgorithms } from '../config/schema/client-authentication.ts';
 import { assertionAlgorithms } from './client-keys.ts';
 import { legible } from './legible.ts';
 import { frontchannelWarning } from './logout-channels.ts';
+import { requestAlgorithms } from './request-object.ts';
 import { expectsSignedResponse } from './response-mode.ts';
+import { policyFaults, policyWarnings } from './policy-suitability.ts';
 import { grantsRefreshTokensByItself, scopeFor } from './scope.ts';
 
 /** What does not fit, each in a sentence with its remedy. */
@@ -26,7 +28,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
       authenticationFault(metadata, config),
       assertionFault(metadata, config),
       ...pushFaults(metadata, config),
-      ...demands(metadata),
+      requestObjectFault(metadata, config),
       pkceFault(metadata),
       signatureFault(metadata),
       lacking(metadata, 'response_types_supported', 'code') && 'The provider does not offer the code flow.',
@@ -36,6 +38,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
       responseSignatureFault(metadata, config),
       detailsFault(metadata, config),
       dpopFault(metadata, config),
+      ...policyFaults(metadata, config),
     ].filter(isSaid),
     warnings: [
       authenticationWarning(metadata, config),
@@ -44,6 +47,8 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
       refreshTokenWarning(metadata, config),
       scopeWarning(metadata, config),
       frontchannelWarning(metadata, config),
+      ...policyWarnings(metadata, config),
+      ...acrWarnings(metadata, config),
       config.client.dpop !== 'off' &&
         listOf(metadata, 'dpop_signing_alg_values_supported') === undefined &&
         'client.dpop is on, but the provider does not say that it knows DPoP (dpop_signing_alg_values_supported). No login succeeds where it answers with bearer tokens.',
@@ -59,6 +64,7 @@ function isSaid(finding: Finding): finding is string {
 }
 
 type ListMember =
+  | 'acr_values_supported'
   | 'authorization_signing_alg_values_supported'
   | 'authorization_details_types_supported'
   | 'code_challenge_methods_supported'
@@ -125,14 +131,16 @@ function assertionFault(metadata: ServerMetadata, { client }: Config): Finding {
   return `The provider does not take assertions signed with ${possible.join(', ')}, only ${named(accepted)} (token_endpoint_auth_signing_alg_values_supported): ${remedy}.`;
 }
 
-function possibleAlgorithms({
-  authMethod,
-  signingAlgorithm,
-  keyFile,
-}: Config['client']): readonly string[] | undefined {
-  if (authMethod !== 'client_secret_jwt' && authMethod !== 'private_key_jwt') return undefined;
-  if (signingAlgorithm !== undefined) return [signingAlgorithm];
-  if (authMethod === 'client_secret_jwt') return hmacAlgorithms;
+function possibleAlgorithms(client: Config['client']): readonly string[] | undefined {
+  const { authMethod, signingAlgorithm } = client;
+  if (authMethod === 'private_key_jwt') return keyAlgorithms(client);
+  if (authMethod !== 'client_secret_jwt') return undefined;
+  return signingAlgorithm === undefined ? hmacAlgorithms : [signingAlgorithm];
+}
+
+/** With what the client's key may sign; undefined where there is none, or none that can be read. */
+function keyAlgorithms({ authMethod, signingAlgorithm, keyFile }: Config['client']): readonly string[] | undefined {
+  if (signingAlgorithm !== undefined && authMethod !== 'client_secret_jwt') return [signingAlgorithm];
   return keyFile === undefined ? undefined : algorithmsIn(keyFile);
 }
 
@@ -165,12 +173,22 @@ function pushFaults(metadata: ServerMetadata, { login: { pushed } }: Config): Fi
   ];
 }
 
-/** What a provider can demand of every login, and Sallyport doesn't do. */
-function demands(metadata: ServerMetadata): Finding[] {
-  return [
-    metadata['require_signed_request_object'] === true &&
-      'The provider demands signed request objects (RFC 9101), which Sallyport does not make: switch that off for this client.',
-  ];
+/** Signed requests (RFC 9101 10.5). */
+function requestObjectFault(metadata: ServerMetadata, { login, client }: Config): Finding {
+  if (!login.requestObject) {
+    return (
+      metadata['require_signed_request_object'] === true &&
+      'The provider demands signed requests (RFC 9101): set SALLYPORT_LOGIN_REQUEST_OBJECT=true and SALLYPORT_CLIENT_KEY_FILE.'
+    );
+  }
+  if (metadata['request_parameter_supported'] === false) {
+    return 'The provider takes no signed requests (request_parameter_supported): remove SALLYPORT_LOGIN_REQUEST_OBJECT.';
+  }
+  const accepted = requestAlgorithms(metadata);
+  const possible = keyAlgorithms(client);
+  if (accepted === undefined || possible === undefined) return undefined;
+  if (possible.some((algorithm) => accepted.includes(algorithm))) return undefined;
+  return `The provider does not take requests signed with ${possible.join(', ')}, only ${named(accepted)} (request_object_signing_alg_values_supported): give this client a key for one of them.`;
 }
 
 function pkceFault(metadata: ServerMetadata): Finding {
@@ -182,6 +200,11 @@ function pkceFault(metadata: ServerMetadata): Finding {
 
 /** The algorithms with a public key: with HMAC whoever knows the client secret could forge. */
 const verifiable = /^(?:(?:RS|PS|ES)(?:256|384|512)|EdDSA|Ed25519|ML-DSA-(?:44|65|87))$/;
+
+/** Whether an algorithm signs with a private key of the provider's, so that whoever can verify cannot forge. */
+export function isPublicKeyAlgorithm(algorithm: string): boolean {
+  return verifiable.test(algorithm);
+}
 
 /** With which algorithms the provider may sign ID tokens; RS256 where it doesn't say (OpenID Connect Core 3.1.3.7). */
 export function signatureAlgorithms(metadata: ServerMetadata): string[] {
@@ -262,4 +285,18 @@ function scopeWarning(metadata: ServerMetadata, { scope = '' }: Config): Finding
     unlisted.length > 0 &&
     `The provider does not list ${unlisted.join(', ')} (scopes_supported), which the configured scope names; some refuse a login for that.`
   );
+}
+
+/** Of routes that ask for sign-ins of kinds that the provider does not list (OpenID Connect Discovery 3). */
+function acrWarnings(metadata: ServerMetadata, { api }: Config): Finding[] {
+  const listed = listOf(metadata, 'acr_values_supported');
+  if (listed === undefined) return [];
+  return api.map(({ path, require }) => {
+    const asked = require?.acr;
+    if (asked === undefined || asked.some((acr) => listed.includes(acr))) return undefined;
+    return (
+      `The route ${path} requires a sign-in with acr ${asked.join(' or ')}, and the provider lists ${named(listed)} only ` +
+      '(acr_values_supported): nobody may ever reach it. Correct require.acr, or set the provider up for it.'
+    );
+  });
 }

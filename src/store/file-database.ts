@@ -145,7 +145,14 @@ export interface StoreDatabase {
   removeExpired(limit: number, times: { now: number; messagesBefore: number }): boolean;
   /** Writes without changing anything, to see whether that can be done. */
   writeNothing(): void;
+  /** Leaves nothing in the log that another file of the same name could take for its own. */
+  emptyLog(): void;
   close(): void;
+}
+
+/** Which database it is changes when the file is opened anew. */
+export interface OpenFile {
+  database: StoreDatabase;
 }
 
 /**
@@ -316,6 +323,7 @@ function createStoreDatabase(db: DatabaseSync): StoreDatabase {
     },
 
     writeNothing: () => void statements.writeNothing.run(),
+    emptyLog: () => db.exec('PRAGMA wal_checkpoint(TRUNCATE)'),
     close: () => db.close(),
   };
 }

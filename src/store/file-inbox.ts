@@ -3,7 +3,7 @@
  * order, its own among them.
  */
 import { monotonicMs } from '../clock.ts';
-import type { StoreDatabase } from './file-database.ts';
+import type { OpenFile } from './file-database.ts';
 import { isBusy } from './file-faults.ts';
 import type { StoreMessage } from './store.ts';
 
@@ -15,19 +15,28 @@ export interface Inbox {
   /** Publishes the messages that are new. */
   read(): void;
   heardSince(): number | undefined;
+  /** Begins anew in another file, in which nothing was heard of yet. */
+  restart(): void;
 }
 
 export function createInbox(
-  database: StoreDatabase,
+  file: OpenFile,
   { publish, onError }: { readonly publish: Publish; readonly onError: (cause: unknown) => void },
 ): Inbox {
-  let seenVersion = database.dataVersion();
-  let lastId = database.lastMessageId();
+  let seenVersion = file.database.dataVersion();
+  let lastId = file.database.lastMessageId();
   let since = monotonicMs();
   let isBehind = false;
 
+  function restart(): void {
+    seenVersion = file.database.dataVersion();
+    lastId = file.database.lastMessageId();
+    since = monotonicMs();
+    isBehind = false;
+  }
+
   function read(): void {
-    for (const { id, message } of database.messagesAfter(lastId)) {
+    for (const { id, message } of file.database.messagesAfter(lastId)) {
       // A listener whose operation published has read on by itself.
       if (id <= lastId) continue;
       // Messages have been removed before this process read them: it was stopped for longer than they are kept.
@@ -52,11 +61,12 @@ export function createInbox(
     read: () => attempt(read),
     poll: () =>
       attempt(() => {
-        const version = database.dataVersion();
+        const version = file.database.dataVersion();
         if (version === seenVersion && !isBehind) return;
         read();
         seenVersion = version;
       }),
     heardSince: () => (isBehind ? undefined : since),
+    restart,
   };
 }

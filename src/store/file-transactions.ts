@@ -1,6 +1,6 @@
 /** Steps on a store's file: each waits for the lock without blocking the process, and is told to everybody once it is done. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { StoreDatabase } from './file-database.ts';
+import type { OpenFile } from './file-database.ts';
 import { isBusy } from './file-faults.ts';
 import type { Inbox, Publish } from './file-inbox.ts';
 import * as record from './record.ts';
@@ -27,14 +27,15 @@ export interface Transactions {
 interface Surroundings {
   readonly health: Health;
   readonly inbox: Inbox;
-  readonly isOpen: () => boolean;
+  /** @throws {Error} while the file cannot be used by this process */
+  readonly requireOpen: () => void;
 }
 
-export function createTransactions(database: StoreDatabase, { health, inbox, isOpen }: Surroundings): Transactions {
+export function createTransactions(file: OpenFile, { health, inbox, requireOpen }: Surroundings): Transactions {
   async function perform<Result>(step: () => Result): Promise<Result> {
     const deadline = performance.now() + lockTimeoutMs;
     for (;;) {
-      if (!isOpen()) throw new Error('the store is closed');
+      requireOpen();
       try {
         return step();
       } catch (error) {
@@ -50,6 +51,7 @@ export function createTransactions(database: StoreDatabase, { health, inbox, isO
   async function write<Result>(step: (publish: Publish) => Result): Promise<Result> {
     return perform(() => {
       let hasPublished = false;
+      const { database } = file;
       const result = database.write(() =>
         step((message) => {
           hasPublished = true;
@@ -67,6 +69,7 @@ export function createTransactions(database: StoreDatabase, { health, inbox, isO
     step: (stored: StoredSession, now: number, publish: Publish) => Result,
   ): Promise<Result> {
     return write((publish) => {
+      const { database } = file;
       const now = Date.now();
       const stored = database.session(session, now) ?? record.absentSession();
       record.prolong(stored, now + ttlSeconds * 1000);
@@ -86,7 +89,7 @@ export interface Health {
   probe(): void;
 }
 
-export function createHealth(database: StoreDatabase, onError: (cause: unknown) => void): Health {
+export function createHealth(file: OpenFile, onError: (cause: unknown) => void): Health {
   let failedAt: number | undefined;
   return {
     isWell: () => failedAt === undefined,
@@ -97,6 +100,7 @@ export function createHealth(database: StoreDatabase, onError: (cause: unknown) 
     probe() {
       if (failedAt === undefined || performance.now() - failedAt < probeMs) return;
       try {
+        const { database } = file;
         database.write(() => database.writeNothing());
         failedAt = undefined;
       } catch {

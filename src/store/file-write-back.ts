@@ -4,24 +4,31 @@
  * failure cannot take away.
  */
 import { parentPort, workerData } from 'node:worker_threads';
+import { isReplaced } from './file-identity.ts';
+
+export interface WrittenBack {
+  readonly path: string;
+  /** Of the file that the log belongs to. To write it into another one of that name would damage both. */
+  readonly identity: string | undefined;
+}
 
 const everyMs = 1000;
 
+const { path, identity } = workerData as WrittenBack;
 const { DatabaseSync } = process.getBuiltinModule('node:sqlite');
-const db = new DatabaseSync(workerData as string);
-const dataVersion = db.prepare('PRAGMA data_version');
-const writeBack = db.prepare('PRAGMA wal_checkpoint(PASSIVE)');
+const db = new DatabaseSync(path, { open: !isReplaced(path, identity) });
 let writtenBack: unknown;
 
 const timer = setInterval(() => {
-  const version = dataVersion.get()?.['data_version'];
+  if (!db.isOpen || isReplaced(path, identity)) return;
+  const version = db.prepare('PRAGMA data_version').get()?.['data_version'];
   if (version === writtenBack) return;
   // Passive: nobody who reads or writes waits for it. `busy`: another process is writing back.
-  const isBusy = writeBack.get()?.['busy'] !== 0;
+  const isBusy = db.prepare('PRAGMA wal_checkpoint(PASSIVE)').get()?.['busy'] !== 0;
   if (!isBusy) writtenBack = version;
 }, everyMs);
 
 parentPort?.once('message', () => {
   clearInterval(timer);
-  db.close();
+  if (db.isOpen) db.close();
 });

@@ -6,12 +6,12 @@
  * Operations block this process for some tens of microseconds. Where another process has the lock, they try again
  * without blocking.
  */
-import { extname, resolve } from 'node:path';
-import { Worker } from 'node:worker_threads';
+import { resolve } from 'node:path';
 import { monotonicMs } from '../clock.ts';
-import { openStoreDatabase, type StoreDatabase } from './file-database.ts';
+import { openStoreDatabase, type OpenFile } from './file-database.ts';
 import { isBusy } from './file-faults.ts';
 import { createInbox } from './file-inbox.ts';
+import { keepFileOpen } from './file-replacement.ts';
 import { createHealth, createTransactions } from './file-transactions.ts';
 import { createStoreListeners } from './listeners.ts';
 import * as record from './record.ts';
@@ -39,22 +39,32 @@ export interface FileStoreOptions {
  */
 export function createFileStore(path: string, { onError = () => undefined }: FileStoreOptions = {}): Store {
   // An absolute path has no other meaning for SQLite, as `:memory:` and `file:` have.
-  const file = resolve(path);
-  const database = openStoreDatabase(file);
+  const name = resolve(path);
+  const file: OpenFile = { database: openStoreDatabase(name) };
   let closing: Promise<void> | undefined;
   const listeners = createStoreListeners();
-  const health = createHealth(database, onError);
-  const inbox = createInbox(database, { publish: (message) => listeners.publish(message), onError: health.failed });
-  const writeBack = startWriteBack(file, onError);
+  const health = createHealth(file, onError);
+  const inbox = createInbox(file, { publish: (message) => listeners.publish(message), onError: health.failed });
+  const keeper = keepFileOpen(name, file, {
+    onError,
+    onReplaced() {
+      inbox.restart();
+      listeners.publish({ type: 'lost' });
+    },
+  });
   const poller = setInterval(() => {
+    if (!keeper.isOpen()) return;
     health.probe();
     inbox.poll();
   }, pollMs).unref();
-  const sweeper = startSweeper(database, health.failed);
-  const { perform, write, change } = createTransactions(database, {
+  const sweeper = startSweeper(file, { isOpen: keeper.isOpen, onError: health.failed });
+  const { perform, write, change } = createTransactions(file, {
     health,
     inbox,
-    isOpen: () => closing === undefined,
+    requireOpen() {
+      if (closing !== undefined) throw new Error('the store is closed');
+      if (!keeper.isOpen()) throw new Error("the store's file was replaced, and is opened anew");
+    },
   });
 
   return {
@@ -63,6 +73,7 @@ export function createFileStore(path: string, { onError = () => undefined }: Fil
 
     async begin(session, start, ttlSeconds) {
       return write(() => {
+        const { database } = file;
         const now = Date.now();
         const stored = database.session(session, now) ?? record.absentSession();
         record.prolong(stored, now + ttlSeconds * 1000);
@@ -74,7 +85,8 @@ export function createFileStore(path: string, { onError = () => undefined }: Fil
 
     async look(session, names) {
       return perform(() =>
-        database.read(() => {
+        file.database.read(() => {
+          const { database } = file;
           const now = Date.now();
           const stored = database.session(session, now) ?? record.absentSession();
           const found = names.map((name) => database.revocation(name, now));
@@ -96,6 +108,7 @@ export function createFileStore(path: string, { onError = () => undefined }: Fil
 
     async release(session, claim, interrupted) {
       return write((publish) => {
+        const { database } = file;
         const stored = database.session(session, Date.now());
         if (stored === undefined || !record.release(stored, claim, interrupted)) return;
         database.saveSession(session, stored);
@@ -114,6 +127,7 @@ export function createFileStore(path: string, { onError = () => undefined }: Fil
 
     async confirm(session, generation, graceMs) {
       return write(() => {
+        const { database } = file;
         const now = Date.now();
         const stored = database.session(session, now);
         if (stored === undefined) return;
@@ -129,7 +143,7 @@ export function createFileStore(path: string, { onError = () => undefined }: Fil
     async end(session, reason, ttlSeconds) {
       return change(session, ttlSeconds, (stored, _now, publish) => {
         if (!record.end(stored, reason)) return false;
-        database.removeMember(session);
+        file.database.removeMember(session);
         publish({ type: 'ended', session, reason });
         return true;
       });
@@ -138,7 +152,7 @@ export function createFileStore(path: string, { onError = () => undefined }: Fil
     async revoke(name, revocation, ttlSeconds) {
       return write((publish) => {
         const now = Date.now();
-        database.revoke(name, revocation, { expiresAt: now + ttlSeconds * 1000, now });
+        file.database.revoke(name, revocation, { expiresAt: now + ttlSeconds * 1000, now });
         publish({ type: 'revoked', name, ...revocation });
       });
     },
@@ -146,7 +160,7 @@ export function createFileStore(path: string, { onError = () => undefined }: Fil
     async list(name, limit) {
       return perform(() => {
         const now = Date.now();
-        return database.list(name, limit, now).map(({ session, details, activeAt }) => {
+        return file.database.list(name, limit, now).map(({ session, details, activeAt }) => {
           return { session, details, activeMsAgo: record.msSince(activeAt, now) };
         });
       });
@@ -154,34 +168,41 @@ export function createFileStore(path: string, { onError = () => undefined }: Fil
 
     async useOnce(name, ttlSeconds) {
       const now = Date.now();
-      return write(() => database.useOnce(name, { expiresAt: now + ttlSeconds * 1000, now }));
+      return write(() => file.database.useOnce(name, { expiresAt: now + ttlSeconds * 1000, now }));
     },
 
     subscribe: (listener) => listeners.subscribe(listener),
-    heardSince: () => (closing === undefined ? inbox.heardSince() : undefined),
-    reachable: () => closing === undefined && health.isWell(),
+    heardSince: () => (closing === undefined && keeper.isOpen() ? inbox.heardSince() : undefined),
+    reachable: () => closing === undefined && keeper.isOpen() && health.isWell(),
 
     async close() {
       closing ??= (async () => {
         clearInterval(poller);
         sweeper.stop();
         listeners.clear();
-        await writeBack.stop();
-        database.close();
+        await keeper.close();
       })();
       return closing;
     },
   };
 }
 
-function startSweeper(database: StoreDatabase, onError: (cause: unknown) => void): { stop(): void } {
+interface Sweeping {
+  readonly isOpen: () => boolean;
+  readonly onError: (cause: unknown) => void;
+}
+
+function startSweeper(file: OpenFile, { isOpen, onError }: Sweeping): { stop(): void } {
   let timer = setTimeout(sweep, sweepMs).unref();
 
   function sweep(): void {
     const now = Date.now();
     let isMore = false;
+    const { database } = file;
     try {
-      isMore = database.write(() => database.removeExpired(sweepLimit, { now, messagesBefore: now - messagesKeptMs }));
+      isMore =
+        isOpen() &&
+        database.write(() => database.removeExpired(sweepLimit, { now, messagesBefore: now - messagesKeptMs }));
     } catch (error) {
       if (!isBusy(error)) onError(error);
     }
@@ -189,20 +210,4 @@ function startSweeper(database: StoreDatabase, onError: (cause: unknown) => void
   }
 
   return { stop: () => clearTimeout(timer) };
-}
-
-function startWriteBack(file: string, onError: (cause: unknown) => void): { stop(): Promise<void> } {
-  const thread = new URL(`./file-write-back${extname(import.meta.url)}`, import.meta.url);
-  // Node 22 warns of an experimental module: once is enough.
-  const worker = new Worker(thread, { workerData: file, execArgv: ['--disable-warning=ExperimentalWarning'] });
-  worker.unref();
-  worker.on('error', onError);
-  const exited = new Promise<void>((resolve) => void worker.once('exit', () => resolve()));
-  return {
-    async stop() {
-      worker.ref();
-      worker.postMessage('stop', []);
-      await exited;
-    },
-  };
 }

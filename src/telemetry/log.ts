@@ -123,6 +123,8 @@ const levels: Readonly<Record<BffEvent['type'], 'info' | 'warn' | 'error' | 'fat
   'token.refreshed': 'info',
   'token.obtained': 'info',
   'token.refresh_failed': 'warn',
+  'token.obtain_failed': 'warn',
+  'token.inactive': 'warn',
   'access.denied': 'warn',
   'policy.failed': 'warn',
   'session.ended': 'info',

@@ -83,8 +83,8 @@ async function startBoundTo({ thumbprint }: Identity, routes: NonNullable<Config
 test('a call shows the certificate of its route, and those of other routes to the same API show theirs or none', async () => {
   const api = await startMutualApi();
   const [one, other] = [await makeIdentity(), await makeIdentity()];
-  const { path: _, certFile: __, keyFile: ___, ...bare } = routeTo(api, one);
-  const routes = [routeTo(api, one), routeTo(api, other, '/other'), { ...bare, path: '/bare' }];
+  const { target, caFile } = routeTo(api, one);
+  const routes = [routeTo(api, one), routeTo(api, other, '/other'), { path: '/bare', target, caFile }];
   const { browser } = await startBoundTo(one, routes);
   expect((await browser.fetch('/api/x')).text).toBe('mine');
   expect((await browser.fetch('/bare/x')).status).toBe(401);
@@ -141,8 +141,12 @@ test('an API that takes no such certificate is answered with 502, and nothing of
 });
 
 test.each<[story: string, change: (route: Record<string, unknown>, other: Identity) => unknown, fault: RegExp]>([
-  ['without its key', ({ keyFile: _, ...route }) => route, /api\.0\.keyFile: is missing/],
-  ['without its certificate', ({ certFile: _, ...route }) => route, /api\.0\.keyFile: is the key of a certificate/],
+  ['without its key', (route) => ({ ...route, keyFile: undefined }), /api\.0\.keyFile: is missing/],
+  [
+    'without its certificate',
+    (route) => ({ ...route, certFile: undefined }),
+    /api\.0\.keyFile: is the key of a certificate/,
+  ],
   [
     'for an http API',
     (route) => ({ ...route, target: 'http://localhost', caFile: undefined }),

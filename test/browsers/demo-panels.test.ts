@@ -7,9 +7,10 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { AxeResults } from 'axe-core';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { startDemo, type Demo } from '../../spa-example/demo.ts';
 import { launchChromium } from '../support/chromium.ts';
+import { fakeMovingDate } from '../support/clock.ts';
 import { freePort } from '../support/listener.ts';
 
 const patient = { timeout: 10_000 };
@@ -251,6 +252,35 @@ test('the strongbox stays closed for those who decline', async () => {
   await expect
     .poll(() => panel(page, 'Your strongbox').innerText(), patient)
     .toContain('A stronger or fresher sign-in is required');
+});
+
+describe('the note that only a fresh sign-in may remove', () => {
+  const remove = 'Remove "Where the spare key is"';
+
+  test('goes after one in a popup, and the call is repeated', async () => {
+    fakeMovingDate();
+    const page = await signedInPage({}, demo, 'bob');
+    vi.advanceTimersByTime(31_000);
+    await press(page, remove);
+    expect(await page.getByRole('dialog').innerText()).toContain('one of the last 30 seconds');
+    const popup = await popupOf(page, 'Confirm in a small window');
+    await submitCredentials(popup, 'bob');
+    await page.getByRole('button', { name: remove }).waitFor({ state: 'detached' });
+    expect(await page.getByRole('dialog').count()).toBe(0);
+  });
+
+  test('goes after one on the page itself, to which the person comes back', async () => {
+    fakeMovingDate();
+    const page = await signedInPage();
+    vi.advanceTimersByTime(31_000);
+    await press(page, remove);
+    await press(page, 'Confirm on this page');
+    await submitCredentials(page, 'alice');
+    await page.waitForURL(`${demo.origin}/`);
+    await press(page, remove);
+    await page.getByRole('button', { name: remove }).waitFor({ state: 'detached' });
+    expect(await panel(page, 'Your notes').innerText()).not.toContain('only a fresh sign-in');
+  });
 });
 
 /**

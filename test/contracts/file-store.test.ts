@@ -1,9 +1,9 @@
 /** The contract of a store, tried on a file; and what only a file can get wrong. */
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -38,23 +38,23 @@ describe('the contract', () => {
   });
 });
 
-async function newPath(): Promise<string> {
+async function newPath(atEnd = onTestFinished): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-store-'));
-  onTestFinished(() => rm(folder, { recursive: true }));
+  atEnd(() => rm(folder, { recursive: true }));
   return join(folder, 'store.db');
 }
 
-function open(path: string): { store: Store; errors: unknown[] } {
+function open(path: string, atEnd = onTestFinished): { store: Store; errors: unknown[] } {
   const errors: unknown[] = [];
   const store = createFileStore(path, { onError: (cause) => void errors.push(cause) });
-  onTestFinished(() => store.close());
+  atEnd(() => store.close());
   return { store, errors };
 }
 
 /** A connection to the file beside the store's own, for what no operation shows. */
-function openDatabase(path: string): DatabaseSync {
+function openDatabase(path: string, atEnd = onTestFinished): DatabaseSync {
   const db = new DatabaseSync(path);
-  onTestFinished(() => {
+  atEnd(() => {
     if (db.isOpen) db.close();
   });
   return db;
@@ -522,5 +522,92 @@ describe('time', () => {
       state: 'granted',
       interrupted: true,
     });
+  });
+});
+
+const untilNoticed = { timeout: 8000, interval: 20 };
+
+/** Two processes, one of which has written: the file has a log. */
+async function startTwo(atEnd: typeof onTestFinished) {
+  const path = await newPath(atEnd);
+  const opened = [open(path, atEnd), open(path, atEnd)] as const;
+  const losses = opened.map(({ store }) => {
+    const lost: StoreMessage[] = [];
+    store.subscribe((message) => void (message.type === 'lost' && lost.push(message)));
+    return lost;
+  });
+  await opened[0].store.end('ended', 'logout', minute);
+  return { path, opened, stores: opened.map(({ store }) => store), losses };
+}
+
+async function untilAnew({ stores, losses }: Awaited<ReturnType<typeof startTwo>>): Promise<void> {
+  await vi.waitFor(() => expect(losses).toEqual([[{ type: 'lost' }], [{ type: 'lost' }]]), untilNoticed);
+  expect(stores.map((store) => store.reachable())).toEqual([true, true]);
+}
+
+/** At the same time, because each takes some seconds. */
+describe.concurrent('a file that is gone from under the process', () => {
+  test.for([
+    ['deleted with its log', ['', '-wal', '-shm']],
+    ['deleted alone', ['']],
+  ] as const)(
+    '%s, is made anew by all, who say so once and agree again',
+    async ([, parts], { onTestFinished: atEnd }) => {
+      const two = await startTwo(atEnd);
+      const [here, there] = two.stores as [Store, Store];
+      const sinceBefore = here.heardSince() ?? Infinity;
+      for (const part of parts) await rm(`${two.path}${part}`);
+      await vi.waitFor(
+        () => expect(two.stores.map((store) => store.reachable())).toEqual([false, false]),
+        untilNoticed,
+      );
+      expect(here.heardSince()).toBeUndefined();
+      await expect(here.end('b', 'logout', minute)).rejects.toThrow('replaced');
+      await untilAnew(two);
+      expect(here.heardSince()).toBeGreaterThan(sinceBefore);
+      expect((await there.look('ended', [])).record.ended).toBeUndefined();
+      const heard: StoreMessage[] = [];
+      there.subscribe((message) => void heard.push(message));
+      await here.end('ended', 'logout', minute);
+      await vi.waitFor(() => expect(heard).toHaveLength(1), untilNoticed);
+      expect(rowsOf(two.path)).toMatchObject({ sessions: 1, messages: 1 });
+      for (const { errors } of two.opened) {
+        expect(errors.map(String)).toEqual([expect.stringMatching(/store\.db was deleted or replaced/)]);
+      }
+    },
+  );
+
+  test('and has a copy of earlier in its place, keeps what the copy has, and takes nothing of the old log', async ({
+    onTestFinished: atEnd,
+  }) => {
+    const two = await startTwo(atEnd);
+    const [here, there] = two.stores as [Store, Store];
+    openDatabase(two.path, atEnd).exec(`VACUUM INTO '${two.path}.copy'`);
+    for (let number = 0; number < 50; number += 1) await here.end(`later ${number}`, 'logout', minute);
+    await rename(`${two.path}.copy`, two.path);
+    await untilAnew(two);
+    expect((await there.look('ended', [])).record.ended).toBe('logout');
+    expect((await there.look('later 1', [])).record.ended).toBeUndefined();
+    await there.end('later 1', 'logout', minute);
+    expect((await here.look('later 1', [])).record.ended).toBe('logout');
+    expect(openDatabase(two.path, atEnd).prepare('PRAGMA integrity_check').get()).toEqual({ integrity_check: 'ok' });
+  });
+
+  test('with its folder is waited for, and may be closed meanwhile', async ({ onTestFinished: atEnd }) => {
+    const two = await startTwo(atEnd);
+    const folder = dirname(two.path);
+    await rm(folder, { recursive: true });
+    for (const { errors } of two.opened) {
+      await vi.waitFor(
+        () => expect(errors.map(String)).toContainEqual(expect.stringMatching(/does not exist/)),
+        untilNoticed,
+      );
+    }
+    const [here, there] = two.stores as [Store, Store];
+    await within(1, there.close(), 'the store did not close');
+    await mkdir(folder);
+    await vi.waitFor(() => expect(here.reachable()).toBe(true), untilNoticed);
+    expect(two.losses).toEqual([[{ type: 'lost' }], []]);
+    await here.end('ended', 'logout', minute);
   });
 });

@@ -1,6 +1,7 @@
 /** Sender-constrained tokens at the provider (DPoP, RFC 9449): who gets which key, what proves it, and what is refused. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { createMemoryStore } from '../../src/store/memory.ts';
+import { assertionsTo, credentialFile, makePrivateKey, pemOf } from '../support/client-keys.ts';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
 import { boundTo, hashOf, proofIn } from '../support/proofs.ts';
 import type { Endpoint } from '../support/provider-faults.ts';
@@ -178,6 +179,20 @@ describe("the provider's nonce", () => {
     expect([world.provider.calls.code, world.provider.calls.refresh]).toEqual([3, 1]);
     const jtis = [...proofsAt(world, 'code'), ...proofsAt(world, 'refresh')].map(({ jti }) => jti);
     expect(new Set(jtis).size).toBe(4);
+  });
+
+  test('makes a second request with an assertion of its own, because the provider takes each once', async () => {
+    const { path } = await credentialFile(pemOf(makePrivateKey('P-256')));
+    const world = await startWorld({
+      provider: { authMethod: 'private_key_jwt', settings: { requireDpopNonce: true } },
+      config: (base) => ({
+        ...base,
+        client: { id: base.client.id, authMethod: 'private_key_jwt', keyFile: path, dpop: 'ES256' },
+      }),
+    });
+    await signIn(world.client());
+    expect(world.provider.calls.code).toBe(2);
+    expect(new Set(assertionsTo(world.provider).map(({ claims }) => claims.jti)).size).toBe(2);
   });
 
   test('is asked for where a request is pushed, which proves the key, too', async () => {

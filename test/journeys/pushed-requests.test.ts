@@ -124,7 +124,7 @@ describe('a pushed request that the provider refuses', () => {
     const world = await startPushing();
     world.provider.fail('pushedAuthorization', { status: 401, body: { error: 'invalid_client' } });
     const page = await world.client().navigate('/bff/login');
-    expect([page.status, page.text.includes('client secret')]).toEqual([503, true]);
+    expect([page.status, page.text.includes('own credentials')]).toEqual([503, true]);
     expect(page.headers['retry-after']).toBeDefined();
   });
 });

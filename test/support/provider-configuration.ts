@@ -12,6 +12,7 @@ import {
   type KoaContextWithOIDC,
 } from 'oidc-provider';
 import { readBody } from './listener.ts';
+import { exchangeGrant, registerTokenExchange, type IntrospectionForm } from './provider-further-tokens.ts';
 import {
   certificateFeatures,
   clientAuthMethods,
@@ -44,8 +45,12 @@ export interface ProviderOptions {
   workloads?: WorkloadPlatform;
   /** Pushed authorization requests (RFC 9126). Default: not offered. */
   pushedRequests?: 'offered' | 'required';
+  /** Signed requests (RFC 9101), of a client that authenticates with a key. Default: not taken. */
+  signedRequests?: 'taken' | 'required';
   /** The types of `authorization_details` that it knows (RFC 9396). Default: it knows none of them. */
   detailTypes?: readonly string[];
+  /** It signs the responses of introspection for whoever asks for that (RFC 9701), and says so. Default: it does not. */
+  signedIntrospection?: boolean;
   /** More clients, as oidc-provider takes them. */
   clients?: NonNullable<Configuration['clients']>;
   settings?: Partial<ProviderSettings>;
@@ -67,6 +72,8 @@ export interface ProviderSettings {
   refreshTokens: 'always' | 'with-consent' | 'never';
   /** Lifetimes in seconds. */
   lifetimes: { accessToken: number; idToken: number; refreshToken: number; code: number; session: number };
+  /** The same of tokens that come of an exchange, and of Sallyport's own. Default 300. */
+  furtherTokenLifetime: number;
   /** Whether proofs of possession must carry the provider's nonce (RFC 9449 8). Default false. */
   requireDpopNonce: boolean;
   /** Binds JWT access tokens to a certificate by its thumbprint (RFC 8705 3.1). Default: to none. */
@@ -77,6 +84,10 @@ export interface ProviderSettings {
   extraClaims: Record<string, unknown>;
   /** Claims added to every JWT access token. */
   accessTokenClaims: Record<string, unknown>;
+  /** How introspection gives a JWT to who asks for `application/jwt`. Default `json`: not at all. */
+  introspectionForm: IntrospectionForm;
+  /** The audience of that JWT. Default `https://api.test`. */
+  phantomAudience: string;
   /** Whether a login has the first `acr` that it asks for. Default true. */
   heedsAcrValues: boolean;
 }
@@ -111,6 +122,9 @@ export function completeSettings(settings: Partial<ProviderSettings> = {}): Prov
     rotateRefreshTokens: true,
     refreshTokens: 'always',
     requireDpopNonce: false,
+    furtherTokenLifetime: 300,
+    introspectionForm: 'json',
+    phantomAudience: audience,
     boundCertificate: undefined,
     accessTokenPadding: 0,
     extraClaims: {},
@@ -135,7 +149,7 @@ export function createProvider(
   keys: SigningKey[],
 ): Provider {
   const { settings } = parts;
-  const provider = new Provider(issuer, {
+  const provider: Provider = new Provider(issuer, {
     adapter: (model) => parts.storage.adapter(model),
     jwks: { keys: keys.map((key) => key.jwk) },
     cookies: { keys: ['the provider signs its own cookies with this'] },
@@ -144,7 +158,7 @@ export function createProvider(
         client_id: parts.clientId,
         redirect_uris: options.redirectUris,
         post_logout_redirect_uris: options.postLogoutRedirectUris ?? [],
-        grant_types: ['authorization_code', 'refresh_token'],
+        grant_types: ['authorization_code', 'refresh_token', 'client_credentials', exchangeGrant],
         response_types: ['code'],
         ...credentialsOf(options, parts.clientSecret),
         ...(options.detailTypes === undefined ? {} : { authorization_details_types: [...options.detailTypes] }),
@@ -180,6 +194,7 @@ export function createProvider(
     rotateRefreshToken: () => settings.rotateRefreshTokens,
     ttl: {
       AccessToken: () => settings.lifetimes.accessToken,
+      ClientCredentials: () => settings.furtherTokenLifetime,
       IdToken: () => settings.lifetimes.idToken,
       RefreshToken: () => settings.lifetimes.refreshToken,
       AuthorizationCode: () => settings.lifetimes.code,
@@ -209,9 +224,15 @@ export function createProvider(
         requirePushedAuthorizationRequests: options.pushedRequests === 'required',
       },
       richAuthorizationRequests: detailsFeature(options.detailTypes),
+      requestObjects: {
+        enabled: options.signedRequests !== undefined,
+        requireSignedRequestObject: options.signedRequests === 'required',
+      },
       jwtResponseModes: { enabled: true },
       revocation: { enabled: true },
       introspection: { enabled: true },
+      jwtIntrospection: { enabled: options.signedIntrospection === true },
+      clientCredentials: { enabled: true },
       mTLS: certificateFeatures,
       userinfo: { enabled: true },
       backchannelLogout: { enabled: options.backchannelLogoutUri !== undefined },
@@ -223,6 +244,11 @@ export function createProvider(
       },
       rpInitiatedLogout: { enabled: true, logoutSource: (ctx, form) => renderLogout(ctx, form, settings) },
     },
+  });
+  registerTokenExchange(provider, {
+    issuer,
+    signingKey: () => keys[0] ?? missingKey(),
+    lifetimeSeconds: () => settings.furtherTokenLifetime,
   });
   // The host that browsers ask for is behind TLS, whose end says so in no header.
   provider.proxy = options.publicOrigin !== undefined;
@@ -259,6 +285,10 @@ function policyWithAcr(settings: ProviderSettings): ReturnType<typeof interactio
 
 function acrValuesOf({ acr_values: asked }: Readonly<Record<string, unknown>>): string[] {
   return typeof asked === 'string' ? asked.split(' ') : [];
+}
+
+function missingKey(): never {
+  throw new Error('the provider has no key');
 }
 
 /** What the provider knows of an API, by the address that clients ask for (RFC 8707). */

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
  * The endpoints that rules and counters know. A request to the token endpoint counts as `token` and, by its grant
- * type, as `code` or `refresh`.
+ * type, as `code`, `refresh`, `exchange` or `clientCredentials`.
  */
 export type Endpoint =
   | 'discovery'
@@ -16,6 +16,8 @@ export type Endpoint =
   | 'token'
   | 'code'
   | 'refresh'
+  | 'exchange'
+  | 'clientCredentials'
   | 'userinfo'
   | 'revocation'
   | 'introspection'

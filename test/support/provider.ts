@@ -17,6 +17,7 @@ import {
   type ProviderSettings,
   type User,
 } from './provider-configuration.ts';
+import { changeJwt, exchangeGrant, phantomJwt } from './provider-further-tokens.ts';
 import { createFaultRules, type Endpoint, type Failure, type Faults, type Undo } from './provider-faults.ts';
 import {
   mutateIdToken,
@@ -73,12 +74,16 @@ export interface TestProvider extends Faults {
   readonly mutateDiscovery: (mutation: JsonMutation) => Undo;
   /** Changes the ID token in every answer of the token endpoint (or of one grant) and signs it again. */
   readonly mutateIdToken: (mutation: IdTokenMutation, grant?: 'token' | 'code' | 'refresh') => Undo;
+  /** Changes the JWT of every introspection, and signs it again. */
+  readonly mutatePhantom: (mutation: IdTokenMutation) => Undo;
   /** Changes the parameters of every redirect back to the client. */
   readonly mutateCallback: (mutation: CallbackMutation) => Undo;
   /** The next redirect back to the client carries this error in place of the code. */
   readonly refuseNext: (error: string, description?: string) => void;
   /** Revokes every grant (of one user): refreshes answer `invalid_grant`. Answers how many entries went. */
   readonly revokeGrants: (user?: User) => number;
+  /** Revokes the access tokens alone (of one user): refreshes go on. Answers how many went. */
+  readonly revokeAccessTokens: (user?: User) => number;
   /** Ends the user's sessions with the provider; tokens live on. */
   readonly revokeSession: (user?: User) => number;
   /** Signs a JWT with the provider's current key, or forges one, for logout tokens and the like. */
@@ -106,6 +111,7 @@ interface Inner {
   listener: Listener;
   agent: Agent;
   mutations: Array<{ endpoint: Endpoint; apply: JsonMutation }>;
+  phantomMutations: IdTokenMutation[];
   idTokenMutations: Array<{ grant: Endpoint; apply: IdTokenMutation }>;
   callbackMutations: CallbackMutation[];
   secrets: Map<string, SecretKind>;
@@ -122,6 +128,13 @@ const endpointOfPath: Readonly<Record<string, Endpoint>> = {
   '/token/introspection': 'introspection',
   '/request': 'pushedAuthorization',
   '/session/end': 'endSession',
+};
+
+const endpointOfGrant: Readonly<Record<string, Endpoint>> = {
+  authorization_code: 'code',
+  refresh_token: 'refresh',
+  client_credentials: 'clientCredentials',
+  [exchangeGrant]: 'exchange',
 };
 
 /** Starts a provider on a free loopback port. */
@@ -159,7 +172,9 @@ export async function startProvider(options: ProviderOptions): Promise<TestProvi
     if (refreshToken !== undefined && inner.settings.rotateRefreshTokens) inner.spentRefreshTokens.add(refreshToken);
 
     const asked = await withClientOf(options.workloads, recorded, { body, secret: inner.clientSecret });
-    const answer = await changeAnswer(inner, recorded.endpoints, await askInner(inner, request, asked));
+    const real = await askInner(inner, request, asked);
+    const formed = recorded.endpoints.includes('introspection') ? await formIntrospection(inner, request, real) : real;
+    const answer = await changeAnswer(inner, recorded.endpoints, formed);
     // The same request is expected again (RFC 9449 8), or was refused before its token was looked at.
     const isUnused = asksForNonce(answer) || refusesClient(answer);
     if (refreshToken !== undefined && isUnused) inner.spentRefreshTokens.delete(refreshToken);
@@ -191,6 +206,7 @@ export async function startProvider(options: ProviderOptions): Promise<TestProvi
     mutate: (endpoint, apply) => addTo(inner.mutations, { endpoint, apply }),
     mutateDiscovery: (apply) => addTo(inner.mutations, { endpoint: 'discovery', apply }),
     mutateIdToken: (apply, grant = 'token') => addTo(inner.idTokenMutations, { grant, apply }),
+    mutatePhantom: (mutation) => addTo(inner.phantomMutations, mutation),
     mutateCallback: (mutation) => addTo(inner.callbackMutations, mutation),
     refuseNext(error, description) {
       const undo = addTo(inner.callbackMutations, (parameters) => {
@@ -203,6 +219,10 @@ export async function startProvider(options: ProviderOptions): Promise<TestProvi
         (model, payload) =>
           ['Grant', 'RefreshToken', 'AccessToken', 'AuthorizationCode'].includes(model) &&
           (user === undefined || payload.accountId === user),
+      ),
+    revokeAccessTokens: (user) =>
+      inner.storage.remove(
+        (model, payload) => model === 'AccessToken' && (user === undefined || payload.accountId === user),
       ),
     revokeSession: (user) =>
       inner.storage.remove(
@@ -232,6 +252,7 @@ async function startInner(issuer: string, options: ProviderOptions): Promise<Inn
     keys: { current: await signingKey(0), index: 0 },
     agent: new Agent({ keepAlive: true }),
     mutations: [],
+    phantomMutations: [],
     idTokenMutations: [],
     callbackMutations: [],
     secrets: new Map<string, SecretKind>([[clientSecret, 'clientSecret']]),
@@ -298,6 +319,30 @@ function askInner(inner: Inner, request: IncomingMessage, body: Buffer): Promise
   });
 }
 
+/** Introspection as vendors answer it, and with the changes that a test has asked for. */
+async function formIntrospection(inner: Inner, request: IncomingMessage, answer: Answer): Promise<Answer> {
+  if (answer.status !== 200) return answer;
+  const text = answer.body.toString();
+  if (!isJson(answer)) return { ...answer, body: Buffer.from(await changedJwt(inner, text)) };
+  const form = inner.settings.introspectionForm;
+  if (form === 'json' || request.headers.accept !== 'application/jwt') return answer;
+  const json: Record<string, unknown> = JSON.parse(text);
+  if (json['active'] !== true) return form === 'curity' ? { ...answer, status: 204, body: Buffer.alloc(0) } : answer;
+  const { issuer } = inner.provider;
+  const { phantomAudience: audience } = inner.settings;
+  const jwt = await changedJwt(inner, await phantomJwt(json, { issuer, audience, key: inner.keys.current }));
+  if (form === 'keycloak') return { ...answer, body: Buffer.from(JSON.stringify({ ...json, jwt })) };
+  const others = answer.headers.filter(([name]) => name.toLowerCase() !== 'content-type');
+  return { ...answer, headers: [...others, ['content-type', 'application/jwt']], body: Buffer.from(jwt) };
+}
+
+async function changedJwt(inner: Inner, jwt: string): Promise<string> {
+  let changed = jwt;
+  for (const mutate of inner.phantomMutations.slice()) changed = await changeJwt(changed, mutate, inner.keys.current);
+  inner.secrets.set(changed, 'accessToken');
+  return changed;
+}
+
 function lengthOf(body: Buffer): Record<string, string> {
   return body.length === 0 ? {} : { 'content-length': String(body.length) };
 }
@@ -360,8 +405,8 @@ function endpointsOf(path: string, grantType: string | undefined): Endpoint[] {
   const endpoint = endpointOfPath[path] ?? 'other';
   if (['authorization', 'endSession', 'other'].includes(endpoint)) return [endpoint];
   if (endpoint !== 'token') return [endpoint, 'backChannel'];
-  if (grantType === 'refresh_token') return ['token', 'refresh', 'backChannel'];
-  return grantType === 'authorization_code' ? ['token', 'code', 'backChannel'] : ['token', 'backChannel'];
+  const grant = endpointOfGrant[grantType ?? ''];
+  return grant === undefined ? ['token', 'backChannel'] : ['token', grant, 'backChannel'];
 }
 
 function noteSecretsOfRequest(inner: Inner, recorded: RecordedRequest): void {
@@ -445,6 +490,8 @@ function zeroCalls(): Record<Endpoint, number> {
     token: 0,
     code: 0,
     refresh: 0,
+    exchange: 0,
+    clientCredentials: 0,
     userinfo: 0,
     revocation: 0,
     introspection: 0,

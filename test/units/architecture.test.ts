@@ -60,7 +60,7 @@ const doors: Readonly<Record<string, { readonly in: readonly string[]; readonly 
   zod: { in: ['config/'] },
   pino: { in: ['telemetry/'], types: ['server/'] },
   '@redis/client': { in: ['store/redis-connection.ts'] },
-  'lru-cache': { in: ['session/', 'oidc/', 'spa/', 'proxy/'] },
+  'lru-cache': { in: ['session/', 'oidc/', 'spa/', 'tokens/', 'proxy/'] },
   hono: { in: [...unitsOn(floorsOfHono), 'http/pages/language.ts'] },
   '@hono/node-server': { in: ['app.ts'] },
   react: { in: ['browser/react/'] },

@@ -449,6 +449,11 @@ const refusals: ReadonlyArray<readonly [story: string, change: Record<string, un
     { login: { authorizationDetails: [{ actions: ['read'] }] } },
     /^login\.authorizationDetails\.0\.type: /,
   ],
+  [
+    'signed requests without a key',
+    { login: { requestObject: true } },
+    /^login\.requestObject: needs a key to sign with: set SALLYPORT_CLIENT_KEY_FILE/,
+  ],
   ['a push that is none of the three', { login: { pushed: true } }, /^login\.pushed: must be "auto", "required"/],
   ['a log level that is none', { logLevel: 'verbose' }, /^logLevel: must be debug, info/],
   ['a truth that is none', { csrf: { requireHeader: 'yes' } }, /^csrf\.requireHeader: must be true or false/],

@@ -206,6 +206,8 @@ test('the members of the exported unions', () => {
     | 'store.failed'
     | 'store.writes_lost'
     | 'token.obtained'
+    | 'token.inactive'
+    | 'token.obtain_failed'
     | 'token.refresh_failed'
     | 'token.refreshed'
     | 'credentials.renewed'

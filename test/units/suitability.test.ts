@@ -1,8 +1,18 @@
 /** What a provider says of itself, against what is needed and configured (OpenID Connect Discovery 3, RFC 8414 2). */
-import { expect, test } from 'vitest';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
 import type { Config } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/sources.ts';
 import { suitabilityOf } from '../../src/oidc/suitability.ts';
+import { makePrivateKey, pemOf } from '../support/client-keys.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'sallyport-keys-'));
+const keyFile = join(folder, 'client-key.pem');
+writeFileSync(keyFile, pemOf(makePrivateKey('P-256')));
+
+afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Metadata that fits, as most providers write it. */
 const fitting = {
@@ -22,6 +32,9 @@ const fitting = {
 
 /** What a provider adds that takes pushed requests. */
 const pushing = { pushed_authorization_request_endpoint: 'https://login.example.com/par' };
+
+/** A client that signs its requests. */
+const signing = { SALLYPORT_LOGIN_REQUEST_OBJECT: 'true', SALLYPORT_CLIENT_KEY_FILE: keyFile };
 
 /** Members of the metadata to replace; `undefined` leaves one out. */
 type Members = Readonly<Record<string, unknown>>;
@@ -124,7 +137,24 @@ const faults: ReadonlyArray<readonly [story: string, members: Members, env: Reco
     { SALLYPORT_CLIENT_RESPONSE_MODE: 'jwt' },
     /signs authorization responses with HS256, none only/,
   ],
-  ['signed requests', { require_signed_request_object: true }, {}, /demands signed request objects/],
+  [
+    'signed requests',
+    { require_signed_request_object: true },
+    {},
+    /demands signed requests \(RFC 9101\): set SALLYPORT_LOGIN_REQUEST_OBJECT=true/,
+  ],
+  [
+    'no signed requests',
+    { request_parameter_supported: false },
+    signing,
+    /takes no signed requests .*remove SALLYPORT_LOGIN_REQUEST_OBJECT/,
+  ],
+  [
+    'requests signed by another kind of key',
+    { request_object_signing_alg_values_supported: ['PS256', 'none'] },
+    signing,
+    /not take requests signed with ES256, only PS256, none/,
+  ],
   [
     'PKCE in plain text',
     { code_challenge_methods_supported: ['plain'] },
@@ -218,6 +248,12 @@ test.each<[story: string, members: Members, env?: Record<string, string>]>([
     'demands that are switched off',
     { require_pushed_authorization_requests: false, require_signed_request_object: false },
   ],
+  [
+    'signed requests on both sides',
+    { require_signed_request_object: true, request_object_signing_alg_values_supported: ['RS256', 'ES256'] },
+    signing,
+  ],
+  ['signed requests, of whose algorithms the provider says nothing', {}, signing],
   ['signed answers (JARM)', { response_modes_supported: ['jwt'] }, { SALLYPORT_CLIENT_RESPONSE_MODE: 'jwt' }],
   [
     'signed answers by another name',
@@ -245,4 +281,56 @@ test.each<[story: string, members: Members, env?: Record<string, string>]>([
   ['scopes of an API, which need not be listed', {}, { SALLYPORT_SCOPE: 'openid offline_access api://id/notes' }],
 ])('nothing is wrong with %s', async (_story, members, env) => {
   expect(await findingsWith(members, env)).toEqual({ faults: [], warnings: [] });
+});
+
+/** What is found with routes that have these policies. */
+async function findingsWithPolicies(members: Members, ...tokens: readonly Config['api'][number]['token'][]) {
+  const config = await configOf({ SALLYPORT_API: tokens.map((_, at) => `/r${at}=http://127.0.0.1:1`).join(' ') });
+  const api = config.api.toReversed().map((route, at) => ({ ...route, token: tokens[at] ?? 'none' }));
+  return suitabilityOf({ ...fitting, ...members }, { ...config, api });
+}
+
+const introspection = { introspection_endpoint: 'https://login.example.com/introspect' };
+
+test('policies that ask the introspection endpoint need one', async () => {
+  const policies = [{ phantom: { cacheSeconds: 60 } }, { introspect: { cacheSeconds: 60 } }] as const;
+  const { faults: found } = await findingsWithPolicies({}, ...policies);
+  expect(found).toEqual([
+    expect.stringMatching(/\/r\d needs introspection \(token\.phantom\).* names no introspection_endpoint/),
+    expect.stringMatching(/\/r\d needs introspection \(token\.introspect\).* names no introspection_endpoint/),
+  ]);
+  expect((await findingsWithPolicies(introspection, ...policies)).faults).toEqual([]);
+  expect((await findingsWithPolicies({}, 'session', 'none')).faults).toEqual([]);
+});
+
+test('policies that need a grant which is not listed are warned of', async () => {
+  const exchange = { exchange: { audience: 'a', actor: false, header: 'Authorization' } } as const;
+  const acting = { exchange: { ...exchange.exchange, actor: true } } as const;
+  const client = { client: { session: true } } as const;
+  const tokenExchange = expect.stringMatching(/needs the grant urn:ietf:params:oauth:grant-type:token-exchange/);
+  const clientCredentials = expect.stringMatching(/needs the grant client_credentials/);
+  expect((await findingsWithPolicies({}, exchange)).warnings).toEqual([tokenExchange]);
+  expect((await findingsWithPolicies({}, acting)).warnings).toEqual([tokenExchange, clientCredentials]);
+  expect((await findingsWithPolicies({}, client)).warnings).toEqual([clientCredentials]);
+  expect((await findingsWithPolicies({ grant_types_supported: undefined }, acting)).warnings).toEqual([]);
+});
+
+test.each([
+  [
+    'none that the provider lists',
+    ['urn:x:gold', 'urn:x:pin'],
+    { acr_values_supported: ['1', '2'] },
+    ['urn:x:gold or urn:x:pin'],
+  ],
+  ['one that it lists', ['urn:x:gold', '2'], { acr_values_supported: ['1', '2'] }, []],
+  ['some, of which the provider says nothing', ['urn:x:gold'], {}, []],
+])('a route that requires an acr, %s', async (_story, acr, members, named) => {
+  const config = await configOf({ SALLYPORT_API: '/api=http://127.0.0.1:9100 /pay=http://127.0.0.1:9100' });
+  const api = config.api.map((route) => (route.path === '/pay' ? { ...route, require: { acr } } : route));
+  const { faults: found, warnings } = suitabilityOf({ ...fitting, ...members }, { ...config, api });
+  expect(found).toEqual([]);
+  const about = warnings.filter((warning) => warning.includes('acr_values_supported'));
+  expect(about.map((warning) => /\/pay requires .* acr (.*), and .* lists 1, 2 only/.exec(warning)?.[1])).toEqual(
+    named,
+  );
 });

@@ -49,6 +49,11 @@ export const login = z
           'reference to it, which nobody can read or change. `auto`: where the provider offers that. `required`: always, ' +
           'and never by plain parameters. `off`: never.',
       }),
+    requestObject: flag.default(false).meta({
+      description:
+        'Signs the request to sign in with the key of `client.keyFile` (RFC 9101), so that the provider knows it for this ' +
+        "client's, and nobody on the way can change it.",
+    }),
     authorizationDetails: z
       .array(z.looseObject({ type: text }))
       .default([])

@@ -1,0 +1,84 @@
+/** The policy `exchange`: calls carry a token for which the session's was exchanged (RFC 8693), and which is for this API. */
+import { nowSeconds } from '../clock.ts';
+import type { ApiRoute, Config } from '../config/config.ts';
+import type { Events } from '../events.ts';
+import { StaleSubjectToken, type ExchangeRequest, type FurtherToken } from '../oidc/further-tokens.ts';
+import { RefusedToken } from '../oidc/provider-errors.ts';
+import type { Provider } from '../oidc/provider.ts';
+import type { SessionEntry } from '../session/sessions.ts';
+import type { TokenSet } from '../token-set.ts';
+import type { ClientTokens } from './client-tokens.ts';
+import { dueAhead, keyOf, unknownLifetimeSeconds } from './kept-tokens.ts';
+import { createObtainedTokens, type ObtainedToken, type ObtainedTokensDeps } from './obtained-tokens.ts';
+import { createQuestions } from './questions.ts';
+import type { TokenPolicy } from './token-policy.ts';
+
+export type ExchangePolicy = Extract<ApiRoute['token'], { readonly exchange: unknown }>['exchange'];
+
+export interface ExchangeTokensDeps extends ObtainedTokensDeps {
+  readonly config: Config;
+  readonly provider: Pick<Provider, 'exchangeToken'>;
+  readonly events: Events;
+  readonly clientTokens: ClientTokens;
+}
+
+export function createExchangeTokens(
+  { header, actor, ...target }: ExchangePolicy,
+  { path }: ApiRoute,
+  deps: ExchangeTokensDeps,
+): TokenPolicy {
+  const { config, provider, events, clientTokens } = deps;
+  const request: ExchangeRequest = {
+    audience: target.audience === undefined ? undefined : [target.audience].flat(),
+    resource: target.resource === undefined ? undefined : [target.resource].flat(),
+    scope: target.scope,
+    requestedTokenType: target.requestedTokenType,
+  };
+  const ask = createQuestions();
+
+  async function obtain(tokens: TokenSet, { key, sessionHash }: SessionEntry): Promise<ObtainedToken | undefined> {
+    try {
+      const actorToken = actor ? (await clientTokens.find({})).token : undefined;
+      const { accessToken, dpopKey } = tokens;
+      const made = await ask(key, () => provider.exchangeToken({ accessToken, dpopKey }, { ...request, actorToken }));
+      return obtainedOf(made, tokens);
+    } catch (cause) {
+      events.emit({ type: 'token.obtain_failed', route: path, session: sessionHash, cause });
+      if (cause instanceof StaleSubjectToken) return undefined;
+      throw cause;
+    }
+  }
+
+  function obtainedOf({ token, scheme, expiresAt: said }: FurtherToken, tokens: TokenSet): ObtainedToken {
+    const expiresAt = said ?? nowSeconds() + unknownLifetimeSeconds;
+    return {
+      lines: linesOf(token, scheme, header),
+      subject: tokens.accessToken,
+      claims: undefined,
+      expiresAt,
+      dueAt: dueAhead(expiresAt, config.refresh.beforeSeconds),
+    };
+  }
+
+  return createObtainedTokens(
+    {
+      route: path,
+      headerName: header,
+      keyOf: ({ accessToken }) => keyOf('exchange', accessToken, request, actor, header),
+      obtain,
+      refused: () => new RefusedToken(new StaleSubjectToken('The provider takes no token of this session.')),
+      isAboutSubject: false,
+    },
+    deps,
+  );
+}
+
+/** @throws {BffError} `provider_unavailable` for a token that is no access token, where one is to be sent as such */
+function linesOf(token: string, scheme: FurtherToken['scheme'], header: string): readonly string[] {
+  const name = header.toLowerCase();
+  if (name !== 'authorization') return [name, token];
+  if (scheme !== undefined) return [name, `${scheme} ${token}`];
+  throw new RefusedToken(
+    new Error('The exchange brought a token that is no access token (token_type N_A): choose another header for it.'),
+  );
+}
