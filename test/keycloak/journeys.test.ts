@@ -11,12 +11,11 @@ import { z } from 'zod';
 import { launchChromium } from '../support/chromium.ts';
 import { cookieName } from '../support/cookie-names.ts';
 import { startApi } from '../support/api.ts';
-import { freePort, startListener } from '../support/listener.ts';
+import { startListener } from '../support/listener.ts';
 import { boundTo } from '../support/proofs.ts';
 import { createResourceServer } from '../support/resource-server.ts';
 import { createKeycloakAdmin } from './keycloak-admin.ts';
 import type { KeycloakAdmin } from './keycloak-admin.ts';
-import { clientOf, makeClientFiles, startOwnClient, type OwnClient, type OwnClientFiles } from './own-client.ts';
 import { createStack } from './stack.ts';
 import type { Stack } from './stack.ts';
 
@@ -24,7 +23,6 @@ let stack: Stack;
 let admin: KeycloakAdmin;
 let browser: Browser;
 let spaFolder: string;
-let files: OwnClientFiles;
 /** Of Sallyport, besides those of the file. */
 let variables: Record<string, string> = {};
 let context: BrowserContext | undefined;
@@ -32,11 +30,9 @@ let context: BrowserContext | undefined;
 beforeAll(async () => {
   spaFolder = await mkdtemp(join(tmpdir(), 'sallyport-spa-'));
   await writeFile(join(spaFolder, 'index.html'), '<!doctype html><title>notes</title><h1>notes</h1>');
-  files = await makeClientFiles();
   stack = await createStack({
     spaFolder,
     extraEnvironment: {
-      keycloak: files.environment,
       get sallyport() {
         return variables;
       },
@@ -58,7 +54,6 @@ afterEach(async () => {
 afterAll(async () => {
   await browser?.close();
   await stack?.close();
-  await files?.close();
   await rm(spaFolder, { recursive: true });
 });
 
@@ -250,6 +245,17 @@ test('passes acr_values and max_age on: Keycloak asks for the password again', a
   expect(await readSession(page)).toMatchObject({ authenticated: true, user: { preferred_username: 'alice' } });
 });
 
+test('a kind of sign-in that Keycloak does not know ends in a page that says so, and the session stays', async () => {
+  const page = await newPage();
+  await signIn(page, 'alice');
+
+  await page.goto(loginUrl('/', { acr_values: 'urn:example:unknown' }));
+
+  expect(new URL(page.url()).pathname).toBe('/bff/callback');
+  expect(await page.innerText('h1')).toBe('This sign-in is not enough');
+  expect(await readSession(page)).toMatchObject({ authenticated: true, user: { preferred_username: 'alice' } });
+});
+
 test('takes kc_idp_hint to the identity provider that it names', async () => {
   const partner = await startListener((_request, response) => response.end('the partner'));
   const partnerUrl = `http://localhost:${partner.port}/authorize`;
@@ -261,102 +267,6 @@ test('takes kc_idp_hint to the identity provider that it names', async () => {
   expect(page.url()).toContain(`${partnerUrl}?`);
   expect(new URL(page.url()).searchParams.get('client_id')).toBe('keycloak-broker');
   await partner.close();
-});
-
-test('authenticates by its private key, whose public part Keycloak fetches from it', async () => {
-  const port = await freePort();
-  const origin = `http://localhost:${port}`;
-  const registered = clientOf(origin, 'client-jwt', {
-    'use.jwks.url': 'true',
-    'jwks.url': `${origin}/bff/jwks.json`,
-    'token.endpoint.auth.signing.alg': 'PS256',
-  });
-  await admin.addClient(registered);
-  const keyFile = join(files.folder, 'key.pem');
-  const own = await startOwnClient(port, {
-    issuer: `${stack.keycloakUrl}/realms/sallyport`,
-    client: { id: registered.clientId, authMethod: 'private_key_jwt', keyFile },
-  });
-  expect(await goThrough(own)).toEqual(fullJourney);
-});
-
-test('authenticates by its certificate, at the addresses that Keycloak has for those', async () => {
-  const port = await freePort();
-  const origin = `http://localhost:${port}`;
-  const frontendUrl = `https://localhost:${files.httpsPort}`;
-  const registered = clientOf(origin, 'client-x509', { 'x509.subjectdn': 'CN=sallyport.test' });
-  const credentials = [{ type: 'password', value: stack.demoPassword }];
-  await admin.addRealm({
-    realm: 'certificates',
-    enabled: true,
-    attributes: { frontendUrl },
-    users: [
-      {
-        username: 'alice',
-        enabled: true,
-        email: 'alice@example.com',
-        firstName: 'Alice',
-        lastName: 'Archer',
-        credentials,
-      },
-    ],
-    clients: [registered],
-  });
-  const own = await startOwnClient(port, {
-    issuer: `${frontendUrl}/realms/certificates`,
-    provider: { caFile: join(files.folder, 'server.crt') },
-    client: {
-      id: registered.clientId,
-      authMethod: 'tls_client_auth',
-      certFile: join(files.folder, 'client.crt'),
-      tlsKeyFile: join(files.folder, 'client.key'),
-    },
-  });
-  expect(await goThrough(own)).toEqual(fullJourney);
-});
-
-const fullJourney = { landedAt: '/bff/errors', refreshed: 200, authenticated: false, faults: [] };
-
-/** Signs in, refreshes and signs out, which redeems a code and a refresh token and revokes one. */
-async function goThrough({ origin, logs, close }: OwnClient): Promise<typeof fullJourney | object> {
-  try {
-    context = await browser.newContext({ ignoreHTTPSErrors: true });
-    const page = await context.newPage();
-    await signIn(page, 'alice', '/bff/errors', origin);
-    const landedAt = new URL(page.url()).pathname;
-    const { status: refreshed } = await call(page, '/bff/refresh', { method: 'POST' });
-    const { location } = (await call(page, '/bff/logout', { method: 'POST' })).body;
-    await page.goto(String(location));
-    await page.goto(`${origin}/bff/errors`);
-    const { authenticated } = await readSession(page);
-    return { landedAt, refreshed, authenticated, faults: logs.filter((line) => /_failed|"level":[56]0/.test(line)) };
-  } finally {
-    await close();
-  }
-}
-
-test('binds tokens to a key of the session, which it proves to Keycloak and to the API', async () => {
-  const issuer = `${stack.keycloakUrl}/realms/sallyport`;
-  const jwksUri = `${issuer}/protocol/openid-connect/certs`;
-  const resources = createResourceServer({ issuer, jwksUri, audience: 'notes-api' });
-  const api = await startApi();
-  onTestFinished(() => api.close());
-  api.answer(resources.answer);
-  await restartSallyport({ SALLYPORT_CLIENT_DPOP: 'ES256', SALLYPORT_API: `/api=${api.url}` });
-  onTestFinished(() => restartSallyport({}));
-  const page = await newPage();
-  await signIn(page, 'alice');
-  await admin.clearEvents();
-
-  const before = await call(page, '/api/notes?open=1');
-  const refreshed = await call(page, '/bff/refresh', { method: 'POST' });
-  const after = await call(page, '/api/notes', { method: 'POST', body: '{}' });
-
-  expect([before.status, refreshed.status, after.status, resources.faults]).toEqual([200, 200, 200, []]);
-  const [first, second] = api.requests.map(({ token }) => token);
-  expect(second).not.toBe(first);
-  expect(boundTo(second)).toBe(boundTo(first));
-  expect(await admin.events('REFRESH_TOKEN_ERROR')).toEqual([]);
 });
 
 test('keeps sessions while Keycloak is down, with 503 where it is needed, until it is back', async () => {
@@ -390,6 +300,30 @@ test("accepts Keycloak's new signing key, at refresh and at login, without a res
   expect(await readSession(other)).toMatchObject({ authenticated: true });
 });
 
+// The last one: nothing after it needs Sallyport as the file has it.
+test('binds tokens to a key of the session, which it proves to Keycloak and to the API', async () => {
+  const issuer = `${stack.keycloakUrl}/realms/sallyport`;
+  const jwksUri = `${issuer}/protocol/openid-connect/certs`;
+  const resources = createResourceServer({ issuer, jwksUri, audience: 'notes-api' });
+  const api = await startApi();
+  onTestFinished(() => api.close());
+  api.answer(resources.answer);
+  await restartSallyport({ SALLYPORT_CLIENT_DPOP: 'ES256', SALLYPORT_API: `/api=${api.url}` });
+  const page = await newPage();
+  await signIn(page, 'alice');
+  await admin.clearEvents();
+
+  const before = await call(page, '/api/notes?open=1');
+  const refreshed = await call(page, '/bff/refresh', { method: 'POST' });
+  const after = await call(page, '/api/notes', { method: 'POST', body: '{}' });
+
+  expect([before.status, refreshed.status, after.status, resources.faults]).toEqual([200, 200, 200, []]);
+  const [first, second] = api.requests.map(({ token }) => token);
+  expect(second).not.toBe(first);
+  expect(boundTo(second)).toBe(boundTo(first));
+  expect(await admin.events('REFRESH_TOKEN_ERROR')).toEqual([]);
+});
+
 async function restartSallyport(changed: Record<string, string>): Promise<void> {
   variables = changed;
   await stack.stop('sallyport');
@@ -402,16 +336,16 @@ async function newPage(): Promise<Page> {
   return context.newPage();
 }
 
-function loginUrl(returnTo: string, parameters: Record<string, string> = {}, origin = stack.origin): string {
-  return `${origin}/bff/login?${new URLSearchParams({ returnTo, ...parameters }).toString()}`;
+function loginUrl(returnTo: string, parameters: Record<string, string> = {}): string {
+  return `${stack.origin}/bff/login?${new URLSearchParams({ returnTo, ...parameters }).toString()}`;
 }
 
-async function signIn(page: Page, username: string, returnTo = '/', origin = stack.origin): Promise<void> {
-  await page.goto(loginUrl(returnTo, {}, origin));
+async function signIn(page: Page, username: string, returnTo = '/'): Promise<void> {
+  await page.goto(loginUrl(returnTo));
   await page.fill('#username', username);
   await page.fill('#password', stack.demoPassword);
   await page.click('#kc-login');
-  await page.waitForURL(`${origin}/**`);
+  await page.waitForURL(`${stack.origin}/**`);
 }
 
 interface CallAnswer {
