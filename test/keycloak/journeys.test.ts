@@ -245,6 +245,17 @@ test('passes acr_values and max_age on: Keycloak asks for the password again', a
   expect(await readSession(page)).toMatchObject({ authenticated: true, user: { preferred_username: 'alice' } });
 });
 
+test('a kind of sign-in that Keycloak does not know ends in a page that says so, and the session stays', async () => {
+  const page = await newPage();
+  await signIn(page, 'alice');
+
+  await page.goto(loginUrl('/', { acr_values: 'urn:example:unknown' }));
+
+  expect(new URL(page.url()).pathname).toBe('/bff/callback');
+  expect(await page.innerText('h1')).toBe('This sign-in is not enough');
+  expect(await readSession(page)).toMatchObject({ authenticated: true, user: { preferred_username: 'alice' } });
+});
+
 test('takes kc_idp_hint to the identity provider that it names', async () => {
   const partner = await startListener((_request, response) => response.end('the partner'));
   const partnerUrl = `http://localhost:${partner.port}/authorize`;
