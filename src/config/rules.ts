@@ -6,6 +6,7 @@ import { clientFaults } from './client-rules.ts';
 import type { ConfigFault } from './faults.ts';
 import { readLogo } from './logo.ts';
 import { pageTexts } from './page-texts.ts';
+import { profileFaults } from './profile.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import { routeCertificateFaults } from './route-certificate.ts';
 import { defaultBasePath, type ParsedConfig } from './schema.ts';
@@ -18,6 +19,7 @@ export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: bo
     ...addressFaults(parsed, httpIssuerAllowed),
     ...caFaults(provider?.caFile, 'provider.caFile', { of: 'issuer', address: parsed.issuer }),
     ...(parsed.client === undefined ? [] : clientFaults(parsed.client, parsed.issuer)),
+    ...profileFaults(parsed),
     ...storeCaFaults(parsed),
     ...(spa === undefined ? [] : spaFaults(spa)),
     ...(store?.file === undefined ? [] : storeFileFaults(store.file, redisUrl)),

@@ -12,8 +12,8 @@ export interface TokenCall {
   readonly path: string;
   /** What the last attempt carried, left by {@link RouteTokens.headers} for {@link RouteTokens.renew}. */
   sentToken: string | undefined;
-  /** The nonce with which the API wants a proof; undefined until it asks for one (RFC 9449 9). */
-  demandedNonce: string | undefined;
+  /** Whether the API has asked for a proof with its nonce (RFC 9449 9). */
+  wasAskedForNonce: boolean;
 }
 
 /** Which tokens one route's calls carry. */
@@ -58,7 +58,7 @@ export interface TokenPolicy {
 /** The credentials of one route's calls: those of its policy, and the proofs that belong to them. */
 export interface RouteTokens extends TokenPolicy {
   /** Learns from the head of each response. */
-  noteAnswer(call: TokenCall, headers: IncomingHttpHeaders): void;
+  noteAnswer(headers: IncomingHttpHeaders): void;
   /** Whether after this 401 a new proof may help, with the nonce that came with it: once a call. */
   mayProveAnew(call: TokenCall, challenge: string, headers: IncomingHttpHeaders): boolean;
   /** The header lines of an attempt again, for a request that is sent a second time: no proof may come twice. */

@@ -283,6 +283,38 @@ test.each<[story: string, members: Members, env?: Record<string, string>]>([
   expect(await findingsWith(members, env)).toEqual({ faults: [], warnings: [] });
 });
 
+/** What is found with routes that have these policies. */
+async function findingsWithPolicies(members: Members, ...tokens: readonly Config['api'][number]['token'][]) {
+  const config = await configOf({ SALLYPORT_API: tokens.map((_, at) => `/r${at}=http://127.0.0.1:1`).join(' ') });
+  const api = config.api.toReversed().map((route, at) => ({ ...route, token: tokens[at] ?? 'none' }));
+  return suitabilityOf({ ...fitting, ...members }, { ...config, api });
+}
+
+const introspection = { introspection_endpoint: 'https://login.example.com/introspect' };
+
+test('policies that ask the introspection endpoint need one', async () => {
+  const policies = [{ phantom: { cacheSeconds: 60 } }, { introspect: { cacheSeconds: 60 } }] as const;
+  const { faults: found } = await findingsWithPolicies({}, ...policies);
+  expect(found).toEqual([
+    expect.stringMatching(/\/r\d needs introspection \(token\.phantom\).* names no introspection_endpoint/),
+    expect.stringMatching(/\/r\d needs introspection \(token\.introspect\).* names no introspection_endpoint/),
+  ]);
+  expect((await findingsWithPolicies(introspection, ...policies)).faults).toEqual([]);
+  expect((await findingsWithPolicies({}, 'session', 'none')).faults).toEqual([]);
+});
+
+test('policies that need a grant which is not listed are warned of', async () => {
+  const exchange = { exchange: { audience: 'a', actor: false, header: 'Authorization' } } as const;
+  const acting = { exchange: { ...exchange.exchange, actor: true } } as const;
+  const client = { client: { session: true } } as const;
+  const tokenExchange = expect.stringMatching(/needs the grant urn:ietf:params:oauth:grant-type:token-exchange/);
+  const clientCredentials = expect.stringMatching(/needs the grant client_credentials/);
+  expect((await findingsWithPolicies({}, exchange)).warnings).toEqual([tokenExchange]);
+  expect((await findingsWithPolicies({}, acting)).warnings).toEqual([tokenExchange, clientCredentials]);
+  expect((await findingsWithPolicies({}, client)).warnings).toEqual([clientCredentials]);
+  expect((await findingsWithPolicies({ grant_types_supported: undefined }, acting)).warnings).toEqual([]);
+});
+
 test.each([
   [
     'none that the provider lists',
