@@ -281,6 +281,22 @@ describe('a provider that', () => {
     expect(await calls(browser, '/orders/1')).toEqual([200]);
   });
 
+  test('fails once, at each position, tears nothing', async () => {
+    const world = await startOwn();
+    vi.advanceTimersByTime(10_000);
+    for (let position = 0; position < 5; position += 1) {
+      const browser = world.client();
+      await signIn(browser);
+      const undo = world.provider.fail('refresh', { times: 1, skip: position });
+      const statuses = await calls(browser, '/orders/1', '/stock/1');
+      expireAccessToken();
+      statuses.push(...(await calls(browser, '/api/1', '/stock/1', '/orders/1')));
+      undo();
+      expect(statuses).toEqual([0, 1, 2, 3, 4].map((each) => (each === position ? 503 : 200)));
+      expect(await calls(browser, '/orders/1', '/stock/1', '/api/1')).toEqual([200, 200, 200]);
+    }
+  });
+
   test('fails for one resource only is no outage of the rest', async () => {
     const world = await startOwn();
     const people = [];
