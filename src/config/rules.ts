@@ -137,8 +137,9 @@ function routeFaults(routes: ParsedConfig['api'], basePath = defaultBasePath): C
 function requirementFaults({ token, require }: ParsedConfig['api'][number], path: string): ConfigFault[] {
   if (require === undefined) return [];
   const ofPerson = Object.keys(require).filter((key) => key !== 'opa' && key !== 'from');
-  if ((token === 'none' || token === 'optional') && ofPerson.length > 0) {
-    const reason = `needs a session, and token: '${token}' lets calls pass without one; only \`opa\` may stand beside it`;
+  const passing = withoutSession(token);
+  if (passing !== undefined && ofPerson.length > 0) {
+    const reason = `needs a session, and token: ${passing} lets calls pass without one; only \`opa\` may stand beside it`;
     return ofPerson.map((key) => ({ path: `${path}.${key}`, reason }));
   }
   const asksProvider = token instanceof Object && ('introspect' in token || 'phantom' in token);
@@ -146,6 +147,14 @@ function requirementFaults({ token, require }: ParsedConfig['api'][number], path
   return [
     { path: `${path}.from`, reason: 'needs token: { introspect: true }, or phantom: nothing is introspected else' },
   ];
+}
+
+/** A policy whose calls may have no session, as it is written; undefined for the others. */
+function withoutSession(token: ParsedConfig['api'][number]['token']): string | undefined {
+  if (token === 'none' || token === 'optional') return `'${token}'`;
+  return token instanceof Object && 'client' in token && !token.client.session
+    ? '{ client: { session: false } }'
+    : undefined;
 }
 
 /** @param server whose certificate is checked; its address is undefined if that is a fault in itself */

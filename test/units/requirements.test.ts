@@ -1,6 +1,6 @@
 /** Which scopes and claims satisfy what a route requires: claims are what a provider wrote, of any type, under any name. */
 import { describe, expect, test } from 'vitest';
-import { resolveConfig } from '../../src/config/config.ts';
+import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { policyPath } from '../../src/proxy/policy-decision.ts';
 import {
   createRequirements,
@@ -10,14 +10,16 @@ import {
   type Requirements,
 } from '../../src/proxy/requirements.ts';
 
+type Token = NonNullable<NonNullable<ConfigInput['api']>[number]['token']>;
+
 /** As the configuration gives it, from JSON. */
-function required(require: unknown): Requirements {
+function required(require: unknown, token: Token = 'session'): Requirements {
   const { api } = resolveConfig({
     origin: 'http://localhost:3000',
     issuer: 'http://127.0.0.1:9000',
     client: { id: 'app', secret: 'secret' },
     secrets: ['a secret that only tests know, of 40 signs'],
-    api: [{ path: '/api', target: 'http://127.0.0.1:9100', require: require as Requirements }],
+    api: [{ path: '/api', target: 'http://127.0.0.1:9100', token, require: require as Requirements }],
   });
   const [route] = api;
   if (route?.require === undefined) throw new Error('the route requires nothing');
@@ -152,6 +154,21 @@ test.each<[string, unknown]>([
   ['introspection of a token that nobody introspects', { scopes: ['a'], from: 'introspection' }],
 ])('a configuration that requires %s is a fault', (_story, require) => {
   expect(() => required(require)).toThrow(/api\.0\.require/);
+});
+
+test.each<[string, Token]>([
+  ['none', 'none'],
+  ['optional', 'optional'],
+  ["the app's own token without a session", { client: { session: false } }],
+])('what nobody can have is a fault, and a policy may decide: %s', (_story, token) => {
+  expect(() => required({ scopes: ['a'] }, token)).toThrow(/api\.0\.require\.scopes: needs a session/);
+  expect(() => required({ maxAgeSeconds: 60 }, token)).toThrow(/api\.0\.require\.maxAgeSeconds: needs a session/);
+  const opa = { url: 'http://127.0.0.1:8181', path: 'shop/allow' };
+  expect(required({ opa }, token)).toMatchObject({ opa });
+});
+
+test("the app's own token beside a session can require of it", () => {
+  expect(required({ scopes: ['a'] }, { client: {} })).toEqual({ scopes: ['a'] });
 });
 
 describe('the path that a policy decides about', () => {
