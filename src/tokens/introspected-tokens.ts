@@ -105,8 +105,8 @@ function createIntrospected<Answer extends ActiveToken>(
   );
   return {
     ...policy,
-    introspected({ entry }) {
-      const found = entry === undefined ? undefined : find(entry);
+    introspected(call) {
+      const found = call.entry === undefined ? undefined : find(call, call.entry);
       if (found === undefined) return {};
       return found instanceof Promise ? found.then(({ claims = {} }) => claims) : (found.claims ?? {});
     },

@@ -107,6 +107,11 @@ export function createKeptTokens<T extends Kept>(maximumBytes: number, bytesOf: 
   return {
     find,
     drop,
+    /** One that is not due for renewal. */
+    usable(key: string): T | undefined {
+      const one = all.get(key);
+      return one !== undefined && nowSeconds() < one.dueAt ? one : undefined;
+    },
     /** What is kept, whether or not it is still valid. */
     peek: (key: string): T | undefined => all.peek(key),
   };
