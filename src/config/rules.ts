@@ -137,9 +137,9 @@ function routeFaults(routes: ParsedConfig['api'], basePath = defaultBasePath): C
 function requirementFaults({ token, require }: ParsedConfig['api'][number], path: string): ConfigFault[] {
   if (require === undefined) return [];
   const ofPerson = Object.keys(require).filter((key) => key !== 'opa' && key !== 'from');
-  const passing = withoutSession(token);
-  if (passing !== undefined && ofPerson.length > 0) {
-    const reason = `needs a session, and token: ${passing} lets calls pass without one; only \`opa\` may stand beside it`;
+  if (letsStrangersPass(token)) {
+    const reason =
+      'needs a session, and `token` of this route lets calls pass without one; only `opa` may stand beside it';
     return ofPerson.map((key) => ({ path: `${path}.${key}`, reason }));
   }
   const asksProvider = token instanceof Object && ('introspect' in token || 'phantom' in token);
@@ -149,12 +149,9 @@ function requirementFaults({ token, require }: ParsedConfig['api'][number], path
   ];
 }
 
-/** A policy whose calls may have no session, as it is written; undefined for the others. */
-function withoutSession(token: ParsedConfig['api'][number]['token']): string | undefined {
-  if (token === 'none' || token === 'optional') return `'${token}'`;
-  return token instanceof Object && 'client' in token && !token.client.session
-    ? '{ client: { session: false } }'
-    : undefined;
+function letsStrangersPass(token: ParsedConfig['api'][number]['token']): boolean {
+  if (token === 'none' || token === 'optional') return true;
+  return token instanceof Object && 'client' in token && !token.client.session;
 }
 
 /** @param server whose certificate is checked; its address is undefined if that is a fault in itself */

@@ -8,8 +8,8 @@ import type { Provider } from '../oidc/provider.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import type { TokenSet } from '../token-set.ts';
 import type { ClientTokens } from './client-tokens.ts';
-import { dueAhead, keyOf, unknownLifetimeSeconds } from './kept-tokens.ts';
-import { createObtainedTokens, type ObtainedToken, type ObtainedTokensDeps } from './obtained-tokens.ts';
+import { dueAhead, keyOf, unknownLifetimeSeconds, type ObtainedToken } from './kept-tokens.ts';
+import { createObtainedTokens, type ObtainedTokensDeps } from './obtained-tokens.ts';
 import { createQuestions } from './questions.ts';
 import type { TokenPolicy } from './token-policy.ts';
 

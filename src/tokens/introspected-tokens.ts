@@ -12,8 +12,8 @@ import { sessionExpired } from '../session/session.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import type { TokenSet } from '../token-set.ts';
 import { bearer, ownToken } from './bearer.ts';
-import { keyOf } from './kept-tokens.ts';
-import { createObtainedTokens, type ObtainedToken, type ObtainedTokensDeps } from './obtained-tokens.ts';
+import { keyOf, type ObtainedToken } from './kept-tokens.ts';
+import { createObtainedTokens, type ObtainedTokensDeps } from './obtained-tokens.ts';
 import { createQuestions } from './questions.ts';
 import type { TokenPolicy } from './token-policy.ts';
 

@@ -5,20 +5,11 @@
  */
 import type { Session } from '../session/session.ts';
 import type { SessionEntry } from '../session/sessions.ts';
-import type { Claims, TokenSet } from '../token-set.ts';
+import type { TokenSet } from '../token-set.ts';
 import { createFreshSubject } from './fresh-subject.ts';
-import type { Kept, KeptTokens } from './kept-tokens.ts';
+import type { KeptTokens, ObtainedToken } from './kept-tokens.ts';
 import type { Refresher } from './refresh.ts';
 import type { TokenPolicy, TokenCall } from './token-policy.ts';
-
-/** A token that was obtained, and how it is sent. */
-export interface ObtainedToken extends Kept {
-  readonly lines: readonly string[];
-  /** The session's access token for which it was obtained. */
-  readonly subject: string;
-  /** What the provider says of that one; undefined where it was not asked. */
-  readonly claims: Claims | undefined;
-}
 
 /** What one policy obtains. */
 export interface TokenSource {

@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { SessionEntry } from '../session/sessions.ts';
 import type { Claims, ResourceToken } from '../token-set.ts';
-import type { ObtainedToken } from './obtained-tokens.ts';
+import type { ObtainedToken } from './kept-tokens.ts';
 
 /** What a policy sees of a call. One object for all attempts of the call. */
 export interface TokenCall {

@@ -1,6 +1,6 @@
 /** Which scopes and claims satisfy what a route requires: claims are what a provider wrote, of any type, under any name. */
 import { describe, expect, test } from 'vitest';
-import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
+import { ConfigError, resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { policyPath } from '../../src/proxy/policy-decision.ts';
 import {
   createRequirements,
@@ -10,10 +10,10 @@ import {
   type Requirements,
 } from '../../src/proxy/requirements.ts';
 
-type Token = NonNullable<NonNullable<ConfigInput['api']>[number]['token']>;
-
 /** As the configuration gives it, from JSON. */
-function required(require: unknown, token: Token = 'session'): Requirements {
+type ApiRouteInput = NonNullable<ConfigInput['api']>[number];
+
+function required(require: unknown, token: ApiRouteInput['token'] = 'session'): Requirements {
   const { api } = resolveConfig({
     origin: 'http://localhost:3000',
     issuer: 'http://127.0.0.1:9000',
@@ -156,21 +156,6 @@ test.each<[string, unknown]>([
   expect(() => required(require)).toThrow(/api\.0\.require/);
 });
 
-test.each<[string, Token]>([
-  ['none', 'none'],
-  ['optional', 'optional'],
-  ["the app's own token without a session", { client: { session: false } }],
-])('what nobody can have is a fault, and a policy may decide: %s', (_story, token) => {
-  expect(() => required({ scopes: ['a'] }, token)).toThrow(/api\.0\.require\.scopes: needs a session/);
-  expect(() => required({ maxAgeSeconds: 60 }, token)).toThrow(/api\.0\.require\.maxAgeSeconds: needs a session/);
-  const opa = { url: 'http://127.0.0.1:8181', path: 'shop/allow' };
-  expect(required({ opa }, token)).toMatchObject({ opa });
-});
-
-test("the app's own token beside a session can require of it", () => {
-  expect(required({ scopes: ['a'] }, { client: {} })).toEqual({ scopes: ['a'] });
-});
-
 describe('the path that a policy decides about', () => {
   test.each<[string, string[]]>([
     ['/', []],
@@ -203,3 +188,24 @@ describe('the path that a policy decides about', () => {
     expect(() => policyPath(path, { allowEncodedSlashes: false })).toThrow(/different ways/);
   });
 });
+
+test.each<[string, ApiRouteInput['token'], unknown, boolean]>([
+  ['no token', 'none', { claims: { a: 'x' } }, true],
+  ['a token where there is a session', 'optional', { maxAgeSeconds: 60 }, true],
+  ["the app's own token for everybody", { client: { scope: 'x', session: false } }, { scopes: ['a'] }, true],
+  ["the app's own token for people who are signed in", { client: { scope: 'x' } }, { scopes: ['a'] }, false],
+  ['no token, and a policy decides', 'none', { opa: { url: 'http://127.0.0.1:8181', path: 'a' } }, false],
+])('what only a person can have is a fault beside %s: %#', (_story, token, require, isFault) => {
+  expect(faultsOf(() => required(require, token))).toEqual(
+    isFault ? Object.keys(require as object).map((key) => `api.0.require.${key}`) : [],
+  );
+});
+
+function faultsOf(resolve: () => unknown): string[] {
+  try {
+    resolve();
+    return [];
+  } catch (error) {
+    return error instanceof ConfigError ? error.faults.map(({ path }) => path) : [String(error)];
+  }
+}

@@ -26,7 +26,14 @@ const api = ['orders', 'stock'].map((resource) => ({
 }));
 
 function callOf(entry: SessionEntry): TokenCall {
-  return { request: {} as IncomingMessage, entry, path: '/', sentToken: undefined, obtained: undefined, wasAskedForNonce: false };
+  return {
+    request: {} as IncomingMessage,
+    entry,
+    path: '/',
+    sentToken: undefined,
+    obtained: undefined,
+    wasAskedForNonce: false,
+  };
 }
 
 /** A call on a route: what becomes of a 401 is for the test to say. */
@@ -137,6 +144,16 @@ test('a token that was rejected is renewed once, whoever else has had it rejecte
   await policy.renew(calls[2] ?? callOf(entries.here));
   expect(provider.redeemed).toEqual(['refresh-0', 'refresh-1']);
   expect(await tokenFor(entries.here)).toBe('https://orders.test-2');
+});
+
+test('the session’s own token is still renewed after a 401, when another token has made a newer generation', async () => {
+  const { here, provider, entries } = await startBoth();
+  await routeOf(here, '/orders').tokenFor(entries.here);
+  await here.refresher.refreshAfterRejection(entries.here, 'access-0');
+  expect([provider.redeemed, entries.here.session.tokens.accessToken]).toEqual([
+    ['refresh-0', 'refresh-1'],
+    'access-2',
+  ]);
 });
 
 const token: ResourceToken = {
