@@ -53,10 +53,10 @@ function startPolicy({ room = 10, lifetimeSeconds = 60 } = {}) {
     find,
     policy,
     /** @returns what lets the provider answer */
-    hold(): () => void {
+    hold: () => {
       const held = Promise.withResolvers<void>();
       answering = held.promise;
-      return held.resolve;
+      return () => held.resolve();
     },
   };
 }
