@@ -129,6 +129,17 @@ describe('a token in exchange', () => {
     expect(world.provider.calls.clientCredentials).toBe(1);
   });
 
+  test('does without an actor token that the provider has forgotten', async () => {
+    await alice.fetch('/acting/x');
+    world.provider.resetCalls();
+    expect(world.provider.revokeClientTokens()).toBeGreaterThan(0);
+    const bob = world.client();
+    await signIn(bob, 'bob');
+    expect((await bob.fetch('/acting/x')).status).toBe(200);
+    expect(world.api.last().claims).toMatchObject({ sub: 'bob', act: { sub: 'sallyport' } });
+    expect(world.provider.calls.clientCredentials).toBe(1);
+  });
+
   test('goes alone into a header of its own, whatever the browser sends there', async () => {
     await alice.fetch('/txn/x', { headers: { 'txn-token': 'forged', authorization: 'Bearer forged' } });
     const { headers } = world.api.last();
