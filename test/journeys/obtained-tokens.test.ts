@@ -413,6 +413,18 @@ describe('an introspected token', () => {
   });
 });
 
+describe('an answer about a token', () => {
+  test('counts for as long as its own max-age says', async () => {
+    const headers = { 'cache-control': 'private, max-age=10' };
+    undos.push(world.provider.fail('introspection', { status: 200, body: { active: true }, headers }));
+    for (const waitMs of [0, 8_000, 3_000]) {
+      vi.advanceTimersByTime(waitMs);
+      expect((await alice.fetch('/checked/x')).status).toBe(200);
+    }
+    expect(world.provider.calls.introspection).toBe(2);
+  });
+});
+
 describe('Sallyport’s own token', () => {
   test('is the same for everybody, and names nobody', async () => {
     const bob = world.client();
