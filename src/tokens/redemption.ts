@@ -1,8 +1,9 @@
 /**
  * Redeeming a refresh token (RFC 6749 6), once among all processes, whether for the session's own access token or for that
  * of a resource (RFC 8707). Each redemption may bring another refresh token, and so each is a step to the next generation
- * of the session. Whoever wants to make it claims the session's generation in the store. The claim is a lease of a few seconds, which its owner renews while it waits for the provider, so that an
- * owner that is killed is soon replaced. Others wait for its message, or for the lease to run out.
+ * of the session. Whoever wants to make it claims the session's generation in the store. The claim is a lease of a few
+ * seconds, which its owner renews while it waits for the provider, so that an owner that is killed is soon replaced.
+ * Others wait for its message, or for the lease to run out.
  *
  * What can go wrong, and what happens then:
  *
