@@ -7,7 +7,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { z } from 'zod';
 import { launchChromium } from '../support/chromium.ts';
 import { cookieName } from '../support/cookie-names.ts';
 import { startApi } from '../support/api.ts';
@@ -16,6 +15,10 @@ import { boundTo } from '../support/proofs.ts';
 import { createResourceServer } from '../support/resource-server.ts';
 import { createKeycloakAdmin } from './keycloak-admin.ts';
 import type { KeycloakAdmin } from './keycloak-admin.ts';
+import { fullJourney, goThrough, makeClientFiles } from './own-client.ts';
+import { startClientWithCertificate, startClientWithKey, type OwnClientFiles } from './own-client.ts';
+import * as pages from './pages.ts';
+import { call, callWithCookie, readSession } from './pages.ts';
 import { createStack } from './stack.ts';
 import type { Stack } from './stack.ts';
 
@@ -23,6 +26,7 @@ let stack: Stack;
 let admin: KeycloakAdmin;
 let browser: Browser;
 let spaFolder: string;
+let files: OwnClientFiles;
 /** Of Sallyport, besides those of the file. */
 let variables: Record<string, string> = {};
 let context: BrowserContext | undefined;
@@ -30,9 +34,11 @@ let context: BrowserContext | undefined;
 beforeAll(async () => {
   spaFolder = await mkdtemp(join(tmpdir(), 'sallyport-spa-'));
   await writeFile(join(spaFolder, 'index.html'), '<!doctype html><title>notes</title><h1>notes</h1>');
+  files = await makeClientFiles();
   stack = await createStack({
     spaFolder,
     extraEnvironment: {
+      keycloak: files.environment,
       get sallyport() {
         return variables;
       },
@@ -54,6 +60,7 @@ afterEach(async () => {
 afterAll(async () => {
   await browser?.close();
   await stack?.close();
+  await files?.close();
   await rm(spaFolder, { recursive: true });
 });
 
@@ -111,7 +118,9 @@ test('redeems a rotated refresh token once for 30 calls at the same moment', asy
 
   // Not from the page: a browser has only six connections to a host.
   const cookie = (await sallyportCookies()).map(({ name, value }) => `${name}=${value}`).join('; ');
-  const answers = await Promise.all(Array.from({ length: 30 }, () => callWithCookie('/api/token', cookie)));
+  const answers = await Promise.all(
+    Array.from({ length: 30 }, () => callWithCookie(`${stack.origin}/api/token`, cookie)),
+  );
 
   expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 30 }, () => 200));
   const tokenIds = new Set(answers.map(({ body }) => body['tokenId']));
@@ -284,6 +293,20 @@ test('takes kc_idp_hint to the identity provider that it names', async () => {
   await partner.close();
 });
 
+test('authenticates by its private key, whose public part Keycloak fetches from it', async () => {
+  const own = await startClientWithKey({ files, spaFolder, stack, admin });
+  onTestFinished(() => own.close());
+
+  expect(await goThrough(own, await newPage(), stack.demoPassword)).toEqual(fullJourney);
+});
+
+test('authenticates by its certificate, at the addresses that Keycloak has for those', async () => {
+  const own = await startClientWithCertificate({ files, spaFolder, stack, admin });
+  onTestFinished(() => own.close());
+
+  expect(await goThrough(own, await newPage(), stack.demoPassword)).toEqual(fullJourney);
+});
+
 test('keeps sessions while Keycloak is down, with 503 where it is needed, until it is back', async () => {
   const page = await newPage();
   await signIn(page, 'alice');
@@ -347,48 +370,17 @@ async function restartSallyport(changed: Record<string, string>): Promise<void> 
 
 async function newPage(): Promise<Page> {
   await context?.close();
-  context = await browser.newContext();
+  // Keycloak's port for TLS has a certificate of the tests.
+  context = await browser.newContext({ ignoreHTTPSErrors: true });
   return context.newPage();
 }
 
 function loginUrl(returnTo: string, parameters: Record<string, string> = {}): string {
-  return `${stack.origin}/bff/login?${new URLSearchParams({ returnTo, ...parameters }).toString()}`;
+  return pages.loginUrl(stack.origin, returnTo, parameters);
 }
 
-async function signIn(page: Page, username: string, returnTo = '/'): Promise<void> {
-  await page.goto(loginUrl(returnTo));
-  await page.fill('#username', username);
-  await page.fill('#password', stack.demoPassword);
-  await page.click('#kc-login');
-  await page.waitForURL(`${stack.origin}/**`);
-}
-
-interface CallAnswer {
-  status: number;
-  body: Record<string, unknown>;
-}
-
-const json = z.record(z.string(), z.unknown());
-
-/** A fetch of the SPA. */
-async function call(page: Page, path: string, init: { method?: string; body?: string } = {}): Promise<CallAnswer> {
-  const { status, text } = await page.evaluate(
-    async ([url, options]) => {
-      const response = await fetch(url, { ...options, headers: { 'content-type': 'application/json' } });
-      return { status: response.status, text: await response.text() };
-    },
-    [path, init] as const,
-  );
-  return { status, body: text === '' ? {} : json.parse(JSON.parse(text)) };
-}
-
-async function callWithCookie(path: string, cookie: string): Promise<CallAnswer> {
-  const response = await fetch(`${stack.origin}${path}`, { headers: { cookie, 'sec-fetch-site': 'same-origin' } });
-  return { status: response.status, body: json.parse(await response.json()) };
-}
-
-async function readSession(page: Page): Promise<Record<string, unknown>> {
-  return (await call(page, '/bff/session')).body;
+function signIn(page: Page, username: string, returnTo = '/'): Promise<void> {
+  return pages.signIn(page, { origin: stack.origin, username, password: stack.demoPassword, returnTo });
 }
 
 function sessionName(): string {

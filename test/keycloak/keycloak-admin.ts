@@ -26,6 +26,9 @@ export interface KeycloakAdmin {
   endSession(id: string): Promise<void>;
   /** Adds a signing key that is preferred to the others; these stay valid for what they have signed. */
   rotateKeys(): Promise<void>;
+  addClient(client: object): Promise<void>;
+  /** Adds a realm as the representation has it, with its users and clients. */
+  addRealm(representation: object): Promise<void>;
   /** Adds an OpenID provider that Keycloak can hand logins over to. */
   addIdentityProvider(alias: string, authorizationUrl: string): Promise<void>;
 }
@@ -34,8 +37,13 @@ const realm = 'sallyport';
 
 /** Every call signs in afresh: the tokens of the console's client live for a minute only. */
 export function createKeycloakAdmin({ url, password }: KeycloakAdminOptions): KeycloakAdmin {
-  async function call(method: string, path: string, body?: unknown): Promise<unknown> {
-    const response = await fetch(`${url}/admin/realms/${realm}${path}`, {
+  function call(method: string, path: string, body?: unknown): Promise<unknown> {
+    return callAbove(method, `/${realm}${path}`, body);
+  }
+
+  /** @param path below that of all realms */
+  async function callAbove(method: string, path: string, body?: unknown): Promise<unknown> {
+    const response = await fetch(`${url}/admin/realms${path}`, {
       method,
       headers: { authorization: `Bearer ${await adminToken()}`, 'content-type': 'application/json' },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -76,6 +84,12 @@ export function createKeycloakAdmin({ url, password }: KeycloakAdminOptions): Ke
         providerType: 'org.keycloak.keys.KeyProvider',
         config: { priority: ['1000'], enabled: ['true'], active: ['true'], algorithm: ['RS256'] },
       });
+    },
+    addClient: async (client) => {
+      await call('POST', '/clients', client);
+    },
+    addRealm: async (representation) => {
+      await callAbove('POST', '', representation);
     },
     addIdentityProvider: async (alias, authorizationUrl) => {
       await call('POST', '/identity-provider/instances', {

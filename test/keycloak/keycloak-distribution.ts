@@ -15,6 +15,12 @@ import { run, startProcess, untilReady } from './processes.ts';
 export const keycloakVersion = '26.7.3';
 const archiveSha256 = '77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47';
 
+/**
+ * What Keycloak compiles into itself. A start with other values compiles anew, which takes longer than all the rest of it.
+ * `request`: its port for TLS asks clients for a certificate.
+ */
+export const buildEnvironment = { KC_HEALTH_ENABLED: 'true', KC_HTTPS_CLIENT_AUTH: 'request' };
+
 /** A copy of Keycloak's folder that a test may write to. Copies share nothing. */
 export async function copyKeycloak(): Promise<string> {
   const original = process.env['KEYCLOAK_HOME'] ?? (await cachedDistribution());
@@ -25,7 +31,7 @@ export async function copyKeycloak(): Promise<string> {
 
 async function cachedDistribution(): Promise<string> {
   const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'sallyport');
-  const home = join(cache, `keycloak-${keycloakVersion}`);
+  const home = join(cache, `keycloak-${keycloakVersion}-mutual-tls`);
   if (existsSync(home)) return home;
   await mkdir(cache, { recursive: true });
   const staging = await mkdtemp(join(cache, 'fetching-'));
@@ -58,7 +64,7 @@ async function warmUp(home: string): Promise<void> {
     KC_HTTP_HOST: '127.0.0.1',
     KC_HTTP_PORT: String(await freePort()),
     KC_HTTP_MANAGEMENT_PORT: String(await freePort()),
-    KC_HEALTH_ENABLED: 'true',
+    ...buildEnvironment,
   };
   const keycloak = startProcess(join(home, 'bin/kc.sh'), ['start-dev'], { cwd: home, env });
   await untilReady(keycloak, () => Promise.resolve(keycloak.output().includes('Listening on:')), 240);

@@ -11,7 +11,7 @@ import { freePort } from '../support/listener.ts';
 import { projectFolder, readComposeFile, serviceOf, unescapeDollars } from './compose-file.ts';
 import type { ComposeFile } from './compose-file.ts';
 import { readHealthcheck } from './dockerfile.ts';
-import { copyKeycloak } from './keycloak-distribution.ts';
+import { buildEnvironment, copyKeycloak } from './keycloak-distribution.ts';
 import { startProcess, succeeds, untilReady } from './processes.ts';
 import type { ServerProcess } from './processes.ts';
 
@@ -191,6 +191,7 @@ interface MachineSettings {
 function machineSettings(ports: Ports): Record<ServiceName, MachineSettings> {
   const nothing = { env: {}, serverArguments: [], probeArguments: [] };
   const keycloak = {
+    ...buildEnvironment,
     KC_HTTP_HOST: '127.0.0.1',
     KC_HTTP_PORT: ports.keycloak,
     KC_HTTP_MANAGEMENT_PORT: ports.management,
