@@ -27,6 +27,18 @@ export interface CircuitBreaker {
    * @throws {PausedError} in place of a call; and whatever the call throws
    */
   run<T>(subject: string, call: () => Promise<T>): Promise<T>;
+  /** Whether a call would have to wait for its turn. */
+  isFull(): boolean;
+  /** Waits for a turn. @throws {PausedError} in place of one */
+  take(subject: string): Promise<Turn>;
+}
+
+/** The right to make one call. Whoever has one lets others wait, until it has made the call or passes. */
+export interface Turn {
+  /** Makes the call; after a pass, when there is another turn. */
+  run<T>(call: () => Promise<T>): Promise<T>;
+  /** Makes no call. */
+  pass(): void;
 }
 
 /** Thrown in place of a call: it is no news about the provider, and has used up nothing. */
@@ -42,7 +54,7 @@ export function createCircuitBreaker(retryAfterMs: (error: unknown) => number): 
   let isOpen = false;
   let failedTrials = 0;
   let openUntil = 0;
-  let trial: Promise<unknown> | undefined;
+  let trial: Promise<void> | undefined;
   let concurrency = Infinity;
   let running = 0;
   const waiting: (() => void)[] = [];
@@ -70,40 +82,62 @@ export function createCircuitBreaker(retryAfterMs: (error: unknown) => number): 
     for (const wake of waiting.splice(0, isOpen ? waiting.length : Math.max(0, concurrency - running))) wake();
   }
 
-  async function attempt<T>(subject: string, call: () => Promise<T>, isTrial: boolean): Promise<T> {
+  function begin(subject: string, isTrial: boolean): Turn {
+    const over = Promise.withResolvers<void>();
+    let hasEnded = false;
     running += 1;
-    try {
-      const result = await call();
-      onSuccess();
-      return result;
-    } catch (error) {
-      if (!(error instanceof UnaskedError)) onFailure(subject, error, isTrial);
-      throw error;
-    } finally {
+    if (isTrial) trial = over.promise;
+
+    function end(): void {
+      if (hasEnded) return;
+      hasEnded = true;
       running -= 1;
+      if (isTrial) trial = undefined;
+      over.resolve();
       wakeWaiting();
     }
+
+    async function makeCall<T>(call: () => Promise<T>): Promise<T> {
+      try {
+        const result = await call();
+        onSuccess();
+        return result;
+      } catch (error) {
+        onFailure(subject, error, isTrial);
+        throw error;
+      } finally {
+        end();
+      }
+    }
+
+    return { run: (call) => (hasEnded ? run(subject, call) : makeCall(call)), pass: end };
   }
 
-  async function run<T>(subject: string, call: () => Promise<T>): Promise<T> {
+  async function take(subject: string): Promise<Turn> {
     for (;;) {
       if (!isOpen) {
-        if (running < concurrency) return attempt(subject, call, false);
+        if (running < concurrency) return begin(subject, false);
         await new Promise<void>((resolve) => waiting.push(resolve));
         continue;
       }
       const waitMs = openUntil - monotonicMs();
       if (waitMs > 0) throw paused(waitMs);
-      if (trial === undefined) {
-        const mine = attempt(subject, call, true);
-        trial = mine.catch(() => undefined).finally(() => (trial = undefined));
-        return mine;
-      }
+      if (trial === undefined) return begin(subject, true);
       await trial;
     }
   }
 
-  return { run };
+  async function run<T>(subject: string, call: () => Promise<T>): Promise<T> {
+    const turn = await take(subject);
+    return turn.run(call);
+  }
+
+  function isFull(): boolean {
+    if (!isOpen) return running >= concurrency;
+    return trial !== undefined && monotonicMs() >= openUntil;
+  }
+
+  return { run, isFull, take };
 }
 
 function paused(waitMs: number): PausedError {

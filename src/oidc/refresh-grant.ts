@@ -7,7 +7,7 @@ import { LRUCache } from 'lru-cache';
 import * as client from 'openid-client';
 import type { Config } from '../config/config.ts';
 import { idTokenClaims, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
-import { createCircuitBreaker, type CircuitBreaker } from './circuit-breaker.ts';
+import { createCircuitBreaker, type CircuitBreaker, type Turn } from './circuit-breaker.ts';
 import type { OidcClient } from './client.ts';
 import { isInvalidTokenResponse, providerUnavailable, retryAfterMs } from './provider-errors.ts';
 import { withProvidersWords } from './refusal.ts';
@@ -72,14 +72,22 @@ export function createRefreshGrant(config: Config, { client: oidc, grantOf }: Re
    *   of another request, which used the token up before and could not be completed
    * @throws {BffError} `provider_unavailable` when the outcome is open: the session stays
    */
-  return function refresh(
+  function refresh(
     tokens: TokenSet,
     userInfo: Claims | undefined,
     key: string,
     request?: ResourceRequest,
+    turn?: Turn,
   ): Promise<RefreshResult> {
-    return breakerOf(request).run(key, () => redeem({ tokens, userInfo }, key, request));
-  };
+    const call = () => redeem({ tokens, userInfo }, key, request);
+    return turn === undefined ? breakerOf(request).run(key, call) : turn.run(call);
+  }
+
+  /** The turn of a redemption, where those after an outage wait for theirs; undefined where nobody waits. */
+  function turnOf(key: string, request?: ResourceRequest): Promise<Turn> | undefined {
+    const breaker = breakerOf(request);
+    return breaker.isFull() ? breaker.take(key) : undefined;
+  }
 
   function breakerOf(request: ResourceRequest | undefined): CircuitBreaker {
     const breaker = breakers.get(request?.key) ?? createCircuitBreaker(retryAfterMs);
@@ -156,4 +164,6 @@ export function createRefreshGrant(config: Config, { client: oidc, grantOf }: Re
     const subject = String(idTokenClaims(tokens.idToken)?.['sub']);
     return { granted: true, grant: { tokens, subject, userInfo: previous.userInfo }, resource };
   }
+
+  return { refresh, turnOf };
 }

@@ -34,7 +34,7 @@ import type { Config } from '../config/config.ts';
 import { detach } from '../detached.ts';
 import type { Events } from '../events.ts';
 import { BffError, retryAfter } from '../http/errors.ts';
-import { UnaskedError } from '../oidc/circuit-breaker.ts';
+import { UnaskedError, type Turn } from '../oidc/circuit-breaker.ts';
 import type { Provider, RefreshResult } from '../oidc/provider.ts';
 import type { ResourceRequest } from '../oidc/resources.ts';
 import { revokeRefreshToken } from '../oidc/revocation.ts';
@@ -94,18 +94,30 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
   async function redeem(entry: SessionEntry, need: Need): Promise<boolean> {
     while (entry.ended === undefined && !need.isMet(entry.session)) {
       const { generation } = entry.session;
-      const claim = await claimOrWait(entry);
-      if (claim !== undefined && (await redeemClaimed(claim, entry, need))) return true;
-      if (entry.session.generation === generation) return false;
+      // A claim is made when the provider is about to be asked: in the line after an outage it would only be renewed.
+      const turn = await provider.turnOf(redemptionKey(entry.session), need.request);
+      try {
+        if (isSuperseded(entry, generation)) continue;
+        const claim = await claimOrWait(entry, turn);
+        if (claim !== undefined && (await redeemClaimed(claim, entry, need, turn))) return true;
+        if (entry.session.generation === generation) return false;
+      } finally {
+        turn?.pass();
+      }
     }
     return entry.ended === undefined;
   }
 
   /** @returns whether it obtained the token */
-  async function redeemClaimed(claim: GrantedClaim, entry: SessionEntry, need: Need): Promise<boolean> {
+  async function redeemClaimed(
+    claim: GrantedClaim,
+    entry: SessionEntry,
+    need: Need,
+    turn: Turn | undefined,
+  ): Promise<boolean> {
     const renewal = setInterval(() => renew(entry, claim), renewalMs).unref();
     try {
-      return await redeemAs(claim, entry, need);
+      return await redeemAs(claim, entry, need, turn);
     } catch (error) {
       // The outcome is open, unless the provider was not even asked, or refused what it was asked for.
       const isOpen = !(error instanceof UnaskedError || error instanceof ResourceDenied);
@@ -117,7 +129,7 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
   }
 
   /** @returns undefined when nothing is left to refresh: there is a newer generation, or the session has ended */
-  async function claimOrWait(entry: SessionEntry): Promise<GrantedClaim | undefined> {
+  async function claimOrWait(entry: SessionEntry, turn: Turn | undefined): Promise<GrantedClaim | undefined> {
     // The generation to replace, read before the first await: a message may tell of a newer one at any time.
     const claim = { generation: entry.session.generation, owner: ownerFor(entry) };
     const deadline = monotonicMs() + patienceMs;
@@ -133,6 +145,8 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
           await sessions.applyRecord(entry, result.record);
           return undefined;
         }
+        // Others need not wait for what another process does.
+        turn?.pass();
         const leftMs = result.leftMs + leaseMarginMs;
         await message.within(sessions.hears() ? leftMs : Math.min(leftMs, lookMs));
       } finally {
@@ -169,15 +183,20 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
     detach(sessions.claimRefresh(entry, claim, leaseMs), () => undefined);
   }
 
-  async function redeemAs(claim: GrantedClaim, entry: SessionEntry, { request }: Need): Promise<boolean> {
+  async function redeemAs(
+    claim: GrantedClaim,
+    entry: SessionEntry,
+    { request }: Need,
+    turn: Turn | undefined,
+  ): Promise<boolean> {
     if (claim.interrupted && sessions.storeWasAway()) await waitForEarlierOwner(entry, claim);
     const { session } = entry;
     // A message, a browser or the earlier owner has brought what the claim was for, or the end.
-    if (session.generation !== claim.generation || entry.ended !== undefined) {
+    if (isSuperseded(entry, claim.generation)) {
       sessions.releaseRefresh(entry, claim, claim.interrupted);
       return false;
     }
-    const result = await provider.refresh(session.tokens, session.userInfo, redemptionKey(session), request);
+    const result = await provider.refresh(session.tokens, session.userInfo, redemptionKey(session), request, turn);
     if (!result.granted) {
       await handleRejection(entry, claim, result);
       return false;
@@ -225,6 +244,11 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
   }
 
   return { redeem };
+}
+
+/** Whether another generation, or the end, has come in place of this one. */
+function isSuperseded({ session, ended }: SessionEntry, generation: number): boolean {
+  return ended !== undefined || session.generation !== generation;
 }
 
 type Rejection = Extract<RefreshResult, { readonly granted: false }>;

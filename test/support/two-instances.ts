@@ -3,6 +3,7 @@ import { onTestFinished } from 'vitest';
 import { nowSeconds } from '../../src/clock.ts';
 import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { createEvents, type BffEvent } from '../../src/events.ts';
+import type { Turn } from '../../src/oidc/circuit-breaker.ts';
 import type { Provider } from '../../src/oidc/provider.ts';
 import { createSessions, type OpenSession, type SessionEntry } from '../../src/session/sessions.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
@@ -42,6 +43,7 @@ function createProvider() {
       valid += 1;
       return { granted: true, grant: { tokens: tokensOf(valid), userInfo: undefined, subject: 'alice' } } as const;
     },
+    turnOf: (): Promise<Turn> | undefined => undefined,
     revoke: async () => undefined,
   };
   return {

@@ -38,7 +38,7 @@ function tokensOf(refreshToken: string): TokenSet {
 }
 
 /** A provider that rotates refresh tokens: one that is shown twice ends them all. */
-class RotatingProvider implements Pick<Provider, 'refresh' | 'revoke'> {
+class RotatingProvider implements Pick<Provider, 'refresh' | 'turnOf' | 'revoke'> {
   valid = 0;
   reuses = 0;
   redemptions = 0;
@@ -62,6 +62,8 @@ class RotatingProvider implements Pick<Provider, 'refresh' | 'revoke'> {
     await this.pause();
     return { granted: true, grant: { tokens, userInfo: undefined, subject: 'alice' } };
   };
+
+  readonly turnOf: Provider['turnOf'] = () => undefined;
 
   readonly revoke: Provider['revoke'] = async () => {
     this.isRevoked = true;

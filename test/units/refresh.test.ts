@@ -29,7 +29,7 @@ function memoryStore(): Store {
 
 /** One process; those that are given the same store are instances of one cluster. */
 function startProcess(
-  provider: Pick<Provider, 'refresh' | 'revoke'>,
+  provider: Pick<Provider, 'refresh' | 'turnOf' | 'revoke'>,
   store = memoryStore(),
   config = resolveConfig(input),
 ) {
@@ -51,13 +51,14 @@ function gatedProvider({ rotates }: { rotates: boolean }) {
   const gate = Promise.withResolvers<void>();
   const redeemed: string[] = [];
   const revoked: string[] = [];
-  const provider: Pick<Provider, 'refresh' | 'revoke'> = {
+  const provider: Pick<Provider, 'refresh' | 'turnOf' | 'revoke'> = {
     async refresh({ refreshToken = '' }) {
       redeemed.push(refreshToken);
       await gate.promise;
       const tokens = tokensOf(redeemed.length, rotates ? undefined : refreshToken);
       return { granted: true, grant: { tokens, userInfo: undefined, subject: 'alice' } };
     },
+    turnOf: () => undefined,
     async revoke(token) {
       revoked.push(token);
     },
