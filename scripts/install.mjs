@@ -111,7 +111,7 @@ const routerNeeds = [
 const providerNeeds = [
   {
     ...routerNeeds.find(({ name }) => name === 'Go'),
-    remedy: 'install Go 1.25.8 or newer, or set GO_COMMAND to its executable',
+    remedy: 'install Go 1.26 or newer, or set GO_COMMAND to its executable',
   },
   {
     name: 'a C compiler',

@@ -94,7 +94,7 @@ export function createKnownSession(basePath: string) {
   function receive({ session: next, logoutUrl }: Message): void {
     const id = idOf(view);
     // A page hears what it says itself: of the session that has just ended here, there is no more to learn.
-    if (isView(next) && (id ? logoutUrl : idOf(next)) === id && (next as SignedOut).reason !== 'replaced') learn(next);
+    if (isView(next) && (id ? logoutUrl === id && (next as SignedOut).reason !== 'replaced' : !idOf(next))) learn(next);
     else {
       changes++;
       check();

@@ -5,6 +5,7 @@
  */
 import { ConfigError, faultsOf, unknownKey, type ConfigFault } from './faults.ts';
 import { readLogo } from './logo.ts';
+import { withProfileDefaults } from './profile.ts';
 import { crossFaults, isLoopback } from './rules.ts';
 import { returnToPlaceholder } from './schema/sign-in.ts';
 import { dangerouslyAllowHttpIssuer, schema, type ConfigFile, type ConfigInput, type ParsedConfig } from './schema.ts';
@@ -76,7 +77,7 @@ export function defineConfig(config: ConfigFile): ConfigFile {
  * @throws {ConfigError} with every fault
  */
 export function resolveConfig(input: ConfigInput): Config {
-  const { parsed, faults } = parseEachKey(input);
+  const { parsed, faults } = parseEachKey(withProfileDefaults(input));
   faults.push(...crossFaults(parsed, input[dangerouslyAllowHttpIssuer] === true));
   if (faults.length > 0) throw new ConfigError(faults);
   return complete(parsed as ParsedConfig);

@@ -71,6 +71,12 @@ function faultsOfIssue(issue: z.core.$ZodIssue, key: string, value: unknown): Co
   if (issue.code === 'invalid_key') {
     return issue.issues.map(({ message }) => ({ path: path.join('.'), reason: message }));
   }
+  if (issue.code === 'invalid_union') {
+    const meant = meantOption(issue);
+    if (meant !== undefined) {
+      return meant.flatMap((inner) => faultsOfIssue({ ...inner, path: [...issue.path, ...inner.path] }, key, value));
+    }
+  }
   if (issue.code === 'unrecognized_keys') return issue.keys.map((name) => unknownKey([...path, name]));
   const missing = issue.code === 'invalid_type' && valueAt(value, issue.path) === undefined;
   return [
@@ -79,6 +85,12 @@ function faultsOfIssue(issue: z.core.$ZodIssue, key: string, value: unknown): Co
       reason: missing ? `is missing: ${remedies[path.join('.')] ?? issue.message}` : issue.message,
     },
   ];
+}
+
+/** The issues of the one form whose keys were given, where what is wrong is inside. */
+function meantOption({ errors }: z.core.$ZodIssueInvalidUnion): readonly z.core.$ZodIssue[] | undefined {
+  const possible = errors.filter((issues) => issues.every(({ path }) => path.length > 0));
+  return possible.length === 1 ? possible[0] : undefined;
 }
 
 export function unknownKey(path: readonly string[]): ConfigFault {

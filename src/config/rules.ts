@@ -6,6 +6,7 @@ import { clientFaults } from './client-rules.ts';
 import type { ConfigFault } from './faults.ts';
 import { readLogo } from './logo.ts';
 import { pageTexts } from './page-texts.ts';
+import { profileFaults } from './profile.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import { routeCertificateFaults } from './route-certificate.ts';
 import { defaultBasePath, type ParsedConfig } from './schema.ts';
@@ -18,6 +19,7 @@ export function crossFaults(parsed: Partial<ParsedConfig>, httpIssuerAllowed: bo
     ...addressFaults(parsed, httpIssuerAllowed),
     ...caFaults(provider?.caFile, 'provider.caFile', { of: 'issuer', address: parsed.issuer }),
     ...(parsed.client === undefined ? [] : clientFaults(parsed.client, parsed.issuer)),
+    ...profileFaults(parsed),
     ...storeCaFaults(parsed),
     ...(spa === undefined ? [] : spaFaults(spa)),
     ...(store?.file === undefined ? [] : storeFileFaults(store.file, redisUrl)),
@@ -135,8 +137,9 @@ function routeFaults(routes: ParsedConfig['api'], basePath = defaultBasePath): C
 function requirementFaults({ token, require }: ParsedConfig['api'][number], path: string): ConfigFault[] {
   if (require === undefined) return [];
   const ofPerson = Object.keys(require).filter((key) => key !== 'opa' && key !== 'from');
-  if ((token === 'none' || token === 'optional') && ofPerson.length > 0) {
-    const reason = `needs a session, and token: '${token}' lets calls pass without one; only \`opa\` may stand beside it`;
+  if (letsStrangersPass(token)) {
+    const reason =
+      'needs a session, and `token` of this route lets calls pass without one; only `opa` may stand beside it';
     return ofPerson.map((key) => ({ path: `${path}.${key}`, reason }));
   }
   const asksProvider = token instanceof Object && ('introspect' in token || 'phantom' in token);
@@ -144,6 +147,11 @@ function requirementFaults({ token, require }: ParsedConfig['api'][number], path
   return [
     { path: `${path}.from`, reason: 'needs token: { introspect: true }, or phantom: nothing is introspected else' },
   ];
+}
+
+function letsStrangersPass(token: ParsedConfig['api'][number]['token']): boolean {
+  if (token === 'none' || token === 'optional') return true;
+  return token instanceof Object && 'client' in token && !token.client.session;
 }
 
 /** @param server whose certificate is checked; its address is undefined if that is a fault in itself */

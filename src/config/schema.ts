@@ -17,6 +17,7 @@ import {
 } from './kinds.ts';
 import { drain, drainSeconds, listen } from './schema/listener.ts';
 import { pages } from './schema/pages.ts';
+import { profile } from './schema/profile.ts';
 import { provider } from './schema/provider.ts';
 import { route, upstream } from './schema/route.ts';
 import { csrf, refresh, session } from './schema/session.ts';
@@ -69,6 +70,7 @@ export const schema = z.strictObject({
         'that ID tokens are checked with: over `http:`, only on a network of your own.',
     }),
   provider,
+  profile,
   client,
   scope: text
     .refine((scope) => scope.split(' ').includes('openid'), 'must contain "openid"')

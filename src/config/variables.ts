@@ -91,6 +91,7 @@ export const variables: readonly Variable[] = [
   variable('PROVIDER_TIMEOUT', 'provider.timeoutSeconds', number),
   variable('PROVIDER_CLOCK_TOLERANCE', 'provider.clockToleranceSeconds', number),
   variable('PROVIDER_CA_FILE', 'provider.caFile'),
+  variable('PROFILE', 'profile'),
   variable('CLIENT_ID', 'client.id'),
   variable('CLIENT_SECRET', 'client.secret', text, true),
   variable('CLIENT_AUTH_METHOD', 'client.authMethod'),

@@ -2,7 +2,7 @@
 import type { Config } from '../config/config.ts';
 import { createAddressMark } from '../http/address-mark.ts';
 import { loginUrl } from '../http/login-url.ts';
-import { comesFromOwnPage, isNavigation } from '../http/navigation.ts';
+import { isNavigation } from '../http/navigation.ts';
 import { parseReturnTo } from '../http/return-to.ts';
 import { headersOf, sendPage, type BffContext, type EndpointDeps } from './endpoint.ts';
 
@@ -24,15 +24,23 @@ export function createLoginGate({ config, pages, sessions }: EndpointDeps) {
     // A path may begin with "//", which alone would lead to another host.
     if (opened.state === 'active') return isReloaded ? c.redirect(config.origin + path, 302) : undefined;
     // A link on another site comes without the Strict cookie, and in Firefox and WebKit so does a typed address that
-    // another site redirects here. It would start a login for a person who is signed in, and lose the fragment.
-    if (!isReloaded && !comesFromOwnPage(headers)) {
-      return sendPage(c, pages(headers).sameSiteReload(config.origin + path, reloaded));
-    }
-    return c.redirect(loginUrl(config, `returnTo=${encodeURIComponent(returnToOf(path, config))}`), 302);
+    // another site redirects here: it would start a login for a person who is signed in. A page of this origin shows the
+    // cookie, but not the fragment, to which the login is to come back.
+    if (!isReloaded) return sendPage(c, pages(headers).sameSiteReload(config.origin + path, reloaded));
+    const returnTo = returnToOf(path, reloaded.fragmentOn(search), config);
+    return c.redirect(loginUrl(config, `returnTo=${encodeURIComponent(returnTo)}`), 302);
   };
 }
 
-/** Where the login leads back: to the path without its query if the whole is too long, as a link with a long filter is. */
-function returnToOf(path: string, config: Config): string {
-  return parseReturnTo(path, config) ?? parseReturnTo(path.replace(/\?.*$/s, ''), config) ?? config.home;
+/**
+ * Where the login leads back: without the fragment, or the query as well, if the whole is too long, as a link with a long
+ * filter is.
+ */
+function returnToOf(path: string, fragment: string, config: Config): string {
+  return (
+    parseReturnTo(path + fragment, config) ??
+    parseReturnTo(path, config) ??
+    parseReturnTo(path.replace(/\?.*$/s, ''), config) ??
+    config.home
+  );
 }

@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { amendError, asBffError, BffError } from '../http/errors.ts';
 import { loginUrl } from '../http/login-url.ts';
-import { isNavigation } from '../http/navigation.ts';
+import { comesFromOtherSite, isNavigation } from '../http/navigation.ts';
 import {
   continuedParameter,
   headersOf,
@@ -42,6 +42,7 @@ export function createLogin(deps: EndpointDeps) {
     const headers = headersOf(c);
     if (!isNavigation(headers)) throw navigationRequired(parameters);
     const returnTo = readReturnTo(parameters, config) ?? config.home;
+    if (config.profile !== undefined && comesFromOtherSite(headers)) throw consentRequired(returnTo);
     for (const name of ['display', 'popup']) if (single(parameters, name) === null) throw repeated(name);
     const intent = {
       returnTo,
@@ -55,6 +56,17 @@ export function createLogin(deps: EndpointDeps) {
     const url = await startLogin(c, intent);
     events.emit({ type: 'login.started' });
     return c.redirect(url, 302);
+  }
+
+  /**
+   * A profile lets nobody but the person begin a login (FAPI 2.0 Security Profile 5.3.3.1): a button of this origin does,
+   * without the parameters that another site chose.
+   */
+  function consentRequired(returnTo: string): BffError {
+    const query = returnTo === config.home ? '' : new URLSearchParams({ returnTo }).toString();
+    return new BffError('request_forbidden', 'Another site led here. To sign in, go on by the button of this page.', {
+      extensions: { loginUrl: loginUrl(config, query) },
+    });
   }
 
   /** A link on another site brings no Strict cookie, and the login must end the session that this browser may have. */

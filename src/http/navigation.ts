@@ -38,6 +38,11 @@ export function comesFromOwnPage(headers: IncomingHttpHeaders): boolean {
   return headers['sec-fetch-site'] === 'same-origin' && headers['sec-fetch-mode'] !== 'same-origin';
 }
 
+/** Whether a page of another origin caused the request, a sibling's included. Older browsers don't say. */
+export function comesFromOtherSite(headers: IncomingHttpHeaders): boolean {
+  return headers['sec-fetch-site'] === 'cross-site' || headers['sec-fetch-site'] === 'same-site';
+}
+
 /**
  * Whether fetch metadata marks the request as a prefetch, a frame or a script's. GET endpoints that change state refuse
  * those.

@@ -120,7 +120,7 @@ function createPagesIn(texts: PageTexts, page: (content: PageContent) => Page, b
   /**
    * Loads the same address once more, now from this site: for a deep link that came from another one.
    * @param address absolute; its fragment, which only the script knows, is lost if scripts are off
-   * @param mark to be added, by which the next request is known
+   * @param mark to be added, by which the next request is known; its value is the fragment
    */
   function sameSiteReload(address: string, mark: AddressMark): Page {
     const marked = mark.add(address);
@@ -205,9 +205,9 @@ function refreshTo(address: string): string {
 const submitScript = 'document.forms[0].submit()';
 const closeButtonScript = "const b=document.querySelector('button');b.hidden=false;b.onclick=()=>close()";
 
-/** Appends to the query as it stands: the app may read it letter by letter. */
+/** Appends to the query as it stands: the app may read it letter by letter. A sign-in comes back to the fragment as well. */
 function reloadScript(mark: string): string {
-  return `const u=new URL(location.href);u.search+=(u.search?'&':'?')+'${mark}';location.replace(u)`;
+  return `const u=new URL(location.href);u.search+=(u.search?'&':'?')+'${mark}'+(u.hash&&'='+encodeURIComponent(u.hash));location.replace(u)`;
 }
 
 /** What the tabs of the app hear of a popup. Nothing in it is secret: every script of the origin hears it. */

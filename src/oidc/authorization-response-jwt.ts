@@ -46,7 +46,7 @@ export function createAuthorizationResponseReader(config: Config, { discovery, s
     const parts = readJwt(token);
     if (parts === undefined) throw invalid('The answer is not a signed JWT.');
     checkClaims(parts.claims, config);
-    const algorithms = responseAlgorithms(await discovery.fetchMetadata());
+    const algorithms = responseAlgorithms(await discovery.fetchMetadata(), config);
     checkHeader(parts.header, algorithms);
     if (!(await isSignedByProvider(token, parts.header, algorithms))) {
       throw invalid('No key of the identity provider verifies the signature of the answer.');

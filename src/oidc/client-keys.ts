@@ -6,6 +6,7 @@ import type { ServerMetadata } from 'openid-client';
 import { jwksOfCertificates } from '../config/certificate-file.ts';
 import type { Config } from '../config/config.ts';
 import { parseKeyFile, thumbprintOf, UnusableFile, type ClientKey, type PublicJwk } from '../config/key-file.ts';
+import { allowedAlgorithms, type Profile } from '../config/profile.ts';
 import { createRenewedFiles } from '../config/renewed-files.ts';
 import type { Events } from '../events.ts';
 import type { JwtKey } from './client-jwt.ts';
@@ -22,10 +23,10 @@ export interface ClientKeys {
 }
 
 /** @returns undefined where the client has no key that is its own */
-export function createClientKeys({ client }: Config, events: Events): ClientKeys | undefined {
+export function createClientKeys({ client, profile }: Config, events: Events): ClientKeys | undefined {
   const { keyFile } = client;
   const algorithm = client.authMethod === 'client_secret_jwt' ? undefined : client.signingAlgorithm;
-  const parse = (content = '') => requireAlgorithm(parseKeyFile(content), algorithm);
+  const parse = (content = '') => requireAlgorithm(parseKeyFile(content), { algorithm, profile });
   const own =
     keyFile === undefined
       ? undefined
@@ -44,7 +45,8 @@ export function createClientKeys({ client }: Config, events: Events): ClientKeys
     async signing(accepted) {
       if (own === undefined) throw new Error('The configuration names no client.keyFile to sign with.');
       const [{ privateKey, kid, algorithms }] = await own.current();
-      return { key: privateKey, kid, algorithm: algorithm ?? chooseAlgorithm(algorithms, accepted) };
+      const [first = algorithms[0], ...others] = allowedAlgorithms(algorithms, profile);
+      return { key: privateKey, kid, algorithm: algorithm ?? chooseAlgorithm([first, ...others], accepted) };
     },
     async published() {
       const keys = (await own?.current()) ?? [];
@@ -54,14 +56,17 @@ export function createClientKeys({ client }: Config, events: Events): ClientKeys
   };
 }
 
-/** @throws {UnusableFile} where the key that signs cannot do what is configured */
+/** @throws {UnusableFile} where the key that signs cannot do what is configured, or what the profile allows */
 function requireAlgorithm<Keys extends readonly [ClientKey, ...ClientKey[]]>(
   keys: Keys,
-  algorithm: string | undefined,
-) {
+  { algorithm, profile }: { readonly algorithm: string | undefined; readonly profile: Profile | undefined },
+): Keys {
   const { algorithms } = keys[0];
-  if (algorithm === undefined || algorithms.includes(algorithm)) return keys;
-  throw new UnusableFile(`holds a first key that cannot do ${algorithm}, only ${algorithms.join(', ')}`);
+  const isPossible =
+    algorithm === undefined ? allowedAlgorithms(algorithms, profile).length > 0 : algorithms.includes(algorithm);
+  if (isPossible) return keys;
+  const wanted = algorithm ?? `what the profile "${profile}" allows`;
+  throw new UnusableFile(`holds a first key that cannot do ${wanted}, only ${algorithms.join(', ')}`);
 }
 
 /** The preferred one of those that the provider takes. One that takes none is told of at the start (`suitability.ts`). */

@@ -13,6 +13,7 @@ import { createProvingFetches } from './dpop-fetch.ts';
 import { isKeyFault } from './provider-errors.ts';
 import { withoutQuotedSecrets } from './refusal.ts';
 import { createSigningKeys, maximumKeysTried, type Keys } from './signing-keys.ts';
+import { signatureAlgorithms } from './suitability.ts';
 import { idTokenHeader, type OidcFetch, type ReplayableFetch } from './token-response.ts';
 
 interface ClientDeps {
@@ -99,8 +100,9 @@ export function createClient(config: Config, { fetch, addresses, discovery, even
   }
 
   function createConfiguration(metadata: client.ServerMetadata, keys: Keys | undefined): client.Configuration {
+    const algorithms = config.profile === undefined ? undefined : signatureAlgorithms(metadata, config);
     const configuration = new client.Configuration(
-      metadata,
+      algorithms === undefined ? metadata : { ...metadata, id_token_signing_alg_values_supported: algorithms },
       config.client.id,
       { [client.clockTolerance]: clockToleranceSeconds },
       authenticate,

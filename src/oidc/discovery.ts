@@ -9,6 +9,7 @@ import { detach } from '../detached.ts';
 import type { Events } from '../events.ts';
 import type { ProviderAddresses } from './addresses.ts';
 import { requestMetadata } from './metadata.ts';
+import { requireProfile } from './profile.ts';
 import { undiscovered } from './provider-errors.ts';
 import { loginScope } from './scope.ts';
 import { suitabilityOf } from './suitability.ts';
@@ -48,6 +49,7 @@ export function createDiscovery(config: Config, deps: DiscoveryDeps) {
   async function discover(): Promise<ServerMetadata> {
     try {
       const fetched = await requestMetadata(config, deps);
+      requireProfile(fetched, config);
       if (metadata === undefined) events.emit({ type: 'provider.discovered', scope: loginScope(config, fetched) });
       metadata = fetched;
       tellFaults(suitabilityOf(metadata, config).faults);

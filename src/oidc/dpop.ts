@@ -5,7 +5,7 @@
  */
 import { createPrivateKey, createPublicKey, hash, hkdfSync, randomUUID, sign, type KeyObject } from 'node:crypto';
 import { nowSeconds } from '../clock.ts';
-import type { DpopKey } from '../token-set.ts';
+import type { Claims, DpopKey } from '../token-set.ts';
 
 /** What a proof is for (RFC 9449 4.2). */
 export interface ProofTarget {
@@ -53,6 +53,11 @@ export function nonceOf(header: unknown): string | undefined {
 /** Whether a challenge asks for a proof with the nonce beside it (RFC 9449 9). */
 export function asksForNonce(challenge: string): boolean {
   return /\bdpop\b.*\berror\s*=\s*"?use_dpop_nonce\b/is.test(challenge);
+}
+
+/** Whether what is known of a token says that it is bound to this key (`cnf`, RFC 9449 6). */
+export function isBoundTo({ cnf }: Claims, key: DpopKey | undefined): boolean {
+  return key !== undefined && cnf instanceof Object && 'jkt' in cnf && cnf.jkt === proverOf(key).thumbprint;
 }
 
 function createProver(key: DpopKey): Prover {

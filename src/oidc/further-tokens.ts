@@ -9,6 +9,7 @@ import type { DpopKey } from '../token-set.ts';
 import type { BffError } from '../http/errors.ts';
 import type { OidcClient } from './client.ts';
 import { legible } from './legible.ts';
+import { exchangeGrant } from './policy-suitability.ts';
 import { InvalidTokenResponse, providerUnavailable, RefusedToken } from './provider-errors.ts';
 import { withProvidersWords } from './refusal.ts';
 import { isFinalRefusal, type OidcFetch, type TokenResponse } from './token-response.ts';
@@ -44,7 +45,6 @@ export interface SubjectToken {
 /** Thrown when the provider does not take the session's token any more: a newer one may help. */
 export class StaleSubjectToken extends Error {}
 
-const exchangeGrant = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const accessTokenType = 'urn:ietf:params:oauth:token-type:access_token';
 
 /** The kinds that an API may get. A refresh token in the hands of an API would be the person's whole session. */

@@ -77,7 +77,7 @@ export function createIntrospection(config: Config, deps: IntrospectionDeps) {
         const jwt = jwtIn(answer);
         if (jwt !== undefined) {
           form = accept;
-          return { ...(await verified(jwt, audience)), maxAgeSeconds: answer.maxAgeSeconds, jwt };
+          return await verified(jwt, audience, answer.maxAgeSeconds);
         }
         if (isInactive(answer)) return { active: false };
       }
@@ -111,14 +111,19 @@ export function createIntrospection(config: Config, deps: IntrospectionDeps) {
     return received.answer;
   }
 
-  async function verified(jwt: string, audience: string): Promise<Omit<ActiveToken, 'maxAgeSeconds'>> {
+  async function verified(
+    jwt: string,
+    audience: string,
+    maxAgeSeconds: number | undefined,
+  ): Promise<InactiveToken | PhantomToken> {
     const parts = readJwt(jwt);
     if (parts === undefined) throw invalid('is encrypted, or no JWT');
     const claims = checkedClaims(parts, { issuer: config.issuer, clientId: config.client.id, audience });
     await checkSignature(jwt, parts.header);
+    if (claims === undefined) return { active: false };
     const expiresAt = timeOf(claims['exp']);
     if (expiresAt !== undefined && expiresAt <= nowSeconds()) throw invalid('has expired');
-    return { active: true, claims, expiresAt };
+    return { active: true, claims, expiresAt, maxAgeSeconds, jwt };
   }
 
   async function checkSignature(jwt: string, header: JwtHeader): Promise<void> {
@@ -193,11 +198,11 @@ interface JwtExpectations {
   readonly audience: string;
 }
 
-/** @returns what the JWT says of the access token */
+/** @returns what the JWT says of the access token; undefined if it says that the token is not active */
 function checkedClaims(
   { header, claims }: { readonly header: JwtHeader; readonly claims: Claims },
   { issuer, clientId, audience }: JwtExpectations,
-): Claims {
+): Claims | undefined {
   const { typ = 'JWT' } = header;
   if (typeof typ !== 'string') throw invalid('has a typ that is no text');
   if (claims['iss'] !== issuer) throw invalid(`is from ${quoted(claims['iss'])}, not from the issuer`);
@@ -206,8 +211,8 @@ function checkedClaims(
     requireAudience(claims, clientId);
     if (timeOf(claims['iat']) === undefined) throw invalid('has no iat');
     const { token_introspection: inner } = claims;
-    if (!isJsonObject(inner) || inner['active'] !== true) throw invalid('is about no active token');
-    return inner;
+    if (!isJsonObject(inner) || typeof inner['active'] !== 'boolean') throw invalid('is about no token');
+    return inner['active'] ? inner : undefined;
   }
   // An ID token, or a logout token, must never pass for an access token.
   if (!accessTokenTyp.test(typ) || 'at_hash' in claims || 'events' in claims) throw invalid('is no access token');

@@ -85,7 +85,7 @@ export function createLogoutTokenVerifier(config: Config, { discovery, signingKe
   return async function verifyLogoutToken(token: string): Promise<LogoutToken> {
     const { header, claims } = partsOf(token);
     const valid = checkClaims(claims, config);
-    const algorithms = signatureAlgorithms(await discovery.fetchMetadata());
+    const algorithms = signatureAlgorithms(await discovery.fetchMetadata(), config);
     checkHeader(header, algorithms);
     if (!(await isSignedByProvider(token, header, algorithms))) {
       throw new InvalidLogoutToken('signature', 'No key of the provider verifies the signature.');

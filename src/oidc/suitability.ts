@@ -5,12 +5,14 @@
 import type { ServerMetadata } from 'openid-client';
 import type { Config } from '../config/config.ts';
 import { algorithmsIn } from '../config/client-rules.ts';
+import { allowedAlgorithms } from '../config/profile.ts';
 import { hmacAlgorithms } from '../config/schema/client-authentication.ts';
 import { assertionAlgorithms } from './client-keys.ts';
 import { legible } from './legible.ts';
 import { frontchannelWarning } from './logout-channels.ts';
 import { requestAlgorithms } from './request-object.ts';
 import { expectsSignedResponse } from './response-mode.ts';
+import { policyFaults, policyWarnings } from './policy-suitability.ts';
 import { grantsRefreshTokensByItself, scopeFor } from './scope.ts';
 
 /** What does not fit, each in a sentence with its remedy. */
@@ -29,7 +31,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
       ...pushFaults(metadata, config),
       requestObjectFault(metadata, config),
       pkceFault(metadata),
-      signatureFault(metadata),
+      signatureFault(metadata, config),
       lacking(metadata, 'response_types_supported', 'code') && 'The provider does not offer the code flow.',
       lacking(metadata, 'grant_types_supported', 'authorization_code') &&
         'The provider does not offer the authorization_code grant.',
@@ -37,6 +39,7 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
       responseSignatureFault(metadata, config),
       detailsFault(metadata, config),
       dpopFault(metadata, config),
+      ...policyFaults(metadata, config),
     ].filter(isSaid),
     warnings: [
       authenticationWarning(metadata, config),
@@ -45,6 +48,8 @@ export function suitabilityOf(metadata: ServerMetadata, config: Config): Suitabi
       refreshTokenWarning(metadata, config),
       scopeWarning(metadata, config),
       frontchannelWarning(metadata, config),
+      ...policyWarnings(metadata, config),
+      ...acrWarnings(metadata, config),
       config.client.dpop !== 'off' &&
         listOf(metadata, 'dpop_signing_alg_values_supported') === undefined &&
         'client.dpop is on, but the provider does not say that it knows DPoP (dpop_signing_alg_values_supported). No login succeeds where it answers with bearer tokens.',
@@ -60,6 +65,7 @@ function isSaid(finding: Finding): finding is string {
 }
 
 type ListMember =
+  | 'acr_values_supported'
   | 'authorization_signing_alg_values_supported'
   | 'authorization_details_types_supported'
   | 'code_challenge_methods_supported'
@@ -114,9 +120,10 @@ function authenticationFault(metadata: ServerMetadata, { client }: Config): Find
 }
 
 /** The algorithm of assertions: a provider refuses those that it doesn't list. */
-function assertionFault(metadata: ServerMetadata, { client }: Config): Finding {
+function assertionFault(metadata: ServerMetadata, config: Config): Finding {
+  const { client } = config;
   const accepted = assertionAlgorithms(metadata);
-  const possible = possibleAlgorithms(client);
+  const possible = possibleAlgorithms(config);
   if (accepted === undefined || possible === undefined) return undefined;
   if (possible.some((algorithm) => accepted.includes(algorithm))) return undefined;
   const remedy =
@@ -126,17 +133,19 @@ function assertionFault(metadata: ServerMetadata, { client }: Config): Finding {
   return `The provider does not take assertions signed with ${possible.join(', ')}, only ${named(accepted)} (token_endpoint_auth_signing_alg_values_supported): ${remedy}.`;
 }
 
-function possibleAlgorithms(client: Config['client']): readonly string[] | undefined {
-  const { authMethod, signingAlgorithm } = client;
-  if (authMethod === 'private_key_jwt') return keyAlgorithms(client);
+function possibleAlgorithms(config: Config): readonly string[] | undefined {
+  const { authMethod, signingAlgorithm } = config.client;
+  if (authMethod === 'private_key_jwt') return keyAlgorithms(config);
   if (authMethod !== 'client_secret_jwt') return undefined;
   return signingAlgorithm === undefined ? hmacAlgorithms : [signingAlgorithm];
 }
 
 /** With what the client's key may sign; undefined where there is none, or none that can be read. */
-function keyAlgorithms({ authMethod, signingAlgorithm, keyFile }: Config['client']): readonly string[] | undefined {
+function keyAlgorithms({ client, profile }: Config): readonly string[] | undefined {
+  const { authMethod, signingAlgorithm, keyFile } = client;
   if (signingAlgorithm !== undefined && authMethod !== 'client_secret_jwt') return [signingAlgorithm];
-  return keyFile === undefined ? undefined : algorithmsIn(keyFile);
+  const possible = keyFile === undefined ? undefined : algorithmsIn(keyFile);
+  return possible === undefined ? undefined : allowedAlgorithms(possible, profile);
 }
 
 /** Without a list, `client_secret_basic` is what the provider takes (RFC 8414 2). */
@@ -169,8 +178,8 @@ function pushFaults(metadata: ServerMetadata, { login: { pushed } }: Config): Fi
 }
 
 /** Signed requests (RFC 9101 10.5). */
-function requestObjectFault(metadata: ServerMetadata, { login, client }: Config): Finding {
-  if (!login.requestObject) {
+function requestObjectFault(metadata: ServerMetadata, config: Config): Finding {
+  if (!config.login.requestObject) {
     return (
       metadata['require_signed_request_object'] === true &&
       'The provider demands signed requests (RFC 9101): set SALLYPORT_LOGIN_REQUEST_OBJECT=true and SALLYPORT_CLIENT_KEY_FILE.'
@@ -180,7 +189,7 @@ function requestObjectFault(metadata: ServerMetadata, { login, client }: Config)
     return 'The provider takes no signed requests (request_parameter_supported): remove SALLYPORT_LOGIN_REQUEST_OBJECT.';
   }
   const accepted = requestAlgorithms(metadata);
-  const possible = keyAlgorithms(client);
+  const possible = keyAlgorithms(config);
   if (accepted === undefined || possible === undefined) return undefined;
   if (possible.some((algorithm) => accepted.includes(algorithm))) return undefined;
   return `The provider does not take requests signed with ${possible.join(', ')}, only ${named(accepted)} (request_object_signing_alg_values_supported): give this client a key for one of them.`;
@@ -202,15 +211,21 @@ export function isPublicKeyAlgorithm(algorithm: string): boolean {
 }
 
 /** With which algorithms the provider may sign ID tokens; RS256 where it doesn't say (OpenID Connect Core 3.1.3.7). */
-export function signatureAlgorithms(metadata: ServerMetadata): string[] {
-  const listed = listOf(metadata, 'id_token_signing_alg_values_supported') ?? ['RS256'];
-  return listed.filter((algorithm) => verifiable.test(algorithm));
+export function signatureAlgorithms(metadata: ServerMetadata, config: Config): string[] {
+  return believed(listOf(metadata, 'id_token_signing_alg_values_supported') ?? ['RS256'], config);
 }
 
-function signatureFault(metadata: ServerMetadata): Finding {
-  if (signatureAlgorithms(metadata).length > 0) return undefined;
-  const algorithms = listOf(metadata, 'id_token_signing_alg_values_supported') ?? [];
-  return `The provider signs ID tokens with ${named(algorithms)} only, which whoever knows the client secret can forge: give this client RS256, ES256 or another algorithm with a public key.`;
+function believed(algorithms: readonly string[], { profile }: Config): string[] {
+  const withPublicKey = algorithms.filter((algorithm) => verifiable.test(algorithm));
+  return allowedAlgorithms(withPublicKey, profile);
+}
+
+function signatureFault(metadata: ServerMetadata, config: Config): Finding {
+  if (signatureAlgorithms(metadata, config).length > 0) return undefined;
+  const algorithms = named(listOf(metadata, 'id_token_signing_alg_values_supported') ?? ['RS256']);
+  return config.profile === undefined
+    ? `The provider signs ID tokens with ${algorithms} only, which whoever knows the client secret can forge: give this client RS256, ES256 or another algorithm with a public key.`
+    : `The provider signs ID tokens with ${algorithms} only: give this client PS256, ES256 or EdDSA.`;
 }
 
 /** With a code, `jwt` stands for `query.jwt` (JARM 2.3.4). */
@@ -225,17 +240,16 @@ function responseModeFault(metadata: ServerMetadata, { client: { responseMode } 
 }
 
 /** With which algorithms the provider may sign authorization responses (JARM 4); as ID tokens where it doesn't say. */
-export function responseAlgorithms(metadata: ServerMetadata): string[] {
+export function responseAlgorithms(metadata: ServerMetadata, config: Config): string[] {
   const listed = listOf(metadata, 'authorization_signing_alg_values_supported');
-  return listed === undefined
-    ? signatureAlgorithms(metadata)
-    : listed.filter((algorithm) => verifiable.test(algorithm));
+  return listed === undefined ? signatureAlgorithms(metadata, config) : believed(listed, config);
 }
 
 function responseSignatureFault(metadata: ServerMetadata, config: Config): Finding {
-  if (!expectsSignedResponse(config) || responseAlgorithms(metadata).length > 0) return undefined;
-  const algorithms = listOf(metadata, 'authorization_signing_alg_values_supported') ?? [];
-  return `The provider signs authorization responses with ${named(algorithms)} only (JARM): give this client PS256, ES256 or another algorithm with a public key.`;
+  const listed = listOf(metadata, 'authorization_signing_alg_values_supported');
+  // Where they are signed as ID tokens, the fault is theirs.
+  if (!expectsSignedResponse(config) || listed === undefined || believed(listed, config).length > 0) return undefined;
+  return `The provider signs authorization responses with ${named(listed)} only (JARM): give this client PS256, ES256 or EdDSA.`;
 }
 
 /** Providers may list none (RFC 9396 10). */
@@ -280,4 +294,18 @@ function scopeWarning(metadata: ServerMetadata, { scope = '' }: Config): Finding
     unlisted.length > 0 &&
     `The provider does not list ${unlisted.join(', ')} (scopes_supported), which the configured scope names; some refuse a login for that.`
   );
+}
+
+/** Of routes that ask for sign-ins of kinds that the provider does not list (OpenID Connect Discovery 3). */
+function acrWarnings(metadata: ServerMetadata, { api }: Config): Finding[] {
+  const listed = listOf(metadata, 'acr_values_supported');
+  if (listed === undefined) return [];
+  return api.map(({ path, require }) => {
+    const asked = require?.acr;
+    if (asked === undefined || asked.some((acr) => listed.includes(acr))) return undefined;
+    return (
+      `The route ${path} requires a sign-in with acr ${asked.join(' or ')}, and the provider lists ${named(listed)} only ` +
+      '(acr_values_supported): nobody may ever reach it. Correct require.acr, or set the provider up for it.'
+    );
+  });
 }

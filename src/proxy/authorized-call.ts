@@ -195,7 +195,7 @@ export function createAuthorizedCalls(
       let renewed = false;
 
       function filter(status: number, headers: IncomingHttpHeaders): string[] | undefined {
-        tokens.noteAnswer(call, headers);
+        tokens.noteAnswer(headers);
         if (status === 401) {
           challenge = challengeOf(headers);
           remedy = remedyFor(headers);

@@ -10,7 +10,7 @@ import { BffError, type BffErrorOptions } from '../http/errors.ts';
 import { loginIssuedAt, type Session } from '../session/session.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import { nowSeconds } from '../clock.ts';
-import { idTokenClaims, jwtClaims, type Claims } from '../token-set.ts';
+import { idTokenClaims, jwtClaims, type Claims, type ResourceToken } from '../token-set.ts';
 import { withoutTokens } from '../tokens/claims-without-tokens.ts';
 import type { RouteTokens, TokenCall } from '../tokens/route-tokens.ts';
 import { createPolicyDecisions, policyPath, type PolicyDecisions } from './policy-decision.ts';
@@ -74,10 +74,22 @@ function createRules({ route, require, policy }: Ruled, config: Config, deps: Ro
     const { entry } = call;
     if (entry === undefined) return checkStranger(call);
     const { from = tokens.introspected === undefined ? undefined : 'introspection' } = require;
-    if (from !== 'introspection') return checkPerson(call, entry, verdictOf(entry.session, heldOf));
+    if (from !== 'introspection') return checkTokens(call, entry, tokens);
     const said = tokens.introspected?.(call) ?? {};
     const checkSaid = (claims: Claims) => checkPerson(call, entry, verdictOf(claims, introspectedHeld));
     return said instanceof Promise ? said.then(checkSaid) : checkSaid(said);
+  }
+
+  /** By the token that the call will carry. One that is for a resource is obtained first. */
+  function checkTokens(call: TokenCall, entry: SessionEntry, tokens: RouteTokens): Promise<void> | undefined {
+    const ofResource = tokens.ofResource?.(call);
+    const checkWith = (token: ResourceToken | undefined) =>
+      checkPerson(
+        call,
+        entry,
+        verdictOf(entry.session, (session) => heldOf(session, token)),
+      );
+    return ofResource instanceof Promise ? ofResource.then(checkWith) : checkWith(ofResource);
   }
 
   function checkStranger(call: TokenCall): Promise<void> | undefined {
@@ -108,9 +120,10 @@ function createRules({ route, require, policy }: Ruled, config: Config, deps: Ro
     return verdict;
   }
 
-  function heldOf({ tokens, userInfo }: Session): Held {
-    const granted = tokens.scope ?? config.scope ?? scopesOfEveryLogin;
-    const ofToken = require.from === 'idToken' ? undefined : jwtClaims(tokens.accessToken);
+  function heldOf({ tokens, userInfo }: Session, ofResource: ResourceToken | undefined): Held {
+    const { accessToken, scope } = ofResource ?? tokens;
+    const granted = scope ?? (ofResource === undefined ? (config.scope ?? scopesOfEveryLogin) : '');
+    const ofToken = require.from === 'idToken' ? undefined : jwtClaims(accessToken);
     if (ofToken !== undefined)
       return { claims: ofToken, scopes: scopesIn(ofToken['scope'] ?? ofToken['scp'] ?? granted) };
     const claims = require.from === 'token' ? {} : { ...userInfo, ...idTokenClaims(tokens.idToken) };

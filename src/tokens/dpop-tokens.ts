@@ -55,8 +55,7 @@ export function withProofs(policy: TokenPolicy, { origin, nonce }: ProofAudience
     const proof = proverOf(key).prove({
       method: call.request.method ?? 'GET',
       url: origin + withoutQuery(call.path),
-      // The one that came with a refusal may be for this key alone.
-      nonce: call.demandedNonce ?? nonce.newest,
+      nonce: nonce.newest,
       tokenHash: hashOf(key, token),
     });
     return [lines[0] ?? '', lines[1] ?? '', 'dpop', proof];
@@ -64,25 +63,19 @@ export function withProofs(policy: TokenPolicy, { origin, nonce }: ProofAudience
 
   return {
     ...policy,
-    headerNames: [...policy.headerNames, 'dpop'],
     headers(call) {
       const lines = policy.headers(call);
       return lines instanceof Promise ? lines.then((made) => proven(call, made)) : proven(call, lines);
     },
     provenAnew: proven,
-    noteAnswer(call, headers) {
+    noteAnswer(headers) {
       const offered = headers['dpop-nonce'];
-      if (offered === undefined) return;
-      const next = nonceOf(offered);
-      if (next === undefined) return;
-      nonce.newest = next;
-      if (call.demandedNonce !== undefined) call.demandedNonce = next;
+      if (offered !== undefined) nonce.newest = nonceOf(offered) ?? nonce.newest;
     },
     mayProveAnew(call, challenge, headers) {
-      if (call.demandedNonce !== undefined || call.entry?.session.tokens.dpopKey === undefined) return false;
-      if (!asksForNonce(challenge)) return false;
-      call.demandedNonce = nonceOf(headers['dpop-nonce']);
-      return call.demandedNonce !== undefined;
+      if (call.wasAskedForNonce || call.entry?.session.tokens.dpopKey === undefined) return false;
+      call.wasAskedForNonce = asksForNonce(challenge) && nonceOf(headers['dpop-nonce']) !== undefined;
+      return call.wasAskedForNonce;
     },
     mayRenew: (call, challenge) => !isAboutProof(challenge) && policy.mayRenew(call, challenge),
   };

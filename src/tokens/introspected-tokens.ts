@@ -5,6 +5,7 @@
 import { nowSeconds } from '../clock.ts';
 import type { ApiRoute, Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
+import { isBoundTo } from '../oidc/dpop.ts';
 import type { ActiveToken, Introspection, PhantomToken } from '../oidc/introspection.ts';
 import type { Provider } from '../oidc/provider.ts';
 import { sessionExpired } from '../session/session.ts';
@@ -53,7 +54,9 @@ export function createPhantomTokens(
     name: `phantom ${expected}`,
     cacheSeconds,
     ask: (accessToken) => deps.provider.obtainPhantomToken(accessToken, expected),
-    linesOf: ({ jwt }) => bearer(jwt),
+    // The JWT says to which key the token is bound that it stands for.
+    linesOf: ({ jwt, claims }, { dpopKey }) =>
+      isBoundTo(claims, dpopKey) ? ownToken({ accessToken: jwt, dpopKey }) : bearer(jwt),
   };
   return createIntrospected(question, route, deps);
 }

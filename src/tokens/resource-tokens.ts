@@ -37,11 +37,15 @@ export function createResourceTokens(
     return token !== undefined && nowSeconds() < dueAt(token, refresher.secondsAhead(entry)) ? token : undefined;
   }
 
-  async function obtain(call: TokenCall, entry: SessionEntry): Promise<readonly string[]> {
+  async function obtain(entry: SessionEntry): Promise<ResourceToken> {
     if (entry.session.tokens.refreshToken !== undefined) await renewal.renewDue(entry);
     const token = entry.session.resourceTokens?.get(key);
     if (token === undefined) throw withoutRefreshToken();
-    return carry(call, entry, token);
+    return token;
+  }
+
+  async function obtainAndCarry(call: TokenCall, entry: SessionEntry): Promise<readonly string[]> {
+    return carry(call, entry, await obtain(entry));
   }
 
   return {
@@ -53,7 +57,7 @@ export function createResourceTokens(
       const { entry } = call;
       if (entry === undefined) return [];
       const token = usableToken(entry);
-      return token === undefined ? obtain(call, entry) : carry(call, entry, token);
+      return token === undefined ? obtainAndCarry(call, entry) : carry(call, entry, token);
     },
     mayRenew: ({ entry }) => entry !== undefined && refresher.canRefreshAfterRejection(entry, path),
     async renew({ entry, sentToken }) {
@@ -64,6 +68,7 @@ export function createResourceTokens(
     recordRejection({ entry }) {
       if (entry !== undefined) refresher.recordRejection(entry, path);
     },
+    ofResource: ({ entry }) => (entry === undefined ? undefined : (usableToken(entry) ?? obtain(entry))),
   };
 }
 

@@ -1,7 +1,7 @@
 /** What every token policy is: which credentials a call carries, and what follows when the API rejects them. */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { SessionEntry } from '../session/sessions.ts';
-import type { Claims } from '../token-set.ts';
+import type { Claims, ResourceToken } from '../token-set.ts';
 
 /** What a policy sees of a call. One object for all attempts of the call. */
 export interface TokenCall {
@@ -12,8 +12,8 @@ export interface TokenCall {
   readonly path: string;
   /** What the last attempt carried, left by {@link RouteTokens.headers} for {@link RouteTokens.renew}. */
   sentToken: string | undefined;
-  /** The nonce with which the API wants a proof; undefined until it asks for one (RFC 9449 9). */
-  demandedNonce: string | undefined;
+  /** Whether the API has asked for a proof with its nonce (RFC 9449 9). */
+  wasAskedForNonce: boolean;
 }
 
 /** Which tokens one route's calls carry. */
@@ -47,12 +47,18 @@ export interface TokenPolicy {
    * @throws {BffError}
    */
   introspected?(call: TokenCall): Claims | Promise<Claims>;
+  /**
+   * The token of a resource that {@link headers} will send in place of the session's own, for what the route requires;
+   * asked before `headers`. Absent on routes that send no such token.
+   * @throws {BffError}
+   */
+  ofResource?(call: TokenCall): ResourceToken | undefined | Promise<ResourceToken | undefined>;
 }
 
 /** The credentials of one route's calls: those of its policy, and the proofs that belong to them. */
 export interface RouteTokens extends TokenPolicy {
   /** Learns from the head of each response. */
-  noteAnswer(call: TokenCall, headers: IncomingHttpHeaders): void;
+  noteAnswer(headers: IncomingHttpHeaders): void;
   /** Whether after this 401 a new proof may help, with the nonce that came with it: once a call. */
   mayProveAnew(call: TokenCall, challenge: string, headers: IncomingHttpHeaders): boolean;
   /** The header lines of an attempt again, for a request that is sent a second time: no proof may come twice. */

@@ -140,10 +140,10 @@ describe('a proof is for one request alone', () => {
   test('and for an upgrade to a WebSocket, after which the nonce is known', async () => {
     const world = await startBound();
     const { resources, api, browser } = world;
-    const sockets = acceptWebSockets(api);
+    const sockets = acceptWebSockets(api, { headerLines: ['DPoP-Nonce: after-the-upgrade'] });
     sockets.handle((request, socket) => {
       const { nonce } = proofIn(request.headers);
-      if (nonce === 'of the upgrade'.replaceAll(' ', '-')) return undefined;
+      if (nonce === 'of-the-upgrade') return undefined;
       socket.end(
         'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: DPoP error="use_dpop_nonce"\r\n' +
           'DPoP-Nonce: of-the-upgrade\r\nContent-Length: 0\r\n\r\n',
@@ -158,6 +158,7 @@ describe('a proof is for one request alone', () => {
     resources.nonce = 'of-the-upgrade';
     const { method = '', url = '', headers } = accepted ?? {};
     expect(await resources.faultOf({ method, url, headers: headers ?? {} })).toBeUndefined();
+    resources.nonce = 'after-the-upgrade';
     await browser.fetch('/api/orders');
     expect([api.requests.length, resources.faults]).toEqual([1, []]);
   });
@@ -178,12 +179,14 @@ describe("the app's own headers", () => {
     }
   });
 
-  test.each([200, 401, 500])("nor does the API's nonce come to the app, with a %i", async (status) => {
+  test("are not answered with the API's nonce, whatever its status", async () => {
     const { browser, api } = await startBound();
-    api.answer({ status, headers: { 'DPoP-Nonce': 'n-1', 'www-authenticate': 'DPoP error="invalid_dpop_proof"' } });
-    const answer = await browser.fetch('/api/x');
-    expect(answer.status).toBe(status);
-    expect(answer.headers).not.toHaveProperty('dpop-nonce');
+    for (const status of [200, 401, 500]) {
+      api.answer({ status, headers: { 'DPoP-Nonce': 'n-1', 'www-authenticate': 'DPoP error="invalid_dpop_proof"' } });
+      const answer = await browser.fetch('/api/x');
+      expect(answer.status).toBe(status);
+      expect(answer.headers).not.toHaveProperty('dpop-nonce');
+    }
   });
 });
 
@@ -238,18 +241,17 @@ describe("an API's nonce", () => {
     expect(provider.calls.refresh).toBe(0);
   });
 
-  test.each<[story: string, nonce: string | string[]]>([
-    ['too long', 'n'.repeat(1025)],
-    ['of other characters', 'a "quoted" one'],
-    ['empty', ''],
-    ['given twice', ['one', 'two']],
-  ])('that is %s is none: its refusal passes, and nothing is tried again', async (_story, nonce) => {
+  test('that is too long, of other characters, empty or given twice is none: nothing is tried again', async () => {
     const { browser, api, provider } = await startBound();
-    api.answer({ status: 401, headers: { 'dpop-nonce': nonce, 'www-authenticate': 'DPoP error="use_dpop_nonce"' } });
-    expect((await browser.fetch('/api/x')).status).toBe(401);
-    api.answer();
-    await browser.fetch('/api/x');
-    expect([api.requests.length, proofIn(api.last().headers).nonce, provider.calls.refresh]).toEqual([2, undefined, 0]);
+    for (const nonce of ['n'.repeat(1025), 'a "quoted" one', '', ['one', 'two']]) {
+      api.requests.length = 0;
+      api.answer({ status: 401, headers: { 'dpop-nonce': nonce, 'www-authenticate': 'DPoP error="use_dpop_nonce"' } });
+      expect((await browser.fetch('/api/x')).status).toBe(401);
+      api.answer();
+      await browser.fetch('/api/x');
+      expect([api.requests.length, proofIn(api.last().headers).nonce]).toEqual([2, undefined]);
+    }
+    expect(provider.calls.refresh).toBe(0);
   });
 
   test('that is never right is tried once a call, and costs no refresh', async () => {
@@ -271,16 +273,45 @@ describe("an API's nonce", () => {
     const other = await startApi();
     onTestFinished(() => other.close());
     const world = await startBound();
-    await world.restart((base) => ({ ...base, api: [...(base.api ?? []), { path: '/other', target: other.url }] }));
+    await world.restart((base) => {
+      const routes = base.api ?? [];
+      const again = routes.map((route) => Object.assign({}, route, { path: '/again' }));
+      return { ...base, api: [...routes, ...again, { path: '/other', target: other.url }] };
+    });
     world.resources.nonce = 'of-the-first';
     const { browser, provider, api } = world;
     expect((await browser.fetch('/api/x')).status).toBe(200);
     expect(proofIn(api.last().headers).nonce).toBe('of-the-first');
+    // Another route to the same server.
+    expect((await browser.fetch('/again/x')).status).toBe(200);
+    expect(world.resources.faults).toHaveLength(1);
     await browser.fetch('/other/x');
     await browser.fetch('/bff/refresh', { method: 'POST' });
     expect(proofIn(other.last().headers).nonce).toBeUndefined();
     const refresh = provider.requests.find(({ endpoints }) => endpoints.includes('refresh'));
     expect(proofIn(refresh?.headers ?? {}).nonce).not.toBe('of-the-first');
+  });
+});
+
+test('a phantom token is bound as the opaque token is for which it stands', async () => {
+  const settings = { accessTokens: 'opaque', introspectionForm: 'curity' } as const;
+  const token = { phantom: { audience: 'https://api.test' } };
+  const { browser, resources } = await startBound({ token }, { provider: { settings } });
+  expect([(await browser.fetch('/api/x')).status, resources.faults]).toEqual([200, []]);
+});
+
+describe("a program's own choice", () => {
+  test('of the session’s token is bound as ever, and another token is a bearer token without a proof', async () => {
+    const chosen = { own: true };
+    const token: RouteInput['token'] = ({ accessToken }) => (chosen.own ? accessToken : 'another');
+    const { browser, resources, api } = await startBound({ token });
+    expect((await browser.fetch('/api/x')).status).toBe(200);
+    expect(resources.faults).toEqual([]);
+    chosen.own = false;
+    api.answer();
+    await browser.fetch('/api/x');
+    const { authorization, dpop } = api.last().headers;
+    expect([authorization, dpop]).toEqual(['Bearer another', undefined]);
   });
 });
 

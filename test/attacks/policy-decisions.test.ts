@@ -6,7 +6,7 @@
  * Must hold: nothing reaches the API without a decision about this very call, and no token is in what is asked.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { BrowserClient } from '../support/browser-client.ts';
+import type { BrowserClient, Exchange } from '../support/browser-client.ts';
 import { fakeDateForAll } from '../support/clock.ts';
 import { startPolicyAgent, type PolicyAgent, type PolicyHandler } from '../support/policy-agent.ts';
 import { rawRequest, rawStatuses } from '../support/raw.ts';
@@ -31,6 +31,7 @@ beforeAll(async () => {
           { path: '/api', target: `${target}/v1`, require: { opa } },
           { path: '/slashes', target, allowEncodedSlashes: true, require: { opa } },
           { path: '/cached', target, require: { opa: { ...opa, cacheSeconds: 60 } } },
+          { path: '/patient', target, require: { opa: { ...opa, timeoutSeconds: 30 } } },
           { path: '/open', target, token: 'none' as const, require: { opa } },
           { path: '/scoped', target, require: { opa, scopes: ['nobody-has-this'] } },
           { path: '/below', target, require: { opa: { ...opa, url: `${agent.url}/behind/a/proxy/` } } },
@@ -229,6 +230,27 @@ describe('no decision is none in favour of the call:', () => {
     expect(new Set(all)).toEqual(new Set([502]));
     agent.decide(true);
     expect((await browser.fetch('/api/1')).status).toBe(200);
+  });
+});
+
+describe('while a policy is asked', () => {
+  /** Begins a call of which the policy is asked, and decides when told to. */
+  async function askedCall(): Promise<{ call: Promise<Exchange>; browser: BrowserClient; allow: () => void }> {
+    const asked = Promise.withResolvers<() => void>();
+    agent.handle((_question, response) => asked.resolve(() => response.end('{"result":true}')));
+    const browser = await signedIn();
+    const call = browser.fetch('/patient/1');
+    return { call, browser, allow: await asked.promise };
+  }
+
+  test('the session may end: the call hears of it at once, and is not sent after that', async () => {
+    const { call, browser, allow } = await askedCall();
+    await browser.clone().fetch('/bff/logout', { method: 'POST' });
+    expect((await call).at('code')).toBe('session_expired');
+    allow();
+    agent.decide(true);
+    await (await signedIn()).fetch('/api/after');
+    expect(world.api.requests.map(({ url }) => url)).toEqual(['/v1/after']);
   });
 });
 

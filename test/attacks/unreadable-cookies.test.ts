@@ -73,7 +73,7 @@ async function outcomeOf(cookie: string): Promise<Record<string, unknown>> {
   const signOut = await browser.fetch('/bff/logout', { headers, method: 'POST' });
   const link = await browser.navigate('/bff/logout?sid=x', { headers, follow: false });
   const login = await browser.navigate('/bff/login', { headers, follow: false });
-  const page = await browser.navigate('/', { headers, initiator: world.origin, follow: false });
+  const page = await browser.navigate('/?sallyport_reloaded', { headers, initiator: world.origin, follow: false });
   return {
     session: `${session.status} ${session.text}`,
     call: `${call.status} ${call.at('code')}`,

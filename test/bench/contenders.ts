@@ -50,6 +50,8 @@ export interface SallyportOptions {
   /** Of its log; two processes at a time must not share one. */
   readonly name?: string;
   readonly environment?: Readonly<Record<string, string>>;
+  /** The routes, in place of those in a variable. */
+  readonly api?: readonly object[];
   /** The core of its own, unless said otherwise. */
   readonly place?: Place;
 }
@@ -63,11 +65,15 @@ export async function startSallyport(around: Surroundings, options: SallyportOpt
   mkdirSync(spa, { recursive: true });
   writeFileSync(join(spa, 'index.html'), '<!doctype html><title>SPA</title><div id="root"></div>');
   const port = await freePort();
+  const name = options.name ?? 'sallyport';
+  const { api } = options;
+  const file = join(workFolder, `${name.replaceAll(' ', '-')}.json`);
+  if (api !== undefined) writeFileSync(file, JSON.stringify({ api }));
   return launch({
-    name: options.name ?? 'sallyport',
+    name,
     place: options.place ?? 'proxy',
     port,
-    command: [...node, join(root, 'src', 'cli', 'main.ts'), 'start'],
+    command: [...node, join(root, 'src', 'cli', 'main.ts'), 'start', ...(api === undefined ? [] : ['--config', file])],
     environment: {
       SALLYPORT_ORIGIN: `http://127.0.0.1:${port}`,
       SALLYPORT_PORT: String(port),
@@ -75,7 +81,11 @@ export async function startSallyport(around: Surroundings, options: SallyportOpt
       SALLYPORT_CLIENT_ID: 'sallyport-bench',
       SALLYPORT_CLIENT_SECRET: 'bench-client-secret-of-decent-length',
       SALLYPORT_SECRET: sealingSecret,
-      SALLYPORT_API: `/api=http://127.0.0.1:${around.upstream.port}/v1 /stream=http://127.0.0.1:${around.streams.port}/`,
+      // An empty variable counts as unset.
+      SALLYPORT_API:
+        api === undefined
+          ? `/api=http://127.0.0.1:${around.upstream.port}/v1 /stream=http://127.0.0.1:${around.streams.port}/`
+          : '',
       SALLYPORT_SPA: spa,
       SALLYPORT_LOG: 'info',
       ...options.environment,

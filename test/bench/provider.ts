@@ -26,13 +26,14 @@ const firstLifetimeSeconds = Number(process.env['FIRST_LIFETIME_SECONDS'] ?? 360
 const laterLifetimeSeconds = 3600;
 const delayMs = Number(process.env['DELAY_MS'] ?? 0);
 const clientId = 'sallyport-bench';
+const exchangeGrant = 'urn:ietf:params:oauth:grant-type:token-exchange';
 
 const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const keyId = 'bench-rs256';
 const refreshSecret = randomBytes(64);
 const grants = new Map<string, Grant>();
 const nextTokens = new Map<string, Tokens>();
-const counts = { signIns: 0, refreshes: 0, refused: 0 };
+const counts = { signIns: 0, refreshes: 0, refused: 0, exchanges: 0, introspections: 0 };
 let issuer = '';
 
 const server = createServer((request, response) => {
@@ -61,6 +62,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     const isProven = request.headers.dpop !== undefined;
     return token(new URLSearchParams(await text(request)), response, isProven ? 'DPoP' : 'Bearer');
   }
+  if (url.pathname === '/introspect') return introspect(new URLSearchParams(await text(request)), response);
   if (url.pathname === '/counts') return json(response, 200, counts);
   return json(response, 404, {});
 }
@@ -71,11 +73,12 @@ function metadata(): Record<string, unknown> {
     authorization_endpoint: `${issuer}/authorize`,
     token_endpoint: `${issuer}/token`,
     jwks_uri: `${issuer}/jwks`,
+    introspection_endpoint: `${issuer}/introspect`,
     end_session_endpoint: `${issuer}/logout`,
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
     subject_types_supported: ['public'],
-    grant_types_supported: ['authorization_code', 'refresh_token'],
+    grant_types_supported: ['authorization_code', 'refresh_token', exchangeGrant],
     scopes_supported: ['openid', 'profile', 'email', 'offline_access'],
     id_token_signing_alg_values_supported: ['RS256'],
     code_challenge_methods_supported: ['S256'],
@@ -102,6 +105,7 @@ type TokenType = 'Bearer' | 'DPoP';
 
 async function token(form: URLSearchParams, response: ServerResponse, type: TokenType): Promise<void> {
   if (form.get('grant_type') === 'refresh_token') return refresh(form, response, type);
+  if (form.get('grant_type') === exchangeGrant) return exchange(form, response);
   const grant = grants.get(form.get('code') ?? '');
   grants.delete(form.get('code') ?? '');
   const challenge = createHash('sha256')
@@ -114,6 +118,31 @@ async function token(form: URLSearchParams, response: ServerResponse, type: Toke
   const second = mint(subject, undefined, laterLifetimeSeconds);
   nextTokens.set(first.refresh_token, second);
   return grantTokens(response, first, { lifetimeSeconds: firstLifetimeSeconds, type });
+}
+
+/** Another token in exchange for the access token (RFC 8693). */
+function exchange(form: URLSearchParams, response: ServerResponse): void {
+  counts.exchanges += 1;
+  json(response, 200, {
+    access_token: jwtFor(form.get('audience') ?? ''),
+    issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+    token_type: 'Bearer',
+    expires_in: laterLifetimeSeconds,
+  });
+}
+
+/** The JWT that stands for the access token, as the whole response. */
+function introspect(form: URLSearchParams, response: ServerResponse): void {
+  counts.introspections += 1;
+  if (form.get('token') === null) return json(response, 400, { error: 'invalid_request' });
+  response.writeHead(200, { 'content-type': 'application/jwt' }).end(jwtFor(clientId));
+}
+
+function jwtFor(audience: string): string {
+  const now = Math.floor(Date.now() / 1000);
+  return rs256(
+    padded({ iss: issuer, sub: 'ada', aud: audience, iat: now, exp: now + laterLifetimeSeconds }, 1400 - 402),
+  );
 }
 
 async function refresh(form: URLSearchParams, response: ServerResponse, type: TokenType): Promise<void> {

@@ -18,6 +18,7 @@ import { largeBodiesScenario } from './scenarios/large-bodies.ts';
 import { latencyScenario } from './scenarios/latency.ts';
 import { manyCookiesScenario } from './scenarios/many-cookies.ts';
 import { modesScenario } from './scenarios/modes.ts';
+import { policiesScenario } from './scenarios/policies.ts';
 import { proofsScenario } from './scenarios/proofs.ts';
 import { revocationScenario } from './scenarios/revocation.ts';
 import type { Scenario } from './scenarios/scenario.ts';
@@ -35,6 +36,7 @@ const scenarios: readonly Scenario[] = [
   firstRequestScenario,
   expiryScenario,
   modesScenario,
+  policiesScenario,
   proofsScenario,
   manyCookiesScenario,
   sessionsScenario,

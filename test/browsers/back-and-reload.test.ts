@@ -137,11 +137,13 @@ describe.each(browserNames)('in %s', (name) => {
     await tab.arrives(loginForm);
     await tab.back();
     await tab.arrives(`${app}/`);
-    expect(await tab.text('#who')).toBe('signed out');
+    // A page that is loaded anew has its buttons' listeners by then.
+    await expect.poll(() => tab.text('#who'), patient).toBe('signed out');
     await tab.forward();
     await tab.arrives(loginForm);
     await tab.back();
     await tab.arrives(`${app}/`);
+    await expect.poll(() => tab.text('#who'), patient).toBe('signed out');
     await tab.click('#sign-in');
     await tab.arrives(loginForm);
     await tab.click('button');

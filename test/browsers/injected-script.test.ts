@@ -194,6 +194,8 @@ describe.each(browserNames)('in %s', (name) => {
     const tab = await person.newTab();
     await tab.page.evaluateOnNewDocument(implant);
     await tab.open(app);
+    // The app would else take the button back.
+    await expect.poll(() => tab.text('#who'), patient).toBe('signed out');
     await tab.run(watchOpened);
     for (const path of ['/bff/login?display=popup', '/bff/login?returnTo=/orders']) {
       world.provider.resetCalls();

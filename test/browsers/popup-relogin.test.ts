@@ -21,6 +21,10 @@ function another(person: Person, known: readonly Tab[]): Promise<Tab> {
   }, patient);
 }
 
+async function asksToSignIn(tab: Tab): Promise<void> {
+  await expect.poll(() => tab.run(`document.querySelector('dialog').open`), patient).toBe(true);
+}
+
 describe.each(browserNames)('in %s', (name) => {
   test.each(['form', 'auto'] as const)(
     'what was typed survives a sign-in in a popup (%s), and is saved',
@@ -37,7 +41,7 @@ describe.each(browserNames)('in %s', (name) => {
       world.provider.settings.login = login;
       world.provider.revokeSession();
       await tab.click('#save');
-      await expect.poll(() => tab.run(`document.querySelector('dialog').open`), patient).toBe(true);
+      await asksToSignIn(tab);
       expect(await tab.text('#private')).toBe('');
       await tab.click('#again');
       if (login === 'form') {
@@ -69,6 +73,7 @@ describe.each(browserNames)('in %s', (name) => {
     world.provider.settings.login = 'form';
     world.provider.revokeSession();
     await tab.click('#save');
+    await asksToSignIn(tab);
     await tab.click('#again');
     const popup = await another(person, [tab]);
     await popup.arrives(new RegExp(`^${provider}/interaction/`));
@@ -79,6 +84,7 @@ describe.each(browserNames)('in %s', (name) => {
     await popup.close();
 
     await tab.click('#save');
+    await asksToSignIn(tab);
     await tab.click('#again');
     await expect.poll(() => tab.text('#saved'), patient).toBe('saved: 200');
     expect(world.api.requests.filter(({ method }) => method === 'POST').map(({ body }) => body.toString())).toEqual([

@@ -151,7 +151,6 @@ describe('a refresh', () => {
   test.each([
     ['off', 'ES256'],
     ['ES256', 'off'],
-    ['ES256', 'EdDSA'],
   ] as const)('of a session that began under %s goes on so under %s', async (before, after) => {
     const world = await startBound(before);
     const browser = world.client();

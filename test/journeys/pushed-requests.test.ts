@@ -149,7 +149,7 @@ test.each<[story: string, disturb: (world: World) => void]>([
 ])(
   'a provider that %s at a pushed request is unavailable, and the browser is sent nowhere',
   async (_story, disturb) => {
-    const world = await startPushing({ provider: { timeoutSeconds: 0.25 } });
+    const world = await startPushing({ provider: { timeoutSeconds: 1 } });
     disturb(world);
     const page = await world.client().navigate('/bff/login');
     expect([page.status, page.text.includes('provider_unavailable')]).toEqual([503, true]);

@@ -103,6 +103,31 @@ describe('the way through the gate has an end', () => {
 describe('a deep link', () => {
   const long = `q=${'x'.repeat(2100)}`;
 
+  test.each(['chromium', 'firefox', 'safari'] as const)('is come back to with its fragment, in %s', async (profile) => {
+    const { client } = await startWorld(requireLogin);
+    const target = '/?x=1#/orders/42?a=b&c=%20d+%22';
+    for (const options of [{}, { initiator: origin }, { initiator: elsewhere }]) {
+      expect((await client({ profile }).navigate(target, options)).url).toBe(origin + target);
+    }
+  });
+
+  test('loses a fragment that is too long before anything else', async () => {
+    const { client } = await startWorld(requireLogin);
+    const page = await client().navigate(`/orders?page=2#${'x'.repeat(2100)}`);
+    // Browsers carry the fragment over redirects themselves, and over pages not.
+    expect(page.url).toBe(`${origin}/orders?page=2`);
+  });
+
+  test.each(['%23//evil.test', '%23/../..//evil.test', '%23%0d%0aset-cookie:x=1', '%23" onclick="x'])(
+    'leads to this origin whatever stands for its fragment: %j',
+    async (value) => {
+      const { client } = await startWorld(requireLogin);
+      const { headers } = await client().navigate(`/orders?sallyport_reloaded=${value}`, { follow: false });
+      const [, returnTo = ''] = /returnTo=([^&]*)/.exec(headers.location ?? '') ?? [];
+      expect(decodeURIComponent(returnTo)).toMatch(/^\/orders(?:#|$)/);
+    },
+  );
+
   test.each([
     ['too long for a way back leads to its path', `/orders?${long}`, '/orders'],
     ['too long when encoded leads to its path', `/orders?q=${'"'.repeat(1100)}`, '/orders'],

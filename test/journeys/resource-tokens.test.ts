@@ -37,6 +37,8 @@ function withResources({ api = [], ...base }: ConfigInput): ConfigInput {
       { path: '/orders', target, token: { resource: orders, scope: 'orders' } },
       { path: '/stock', target, token: { resource: stock, scope: 'stock' } },
       { path: '/any', target, token: { resource: stock } },
+      { path: '/ruled', target, token: { resource: orders, scope: 'orders' }, require: { scopes: ['orders'] } },
+      { path: '/strict', target, token: { resource: stock, scope: 'stock' }, require: { scopes: ['orders'] } },
     ],
   };
 }
@@ -152,6 +154,14 @@ describe('each route', () => {
     expect(await calls(browser, '/api/1')).toEqual([200]);
     expect(carried(world).at(-1)).toMatch(/^https:\/\/api\.test /);
   });
+});
+
+test('a route that requires scopes asks for those of its own token', async () => {
+  const { browser, provider } = await start();
+  expect(await calls(browser, '/ruled/1', '/strict/1')).toEqual([200, 403]);
+  const refused = await browser.fetch('/strict/1');
+  expect(refused.json()).toMatchObject({ code: 'access_denied', missing: { scopes: { all: ['orders'] } } });
+  expect(provider.calls.refresh).toBe(2);
 });
 
 describe('at the same moment', () => {

@@ -31,6 +31,12 @@ beforeAll(async () => {
         ...base,
         api: [
           { path: '/api', target: targetOf(base.api) },
+          {
+            path: '/checked',
+            target: targetOf(base.api),
+            token: { introspect: { cacheSeconds: 0 } },
+            require: { scopes: ['orders:read'], claims: { tenant: 'acme' } },
+          },
           ...Object.entries(requirements).map(([path, require]) => ({
             path,
             target: targetOf(base.api),
@@ -154,6 +160,22 @@ test('with an opaque access token they are those of the ID token, unless the rou
   expect(await outcome(browser, '/roles/1')).toBe(200);
   expect(await outcome(browser, '/person/1')).toBe(200);
   expect(await outcome(browser, '/strict/1')).toBe('access_denied');
+});
+
+test('on a route that introspects they are what the provider says of the token, each time', async () => {
+  const { settings } = world.provider;
+  settings.accessTokens = 'opaque';
+  onTestFinished(() => void (settings.accessTokens = 'jwt'));
+  let said: Record<string, unknown> = { scope: 'orders:reader', tenant: 'acme' };
+  onTestFinished(world.provider.mutate('introspection', (json) => ({ ...json, ...said })));
+  const browser = await signedIn();
+  expect(await outcome(browser, '/checked/1')).toBe('access_denied');
+  said = { scope: 'openid orders:read', tenant: 'acme' };
+  expect(await outcome(browser, '/checked/1')).toBe(200);
+  said = { tenant: 'acme', scope: undefined };
+  expect(await outcome(browser, '/checked/1')).toBe('access_denied');
+  said = { scope: 'orders:read', tenant: 'another' };
+  expect(await outcome(browser, '/checked/1')).toBe('access_denied');
 });
 
 describe('what changes at the provider counts with the next tokens:', () => {

@@ -6,11 +6,14 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import { launchChromium } from '../support/chromium.ts';
 import { cookieName } from '../support/cookie-names.ts';
+import { startApi } from '../support/api.ts';
 import { startListener } from '../support/listener.ts';
+import { boundTo } from '../support/proofs.ts';
+import { createResourceServer } from '../support/resource-server.ts';
 import { createKeycloakAdmin } from './keycloak-admin.ts';
 import type { KeycloakAdmin } from './keycloak-admin.ts';
 import { createStack } from './stack.ts';
@@ -20,12 +23,21 @@ let stack: Stack;
 let admin: KeycloakAdmin;
 let browser: Browser;
 let spaFolder: string;
+/** Of Sallyport, besides those of the file. */
+let variables: Record<string, string> = {};
 let context: BrowserContext | undefined;
 
 beforeAll(async () => {
   spaFolder = await mkdtemp(join(tmpdir(), 'sallyport-spa-'));
   await writeFile(join(spaFolder, 'index.html'), '<!doctype html><title>notes</title><h1>notes</h1>');
-  stack = await createStack({ spaFolder });
+  stack = await createStack({
+    spaFolder,
+    extraEnvironment: {
+      get sallyport() {
+        return variables;
+      },
+    },
+  });
   // In the order of the file's `depends_on`.
   await Promise.all([stack.start('keycloak'), stack.start('valkey')]);
   await stack.start('api');
@@ -233,6 +245,17 @@ test('passes acr_values and max_age on: Keycloak asks for the password again', a
   expect(await readSession(page)).toMatchObject({ authenticated: true, user: { preferred_username: 'alice' } });
 });
 
+test('a kind of sign-in that Keycloak does not know ends in a page that says so, and the session stays', async () => {
+  const page = await newPage();
+  await signIn(page, 'alice');
+
+  await page.goto(loginUrl('/', { acr_values: 'urn:example:unknown' }));
+
+  expect(new URL(page.url()).pathname).toBe('/bff/callback');
+  expect(await page.innerText('h1')).toBe('This sign-in is not enough');
+  expect(await readSession(page)).toMatchObject({ authenticated: true, user: { preferred_username: 'alice' } });
+});
+
 test('takes kc_idp_hint to the identity provider that it names', async () => {
   const partner = await startListener((_request, response) => response.end('the partner'));
   const partnerUrl = `http://localhost:${partner.port}/authorize`;
@@ -276,6 +299,36 @@ test("accepts Keycloak's new signing key, at refresh and at login, without a res
   await signIn(other, 'bob');
   expect(await readSession(other)).toMatchObject({ authenticated: true });
 });
+
+// The last one: nothing after it needs Sallyport as the file has it.
+test('binds tokens to a key of the session, which it proves to Keycloak and to the API', async () => {
+  const issuer = `${stack.keycloakUrl}/realms/sallyport`;
+  const jwksUri = `${issuer}/protocol/openid-connect/certs`;
+  const resources = createResourceServer({ issuer, jwksUri, audience: 'notes-api' });
+  const api = await startApi();
+  onTestFinished(() => api.close());
+  api.answer(resources.answer);
+  await restartSallyport({ SALLYPORT_CLIENT_DPOP: 'ES256', SALLYPORT_API: `/api=${api.url}` });
+  const page = await newPage();
+  await signIn(page, 'alice');
+  await admin.clearEvents();
+
+  const before = await call(page, '/api/notes?open=1');
+  const refreshed = await call(page, '/bff/refresh', { method: 'POST' });
+  const after = await call(page, '/api/notes', { method: 'POST', body: '{}' });
+
+  expect([before.status, refreshed.status, after.status, resources.faults]).toEqual([200, 200, 200, []]);
+  const [first, second] = api.requests.map(({ token }) => token);
+  expect(second).not.toBe(first);
+  expect(boundTo(second)).toBe(boundTo(first));
+  expect(await admin.events('REFRESH_TOKEN_ERROR')).toEqual([]);
+});
+
+async function restartSallyport(changed: Record<string, string>): Promise<void> {
+  variables = changed;
+  await stack.stop('sallyport');
+  await stack.start('sallyport');
+}
 
 async function newPage(): Promise<Page> {
   await context?.close();

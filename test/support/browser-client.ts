@@ -427,7 +427,7 @@ function moveOfPage(exchange: Exchange): { url: URL; form?: Record<string, strin
   const scripts = [...page.matchAll(/<script[^>]*>([\s\S]*?)<\/script>/gi)].map((match) => match[1] ?? '').join('\n');
   const replaced = /location\.(?:replace|assign)\(\s*("(?:[^"\\]|\\.)*"|'[^']*')\s*\)/.exec(scripts)?.[1];
   if (replaced) return { url: new URL(scriptString(replaced), exchange.url) };
-  const mark = /\bu\.search\+=.*'(\w+)';location\.replace\(u\)/.exec(scripts)?.[1];
+  const mark = /\bu\.search\+=.*'(\w+)'\+\(u\.hash&&.*\);location\.replace\(u\)/.exec(scripts)?.[1];
   if (mark !== undefined) return { url: markedAddress(exchange.url, mark) };
   if (/\.submit\(\)/.test(scripts)) return submittedForm(page, exchange.url);
   const refresh = /<meta[^>]+http-equiv=["']?refresh["']?[^>]*content=(?:"([^"]*)"|'([^']*)')/i.exec(page);
@@ -438,7 +438,8 @@ function moveOfPage(exchange: Exchange): { url: URL; form?: Record<string, strin
 /** The same address with one more parameter in its query: what the script of the reload page makes of it. */
 function markedAddress(address: string, mark: string): URL {
   const url = new URL(address);
-  url.search += `${url.search === '' ? '?' : '&'}${mark}`;
+  const fragment = url.hash === '' ? '' : `=${encodeURIComponent(url.hash)}`;
+  url.search += `${url.search === '' ? '?' : '&'}${mark}${fragment}`;
   return url;
 }
 

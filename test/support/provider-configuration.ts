@@ -11,6 +11,7 @@ import {
   type Configuration,
   type KoaContextWithOIDC,
 } from 'oidc-provider';
+import type { JWK } from 'jose';
 import { readBody } from './listener.ts';
 import { exchangeGrant, registerTokenExchange, type IntrospectionForm } from './provider-further-tokens.ts';
 import {
@@ -43,6 +44,8 @@ export interface ProviderOptions {
   authMethod?: ClientAuthMethod;
   /** In place of the client's secret the provider takes the tokens of this platform. */
   workloads?: WorkloadPlatform;
+  /** FAPI 2.0: what it signs for its client it signs with PS256, and it holds the client to the profile. Default: no. */
+  fapi?: boolean;
   /** Pushed authorization requests (RFC 9126). Default: not offered. */
   pushedRequests?: 'offered' | 'required';
   /** Signed requests (RFC 9101), of a client that authenticates with a key. Default: not taken. */
@@ -151,7 +154,7 @@ export function createProvider(
   const { settings } = parts;
   const provider: Provider = new Provider(issuer, {
     adapter: (model) => parts.storage.adapter(model),
-    jwks: { keys: keys.map((key) => key.jwk) },
+    jwks: { keys: keys.flatMap(({ jwk, kid }) => (options.fapi === true ? [...psKeys(jwk, kid), jwk] : [jwk])) },
     cookies: { keys: ['the provider signs its own cookies with this'] },
     clients: [
       {
@@ -161,6 +164,9 @@ export function createProvider(
         grant_types: ['authorization_code', 'refresh_token', 'client_credentials', exchangeGrant],
         response_types: ['code'],
         ...credentialsOf(options, parts.clientSecret),
+        ...(options.fapi === true
+          ? { id_token_signed_response_alg: 'PS256', authorization_signed_response_alg: 'PS256' }
+          : {}),
         ...(options.detailTypes === undefined ? {} : { authorization_details_types: [...options.detailTypes] }),
         ...(options.backchannelLogoutUri === undefined
           ? {}
@@ -224,6 +230,7 @@ export function createProvider(
         requirePushedAuthorizationRequests: options.pushedRequests === 'required',
       },
       richAuthorizationRequests: detailsFeature(options.detailTypes),
+      fapi: options.fapi === true ? { enabled: true, profile: '2.0' } : { enabled: false },
       requestObjects: {
         enabled: options.signedRequests !== undefined,
         requireSignedRequestObject: options.signedRequests === 'required',
@@ -254,6 +261,11 @@ export function createProvider(
   provider.proxy = options.publicOrigin !== undefined;
   provider.on('server_error', (_ctx, error) => process.stderr.write(`provider: ${String(error.stack)}\n`));
   return provider;
+}
+
+/** The same key for PS256. Its access tokens are signed with RS256 all the same: they are no business of the client's. */
+function psKeys(jwk: JWK, kid: string): JWK[] {
+  return [{ ...jwk, alg: 'PS256', kid: `${kid}-ps` }];
 }
 
 /** Whatever is asked for is granted, and comes with the access token. */

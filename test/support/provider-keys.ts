@@ -73,7 +73,8 @@ export function signAs(signing: Signing, claims: JWTPayload, header: JwtHeader, 
 async function signJwt(claims: JWTPayload, header: JwtHeader, key: SigningKey): Promise<string> {
   const payload = Buffer.from(JSON.stringify(claims));
   const crit = Object.fromEntries(Array.isArray(header['crit']) ? header['crit'].map((name) => [name, true]) : []);
-  return new CompactSign(payload).setProtectedHeader({ ...header, alg: 'RS256' }).sign(key.jwk, { crit });
+  const alg = header['alg'] === 'PS256' ? 'PS256' : 'RS256';
+  return new CompactSign(payload).setProtectedHeader({ ...header, alg }).sign({ ...key.jwk, alg }, { crit });
 }
 
 async function makeKey(kid: string): Promise<SigningKey> {

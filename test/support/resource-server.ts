@@ -34,20 +34,25 @@ export interface ResourceServer {
 
 export interface ResourceServerOptions {
   readonly issuer: string;
+  /** Where the issuer's keys are. Default: at the provider of the tests. */
+  readonly jwksUri?: string;
+  /** Default: that of the tests' provider. */
+  readonly audience?: string;
   /** The scheme that it is reached by. Default `http`. */
   readonly scheme?: 'http' | 'https';
 }
 
 const maximumAgeSeconds = 60;
 
-export function createResourceServer({ issuer, scheme = 'http' }: ResourceServerOptions): ResourceServer {
-  const keys = createRemoteJWKSet(new URL(`${issuer}/jwks`));
+export function createResourceServer(options: ResourceServerOptions): ResourceServer {
+  const { issuer, jwksUri = `${issuer}/jwks`, audience = 'https://api.test', scheme = 'http' } = options;
+  const keys = createRemoteJWKSet(new URL(jwksUri));
   const seen = new Set<string>();
 
   async function faultOf({ method, url, headers }: ProvenRequest): Promise<string | undefined> {
     const [, token = ''] = /^DPoP ([\w.~+/=-]+)$/.exec(headers.authorization ?? '') ?? [];
     if (token === '') return 'no bound token';
-    const claims = await verified(() => jwtVerify(token, keys, { issuer, audience: 'https://api.test' }));
+    const claims = await verified(() => jwtVerify(token, keys, { issuer, audience }));
     if (claims === undefined) return 'invalid token';
     const { dpop } = headers;
     // Node joins what stands more than once.

@@ -5,6 +5,7 @@ import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { createEvents, type BffEvent } from '../../src/events.ts';
 import type { Turn } from '../../src/oidc/circuit-breaker.ts';
 import type { Provider } from '../../src/oidc/provider.ts';
+import type { ResourceRequest } from '../../src/oidc/resources.ts';
 import { createSessions, type OpenSession, type SessionEntry } from '../../src/session/sessions.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -34,14 +35,23 @@ function createProvider() {
   let gate: Promise<void> = Promise.resolve();
   const redeemed: string[] = [];
   const provider = {
-    async refresh({ refreshToken = '' }: TokenSet) {
+    async refresh(previous: TokenSet, _userInfo: unknown, _key: string, request?: ResourceRequest) {
+      const { refreshToken = '', accessToken } = previous;
       redeemed.push(refreshToken);
       await gate;
       if (refreshToken !== `refresh-${valid}`) {
         return { granted: false, reason: 'refresh_rejected', cause: undefined } as const;
       }
       valid += 1;
-      return { granted: true, grant: { tokens: tokensOf(valid), userInfo: undefined, subject: 'alice' } } as const;
+      const grant = { tokens: tokensOf(valid), userInfo: undefined, subject: 'alice' };
+      if (request === undefined) return { granted: true, grant } as const;
+      const token = {
+        accessToken: `${request.resources.join()}-${valid}`,
+        issuedAt: nowSeconds(),
+        expiresAt: nowSeconds() + 300,
+      };
+      const tokens = { ...grant.tokens, accessToken, accessTokenExpiresAt: previous.accessTokenExpiresAt };
+      return { granted: true, grant: { ...grant, tokens }, resource: { request, token } } as const;
     },
     turnOf: (): Promise<Turn> | undefined => undefined,
     revoke: async () => undefined,
@@ -77,7 +87,7 @@ export function startInstance(store: Store, provider: Provider, changes: Partial
     if (opened.state !== 'active') throw new Error(`the session is ${opened.state}`);
     return opened;
   };
-  return { sessions, refresher, link, seen, open, openActive };
+  return { config, sessions, refresher, link, seen, open, openActive };
 }
 
 export function startTwo(changes?: Partial<ConfigInput>) {

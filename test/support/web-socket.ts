@@ -30,10 +30,17 @@ export interface SocketApi {
   readonly handle: (handler: ((request: IncomingMessage, socket: Duplex) => 'taken' | undefined) | undefined) => void;
 }
 
+export interface AcceptOptions extends ServerOptions {
+  readonly echo?: boolean;
+  /** Further header lines of the switch. */
+  readonly headerLines?: readonly string[];
+}
+
 /** Makes the API accept WebSockets and echo what comes, until the test decides otherwise. */
-export function acceptWebSockets(api: TestApi, options: ServerOptions & { echo?: boolean } = {}): SocketApi {
-  const { echo = true, ...serverOptions } = options;
+export function acceptWebSockets(api: TestApi, options: AcceptOptions = {}): SocketApi {
+  const { echo = true, headerLines = [], ...serverOptions } = options;
   const server = new WebSocketServer({ noServer: true, ...serverOptions });
+  server.on('headers', (lines) => lines.push(...headerLines));
   const requests: IncomingMessage[] = [];
   const waiting: Accepted[] = [];
   const askers: ((accepted: Accepted) => void)[] = [];

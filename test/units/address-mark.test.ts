@@ -27,6 +27,15 @@ test.each(['/?sallyport_one=1', '/?sallyport_ones', '/?x=sallyport_one', '/sally
   },
 );
 
+test.each([
+  ['/a?sallyport_one=%23tab&b', '#tab', '/a?b'],
+  ['/?x&sallyport_one=%23%2Forders%3Fa%3D%2520%2B', '#/orders?a=%20+', '/?x'],
+  ['/?sallyport_one', '', '/'],
+  ['/?sallyport_other=%23tab', '', '/?sallyport_other=%23tab'],
+])('%s bears the fragment %j', (target, fragment, bare) => {
+  expect([one.fragmentOn(target), one.remove(target)]).toEqual([fragment, bare]);
+});
+
 test('two marks come off in any order, and leave any address as it was', () => {
   const text = string({ unit: constantFrom('/', '?', '&', '=', 'a', '%26', 'sallyport_', 'one') });
   assert(

@@ -11,10 +11,16 @@ import { createEvents } from '../../src/events.ts';
 import type { Provider } from '../../src/oidc/provider.ts';
 import { revokeRefreshToken } from '../../src/oidc/revocation.ts';
 import { createSessionSealer } from '../../src/session/session-sealer.ts';
-import { createSessions, type OpenedSession } from '../../src/session/sessions.ts';
+import { createSessions, type OpenedSession, type SessionEntry } from '../../src/session/sessions.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import type { TokenSet } from '../../src/token-set.ts';
+import type { IncomingMessage } from 'node:http';
+import { resourceRequestOf } from '../../src/oidc/resources.ts';
+import { tokenIn } from '../../src/tokens/bearer.ts';
 import { createRefresher } from '../../src/tokens/refresh.ts';
+import { createResourceTokens } from '../../src/tokens/resource-tokens.ts';
+import { createSessionTokens } from '../../src/tokens/session-tokens.ts';
+import type { TokenCall, TokenPolicy } from '../../src/tokens/token-policy.ts';
 import { fakeDate } from '../support/clock.ts';
 import { cookieOf } from '../support/two-instances.ts';
 import { linkStore } from '../support/linked-store.ts';
@@ -27,7 +33,15 @@ const config = resolveConfig({
   client: { id: 'app', secret: 'not much of one' },
   secrets: ['a sealing secret of more than 32 characters'],
   session: { idleSeconds: 1000, lifetimeSeconds: 10_000 },
+  api: [
+    { path: '/access', target: 'http://localhost:5000' },
+    { path: '/orders', target: 'http://localhost:5000', token: { resource: 'https://orders.test' } },
+    { path: '/stock', target: 'http://localhost:5000', token: { resource: 'https://stock.test', scope: 'stock' } },
+  ],
 });
+
+/** Which token a call carries: the session's own, or that of a resource, by what its text begins with. */
+type Kind = 'access' | 'orders' | 'stock';
 
 const loginAt = 1_700_000_000;
 
@@ -49,7 +63,8 @@ class RotatingProvider implements Pick<Provider, 'refresh' | 'turnOf' | 'revoke'
     this.pause = pause;
   }
 
-  readonly refresh: Provider['refresh'] = async ({ refreshToken = '' }) => {
+  readonly refresh: Provider['refresh'] = async (previous, _userInfo, _key, request) => {
+    const { refreshToken = '' } = previous;
     await this.pause();
     this.redemptions += 1;
     if (this.isRevoked || refreshToken !== `refresh-${this.valid}`) {
@@ -60,7 +75,13 @@ class RotatingProvider implements Pick<Provider, 'refresh' | 'turnOf' | 'revoke'
     this.valid += 1;
     const tokens = tokensOf(`refresh-${this.valid}`);
     await this.pause();
-    return { granted: true, grant: { tokens, userInfo: undefined, subject: 'alice' } };
+    const grant = { tokens, userInfo: undefined, subject: 'alice' };
+    if (request === undefined) return { granted: true, grant };
+    const [resource = ''] = request.resources;
+    const accessToken = `${resource.slice('https://'.length, -'.test'.length)}-${this.valid}`;
+    const token = { accessToken, issuedAt: nowSeconds(), expiresAt: nowSeconds() + 300 };
+    const kept = { accessToken: previous.accessToken, accessTokenExpiresAt: previous.accessTokenExpiresAt };
+    return { granted: true, grant: { ...grant, tokens: { ...tokens, ...kept } }, resource: { request, token } };
   };
 
   readonly turnOf: Provider['turnOf'] = () => undefined;
@@ -75,6 +96,7 @@ type Answer = 'served' | 'refused';
 
 interface Call {
   readonly instance: number;
+  readonly kind: Kind;
   readonly fate: Fate;
 }
 
@@ -86,6 +108,7 @@ interface Browser {
 function startInstances(scheduler: fc.Scheduler) {
   const store = createMemoryStore();
   onTestFinished(() => store.close());
+  const misplaced: string[] = [];
   const pause = async (label: string) => scheduler.schedule(Promise.resolve(), label);
   const provider = new RotatingProvider(() => pause('provider'));
   const instances = [0, 1].map((number) => {
@@ -98,7 +121,15 @@ function startInstances(scheduler: fc.Scheduler) {
     };
     const sessions = createSessions(config, { store: linkStore(store, link), events });
     const refresher = createRefresher(config, { provider: provider as unknown as Provider, sessions, events });
-    return { sessions, refresher, events };
+    const policies = config.api.map((route): [string, TokenPolicy] => {
+      const request = resourceRequestOf(route);
+      const policy =
+        request === undefined
+          ? createSessionTokens('required', route, { refresher })
+          : createResourceTokens(request, route, { config, refresher });
+      return [route.path.slice(1), policy];
+    });
+    return { sessions, refresher, events, policies: new Map(policies) };
   });
 
   function instanceOf(number: number): (typeof instances)[number] {
@@ -112,18 +143,27 @@ function startInstances(scheduler: fc.Scheduler) {
    * @param answering how the API's answer comes
    * @returns how it was answered
    */
-  async function call(browser: Browser, { instance: number, fate }: Call, answering: () => unknown): Promise<Answer> {
-    const { sessions, refresher } = instanceOf(number);
+  async function call(
+    browser: Browser,
+    { instance: number, kind, fate }: Call,
+    answering: () => unknown,
+  ): Promise<Answer> {
+    const { sessions, refresher, policies } = instanceOf(number);
+    const policy = policies.get(kind);
     const header = browser.cookie;
     const opened: OpenedSession = await sessions.open(header);
-    if (opened.state !== 'active') return 'refused';
+    if (opened.state !== 'active' || policy === undefined) return 'refused';
+    let lines: readonly string[];
     try {
-      await refresher.refreshIfDue(opened.entry);
+      if (policy.usesSessionToken) await refresher.refreshIfDue(opened.entry);
+      if (sessions.hasEnded(opened.entry)) return 'refused';
+      await sessions.touch(opened.entry);
+      lines = await policy.headers(callOf(opened.entry));
     } catch {
       return 'refused';
     }
     if (sessions.hasEnded(opened.entry)) return 'refused';
-    await sessions.touch(opened.entry);
+    if (tokenIn(lines)?.startsWith(`${kind}-`) !== true) misplaced.push(`${lines.join(': ')} at ${kind}`);
     // The API takes its time, and the answer its way.
     await pause(`${number} answers`);
     await answering();
@@ -150,17 +190,24 @@ function startInstances(scheduler: fc.Scheduler) {
     return { cookie: cookieOf(await instanceOf(0).sessions.begin(tokensOf('refresh-0'), undefined)) };
   }
 
-  return { instances, provider, call, signIn, signOut, signOutAtProvider };
+  return { instances, provider, misplaced, call, signIn, signOut, signOutAtProvider };
+}
+
+/** All that a policy looks at. */
+function callOf(entry: SessionEntry): TokenCall {
+  const request = {} as IncomingMessage;
+  return { request, entry, path: '/', sentToken: undefined, wasAskedForNonce: false };
 }
 
 /** What becomes of an answer: the browser gets it at once, never, or during the calls after the next pause. */
 const fate = fc.constantFrom<Fate>('arrives', 'arrives', 'is lost', 'is late');
 /** The time that passes between two bursts of calls: within a token's life, about at its end, or long after. */
 const pauseSeconds = fc.constantFrom(0, 30, 70, 280, 400, 900);
-const calls = fc.array(fc.record({ instance: fc.nat(1), fate }), { minLength: 1, maxLength: 6 });
+const kind = fc.constantFrom<Kind>('access', 'access', 'orders', 'stock');
+const calls = fc.array(fc.record({ instance: fc.nat(1), kind, fate }), { minLength: 1, maxLength: 6 });
 const bursts = fc.array(fc.record({ seconds: pauseSeconds, calls }), { minLength: 1, maxLength: 6 });
 
-test('a session that goes on is served by every instance, its refresh tokens are redeemed once, and cookies age', async () => {
+test('a session that goes on is served by every instance, each call with its own token, its refresh tokens are redeemed once, and cookies age', async () => {
   let redemptions = 0;
   let copies = 0;
   await fc.assert(
@@ -172,7 +219,7 @@ test('a session that goes on is served by every instance, its refresh tokens are
       let overdue: Promise<unknown> = Promise.resolve();
       for (const { seconds, calls: burst } of plan) {
         vi.advanceTimersByTime(seconds * 1000);
-        thief.watch(browser.cookie);
+        thief.watch(browser.cookie, world.provider.valid);
         const { resolve: answerLate, promise: mayAnswer } = late;
         late = Promise.withResolvers();
         const running = burst.map((call) => start(world, browser, call, late.promise));
@@ -183,7 +230,7 @@ test('a session that goes on is served by every instance, its refresh tokens are
         answerLate();
         await scheduler.waitFor(Promise.all([mayAnswer, overdue]));
         overdue = Promise.all(running.map(({ answer }) => answer));
-        expect(world.provider.reuses).toBe(0);
+        expect([world.provider.reuses, world.misplaced]).toEqual([0, []]);
         for (const cookie of thief.worthless()) {
           copies += 1;
           for (const { sessions } of world.instances) {
@@ -222,7 +269,7 @@ test('a sign-out at one instance ends the session at both, whatever is under way
             expect(opened).toMatchObject({ state: 'ended', reason: byProvider ? 'backchannel' : 'logout' });
           }
         }
-        expect(world.provider.reuses).toBe(0);
+        expect([world.provider.reuses, world.misplaced]).toEqual([0, []]);
         expect(world.provider.isRevoked).toBe(!byProvider || world.provider.isRevoked);
       },
     ),
@@ -240,16 +287,22 @@ function start(world: ReturnType<typeof startInstances>, browser: Browser, call:
   return { answer, outcome: call.fate === 'is late' ? Promise.race([reached.promise, answer]) : answer };
 }
 
-/** Copies each cookie, and knows when a copy must be worth nothing: two grace periods after the browser has shown a newer one. */
+/**
+ * Copies each cookie, and knows when a copy must be worth nothing: two grace periods after the browser has shown a newer one,
+ * when that was the newest. Tokens that are obtained at the same time bring several, one after the other, and of those that
+ * follow each other within a grace period the first counts.
+ */
 function createThief() {
   const sealer = createSessionSealer(config.secrets);
   const copies = new Map<string, number>();
   const shown: { generation: number; at: number }[] = [];
   return {
-    watch(cookie: string): void {
+    watch(cookie: string, newest: number): void {
       const { generation = 0 } = sealer.unseal(cookie.slice('session-3000='.length)) ?? {};
       copies.set(cookie, generation);
-      shown.push({ generation, at: nowSeconds() });
+      const { at = -Infinity } = shown.at(-1) ?? {};
+      const isInGrace = nowSeconds() < at + config.refresh.graceSeconds;
+      if (generation === newest && !isInGrace) shown.push({ generation, at: nowSeconds() });
     },
     worthless(): string[] {
       const over = shown.filter(

@@ -123,6 +123,7 @@ test('the members of the exported types', () => {
     | 'logout'
     | 'origin'
     | 'pages'
+    | 'profile'
     | 'path'
     | 'provider'
     | 'redisUrl'

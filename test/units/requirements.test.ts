@@ -1,6 +1,6 @@
 /** Which scopes and claims satisfy what a route requires: claims are what a provider wrote, of any type, under any name. */
 import { describe, expect, test } from 'vitest';
-import { resolveConfig } from '../../src/config/config.ts';
+import { ConfigError, resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { policyPath } from '../../src/proxy/policy-decision.ts';
 import {
   createRequirements,
@@ -11,13 +11,15 @@ import {
 } from '../../src/proxy/requirements.ts';
 
 /** As the configuration gives it, from JSON. */
-function required(require: unknown): Requirements {
+type ApiRouteInput = NonNullable<ConfigInput['api']>[number];
+
+function required(require: unknown, token: ApiRouteInput['token'] = 'session'): Requirements {
   const { api } = resolveConfig({
     origin: 'http://localhost:3000',
     issuer: 'http://127.0.0.1:9000',
     client: { id: 'app', secret: 'secret' },
     secrets: ['a secret that only tests know, of 40 signs'],
-    api: [{ path: '/api', target: 'http://127.0.0.1:9100', require: require as Requirements }],
+    api: [{ path: '/api', target: 'http://127.0.0.1:9100', token, require: require as Requirements }],
   });
   const [route] = api;
   if (route?.require === undefined) throw new Error('the route requires nothing');
@@ -186,3 +188,24 @@ describe('the path that a policy decides about', () => {
     expect(() => policyPath(path, { allowEncodedSlashes: false })).toThrow(/different ways/);
   });
 });
+
+test.each<[string, ApiRouteInput['token'], unknown, boolean]>([
+  ['no token', 'none', { claims: { a: 'x' } }, true],
+  ['a token where there is a session', 'optional', { maxAgeSeconds: 60 }, true],
+  ["the app's own token for everybody", { client: { scope: 'x', session: false } }, { scopes: ['a'] }, true],
+  ["the app's own token for people who are signed in", { client: { scope: 'x' } }, { scopes: ['a'] }, false],
+  ['no token, and a policy decides', 'none', { opa: { url: 'http://127.0.0.1:8181', path: 'a' } }, false],
+])('what only a person can have is a fault beside %s: %#', (_story, token, require, isFault) => {
+  expect(faultsOf(() => required(require, token))).toEqual(
+    isFault ? Object.keys(require as object).map((key) => `api.0.require.${key}`) : [],
+  );
+});
+
+function faultsOf(resolve: () => unknown): string[] {
+  try {
+    resolve();
+    return [];
+  } catch (error) {
+    return error instanceof ConfigError ? error.faults.map(({ path }) => path) : [String(error)];
+  }
+}

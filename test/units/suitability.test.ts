@@ -282,3 +282,55 @@ test.each<[story: string, members: Members, env?: Record<string, string>]>([
 ])('nothing is wrong with %s', async (_story, members, env) => {
   expect(await findingsWith(members, env)).toEqual({ faults: [], warnings: [] });
 });
+
+/** What is found with routes that have these policies. */
+async function findingsWithPolicies(members: Members, ...tokens: readonly Config['api'][number]['token'][]) {
+  const config = await configOf({ SALLYPORT_API: tokens.map((_, at) => `/r${at}=http://127.0.0.1:1`).join(' ') });
+  const api = config.api.toReversed().map((route, at) => ({ ...route, token: tokens[at] ?? 'none' }));
+  return suitabilityOf({ ...fitting, ...members }, { ...config, api });
+}
+
+const introspection = { introspection_endpoint: 'https://login.example.com/introspect' };
+
+test('policies that ask the introspection endpoint need one', async () => {
+  const policies = [{ phantom: { cacheSeconds: 60 } }, { introspect: { cacheSeconds: 60 } }] as const;
+  const { faults: found } = await findingsWithPolicies({}, ...policies);
+  expect(found).toEqual([
+    expect.stringMatching(/\/r\d needs introspection \(token\.phantom\).* names no introspection_endpoint/),
+    expect.stringMatching(/\/r\d needs introspection \(token\.introspect\).* names no introspection_endpoint/),
+  ]);
+  expect((await findingsWithPolicies(introspection, ...policies)).faults).toEqual([]);
+  expect((await findingsWithPolicies({}, 'session', 'none')).faults).toEqual([]);
+});
+
+test('policies that need a grant which is not listed are warned of', async () => {
+  const exchange = { exchange: { audience: 'a', actor: false, header: 'Authorization' } } as const;
+  const acting = { exchange: { ...exchange.exchange, actor: true } } as const;
+  const client = { client: { session: true } } as const;
+  const tokenExchange = expect.stringMatching(/needs the grant urn:ietf:params:oauth:grant-type:token-exchange/);
+  const clientCredentials = expect.stringMatching(/needs the grant client_credentials/);
+  expect((await findingsWithPolicies({}, exchange)).warnings).toEqual([tokenExchange]);
+  expect((await findingsWithPolicies({}, acting)).warnings).toEqual([tokenExchange, clientCredentials]);
+  expect((await findingsWithPolicies({}, client)).warnings).toEqual([clientCredentials]);
+  expect((await findingsWithPolicies({ grant_types_supported: undefined }, acting)).warnings).toEqual([]);
+});
+
+test.each([
+  [
+    'none that the provider lists',
+    ['urn:x:gold', 'urn:x:pin'],
+    { acr_values_supported: ['1', '2'] },
+    ['urn:x:gold or urn:x:pin'],
+  ],
+  ['one that it lists', ['urn:x:gold', '2'], { acr_values_supported: ['1', '2'] }, []],
+  ['some, of which the provider says nothing', ['urn:x:gold'], {}, []],
+])('a route that requires an acr, %s', async (_story, acr, members, named) => {
+  const config = await configOf({ SALLYPORT_API: '/api=http://127.0.0.1:9100 /pay=http://127.0.0.1:9100' });
+  const api = config.api.map((route) => (route.path === '/pay' ? { ...route, require: { acr } } : route));
+  const { faults: found, warnings } = suitabilityOf({ ...fitting, ...members }, { ...config, api });
+  expect(found).toEqual([]);
+  const about = warnings.filter((warning) => warning.includes('acr_values_supported'));
+  expect(about.map((warning) => /\/pay requires .* acr (.*), and .* lists 1, 2 only/.exec(warning)?.[1])).toEqual(
+    named,
+  );
+});

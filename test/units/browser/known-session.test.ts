@@ -254,6 +254,21 @@ describe('a session that another has replaced, before its cookie has come', () =
     expect(browser.calls).toHaveLength(asked);
   });
 
+  test('is shown so in several tabs by a few questions', async () => {
+    const browser = fakeBrowser();
+    const tabs = [createSallyport(), createSallyport(), createSallyport()] as const;
+    for (const { subscribe } of tabs) subscribe(nothing);
+    await browser.settle();
+    browser.session = replaced;
+    browser.sources()[0]?.say('signed-out', { reason: 'replaced' });
+    await browser.pass(60);
+    expect(tabs.map(({ current }) => current())).toEqual([replaced, replaced, replaced]);
+    expect(browser.calls.length).toBeLessThan(25);
+    const asked = browser.calls.length;
+    await browser.pass(3600);
+    expect(browser.calls).toHaveLength(asked);
+  });
+
   test('is at once where nobody listens, so that nothing would look again', async () => {
     const browser = fakeBrowser();
     const { session } = createSallyport();
