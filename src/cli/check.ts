@@ -67,6 +67,9 @@ async function askProvider(config: Config): Promise<Findings> {
     console.log(`    logins ask for the scope "${scope}" (${choice})`);
     console.log(`    to be registered with it: redirect URI ${provider.redirectUri}`);
     console.log(`    and post-logout redirect URI ${config.origin}${config.logout.returnTo}`);
+    if (provider.publicKeys !== undefined) {
+      console.log(`    and JWKS URL ${config.origin}${config.basePath}/jwks.json, which it must be able to reach`);
+    }
     for (const line of logout) console.log(`    ${line}`);
     await sayCookieSizes(config);
     return { faults, warnings };

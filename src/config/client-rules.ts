@@ -4,10 +4,11 @@
  */
 import { readFileSync } from 'node:fs';
 import { codeOf } from '../http/errors.ts';
-import { parseTlsIdentity } from './certificate-file.ts';
+import { certificatesIn, parseTlsIdentity } from './certificate-file.ts';
 import type { ConfigFault } from './faults.ts';
 import { parseKeyFile, UnusableFile } from './key-file.ts';
 import type { ParsedConfig } from './schema.ts';
+import { parseTokenFile } from './token-file.ts';
 import { hmacAlgorithms } from './schema/client-authentication.ts';
 
 type Client = ParsedConfig['client'];
@@ -91,12 +92,17 @@ function certificateFaults({ certFile, keyFile, tlsKeyFile }: Client, issuer = '
 
 /** @param read throws {@link UnusableFile} */
 export function faultsOf(path: string, read: () => unknown, file: string): ConfigFault[] {
+  const fault = faultOf(read);
+  return fault === undefined ? [] : [{ path, reason: `the file "${file}" ${fault}` }];
+}
+
+function faultOf(read: () => unknown): string | undefined {
   try {
     read();
-    return [];
+    return undefined;
   } catch (error) {
     if (!(error instanceof UnusableFile)) throw error;
-    return [{ path, reason: `the file "${file}" ${error.message}` }];
+    return error.message;
   }
 }
 
@@ -131,6 +137,20 @@ function algorithmFaults(client: Client): ConfigFault[] {
   if (algorithms === undefined || algorithms.includes(signingAlgorithm)) return [];
   const reason = `is not for the first key of keyFile, which can do ${algorithms.join(', ')}`;
   return [{ path: 'signingAlgorithm', reason }];
+}
+
+/** What may mend by itself, and so is no fault: a token that is still to come, a certificate that is to be renewed. */
+export function clientWarnings({ tokenFile, certFile }: Client): string[] {
+  const warnings: string[] = [];
+  const unusable = tokenFile === undefined ? undefined : faultOf(() => parseTokenFile(contentOf(tokenFile)));
+  if (unusable !== undefined) {
+    warnings.push(`The file "${tokenFile}" (client.tokenFile) ${unusable}. Until then nobody can sign in.`);
+  }
+  const [certificate] = certFile === undefined ? [] : certificatesIn(contentOf(certFile));
+  if (certificate !== undefined && Date.parse(certificate.validTo) < Date.now()) {
+    warnings.push(`The certificate in "${certFile}" (client.certFile) has expired: ${certificate.validTo}. Renew it.`);
+  }
+  return warnings;
 }
 
 /** What the key that signs can do; undefined for a file that is a fault in itself, or is missing by now. */

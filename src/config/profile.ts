@@ -48,6 +48,7 @@ export function profileFaults({
   profile,
   client,
   login,
+  api = [],
   issuer = '',
   discoveryUrl = '',
 }: Partial<ParsedConfig>): ConfigFault[] {
@@ -75,10 +76,20 @@ export function profileFaults({
     [isForeignHttp(discoveryUrl), 'discoveryUrl', 'must be https'],
   ];
   const told = faults.flatMap(([isFault, path, reason]) => (isFault === true ? [{ path, reason }] : []));
-  return [...told, ...(client === undefined ? [] : algorithmFaults(client))].map(({ path, reason }) => ({
+  const unsigned = signsMessages ? unsignedIntrospections(api) : [];
+  return [...told, ...(client === undefined ? [] : algorithmFaults(client)), ...unsigned].map(({ path, reason }) => ({
     path,
     reason: `${reason} with the profile "${profile}"; correct it, or remove it where the profile has a default`,
   }));
+}
+
+/** Message Signing 5.5: a resource server asks for signed answers (RFC 9701), as `phantom` does. */
+function unsignedIntrospections(routes: ParsedConfig['api']): ConfigFault[] {
+  return routes.flatMap(({ token }, index) =>
+    token instanceof Object && 'introspect' in token
+      ? [{ path: `api.${index}.token`, reason: 'must be { phantom: true }, whose introspection is signed,' }]
+      : [],
+  );
 }
 
 /** Loopback is for development, where the profile is tried. */

@@ -4,6 +4,7 @@
  */
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { clientWarnings } from './client-rules.ts';
 import { readConfigFile } from './config-file.ts';
 import { resolveConfig, type Config } from './config.ts';
 import { withEnvFile } from './env-file.ts';
@@ -78,9 +79,9 @@ function tryToResolve(input: ConfigInput): { readonly config?: Config; readonly 
   }
 }
 
-/** Valid settings that send secrets or trust over plain http, or let injected scripts run. */
+/** Valid settings that send secrets or trust over plain http, let injected scripts run, or lack credentials for now. */
 function risksOf(config: Config): string[] {
-  return [...plainHttpOf(config), ...scriptsOfAnybody(config)];
+  return [...plainHttpOf(config), ...scriptsOfAnybody(config), ...clientWarnings(config.client)];
 }
 
 function plainHttpOf(config: Config): string[] {

@@ -6,6 +6,7 @@
 import * as client from 'openid-client';
 import { nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
+import { allowedAlgorithms } from '../config/profile.ts';
 import type { BffError } from '../http/errors.ts';
 import type { Claims } from '../token-set.ts';
 import type { OidcClient } from './client.ts';
@@ -129,6 +130,7 @@ export function createIntrospection(config: Config, deps: IntrospectionDeps) {
   async function checkSignature(jwt: string, header: JwtHeader): Promise<void> {
     const { alg, crit } = header;
     if (typeof alg !== 'string' || !isPublicKeyAlgorithm(alg)) throw invalid('is not signed with a public key');
+    if (allowedAlgorithms([alg], config.profile).length === 0) throw invalid(`is signed with ${alg}`);
     // None is understood here (RFC 7515 4.1.11).
     if (crit !== undefined) throw invalid('demands an extension (crit) that is not understood');
     const known = await signingKeys.requireUsable();

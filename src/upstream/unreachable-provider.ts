@@ -17,6 +17,7 @@ const noAnswer = 'there was no answer in time (SALLYPORT_PROVIDER_TIMEOUT)';
 const noWay = 'there is no way to it in the network';
 const tooLarge = 'the answer is too large';
 const noTls = 'it speaks no TLS there; correct the port, or https: in the address';
+const certificateRefused = 'it refuses the client certificate of SALLYPORT_CLIENT_CERT_FILE';
 const noTunnel = 'the proxy that HTTPS_PROXY names makes no connection to it';
 
 const sentences: Readonly<Record<string, string>> = {
@@ -48,6 +49,11 @@ const sentences: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: 'its certificate has expired',
   CERT_NOT_YET_VALID: "its certificate is not valid yet; check this machine's clock",
   ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another host',
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: certificateRefused,
+  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: certificateRefused,
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED: certificateRefused,
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_REVOKED: certificateRefused,
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN: certificateRefused,
   EPROTO: noTls,
   ERR_SSL_WRONG_VERSION_NUMBER: noTls,
   ERR_SSL_PACKET_LENGTH_TOO_LONG: noTls,

@@ -8,13 +8,18 @@ import { describe, expect, test } from 'vitest';
 import type { ConfigInput } from '../../src/config/config.ts';
 import { credentialFile, makePrivateKey, pemOf } from '../support/client-keys.ts';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
+import type { ProviderOptions } from '../support/provider-configuration.ts';
 import type { IdTokenMutation } from '../support/provider-keys.ts';
 import { leadToCallback, signIn, startWorld, type World } from '../support/world.ts';
 
 type Profile = NonNullable<ConfigInput['profile']>;
 
 /** A world with the profile, and nothing else but who the client is. */
-async function startProfile(profile: Profile = 'fapi2', change: Partial<ConfigInput> = {}): Promise<World> {
+async function startProfile(
+  profile: Profile = 'fapi2',
+  change: Partial<ConfigInput> = {},
+  provider: Partial<ProviderOptions> = {},
+): Promise<World> {
   const { path: keyFile } = await credentialFile(pemOf(makePrivateKey('P-256')));
   return startWorld({
     provider: {
@@ -23,6 +28,7 @@ async function startProfile(profile: Profile = 'fapi2', change: Partial<ConfigIn
       pushedRequests: 'required',
       ...(profile === 'fapi2-message-signing' ? { signedRequests: 'required' as const } : {}),
       settings: { requireDpopNonce: true },
+      ...provider,
     },
     config: (base) => ({ ...base, profile, client: { id: base.client.id, keyFile }, ...change }),
   });
@@ -144,6 +150,27 @@ describe('an answer of the authorization endpoint', () => {
     callback.searchParams.set('response', await world.provider.sign(claims, { alg: 'PS256', kid: 'key-0-ps' }));
     expect((await browser.navigate(callback.href, { initiator: world.provider.issuer })).status).toBe(200);
   });
+});
+
+test('introspection that is signed with another algorithm than the profile has is not passed on', async () => {
+  const world = await startProfile(
+    'fapi2-message-signing',
+    { api: [{ path: '/api', target: 'http://127.0.0.1:9', token: { phantom: true } }] },
+    { signedIntrospection: true, settings: { accessTokens: 'opaque' } },
+  );
+  const browser = world.client();
+  await signIn(browser);
+  const codes: unknown[] = [];
+  for (const [alg, kid] of [
+    ['RS256', 'key-0'],
+    ['PS256', 'key-0-ps'],
+  ]) {
+    const undo = world.provider.mutatePhantom((_claims, header) => ({ header: { ...header, alg, kid } }));
+    codes.push((await browser.fetch('/api/orders')).at('code'));
+    undo();
+  }
+  // Nothing listens where the API would be.
+  expect(codes).toEqual(['provider_unavailable', 'upstream_unavailable']);
 });
 
 describe('another site', () => {

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test
 import type { ConfigInput } from '../../src/config/config.ts';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
+import { boundTo, hashOf, proofIn } from '../support/proofs.ts';
 import {
   inParallel,
   signIn,
@@ -156,6 +157,26 @@ describe('each route', () => {
   });
 });
 
+test('a token for a resource is not shown to the UserInfo endpoint', async () => {
+  const { browser, provider } = await startOwn({}, { login: { userInfo: true } });
+  expect(await calls(browser, '/orders/1')).toEqual([200]);
+  expect([provider.calls.refresh, provider.calls.userinfo]).toEqual([1, 0]);
+  expect((await browser.fetch('/bff/session')).at('user.name')).toBe('Alice Adams');
+});
+
+test('with DPoP it is bound to the session’s key, and goes with a proof', async () => {
+  const world = await startWorld({
+    config: (base) => ({ ...withResources(base), client: { ...base.client, dpop: 'ES256' } }),
+  });
+  const browser = world.client();
+  await signIn(browser);
+  expect(await calls(browser, '/orders/1', '/api/1')).toEqual([200, 200]);
+  const [ofResource, own] = world.api.requests;
+  expect(ofResource?.headers.authorization).toBe(`DPoP ${ofResource?.token}`);
+  expect(proofIn(ofResource?.headers ?? {})).toMatchObject({ htm: 'GET', ath: hashOf(ofResource?.token) });
+  expect(boundTo(ofResource?.token)).toBe(boundTo(own?.token));
+});
+
 test('a route that requires scopes asks for those of its own token', async () => {
   const { browser, provider } = await start();
   expect(await calls(browser, '/ruled/1', '/strict/1')).toEqual([200, 403]);
@@ -260,6 +281,22 @@ describe('a provider that', () => {
     expect(await calls(browser, '/orders/1')).toEqual([200]);
   });
 
+  test('fails once, at each position, tears nothing', async () => {
+    const world = await startOwn();
+    vi.advanceTimersByTime(10_000);
+    for (let position = 0; position < 5; position += 1) {
+      const browser = world.client();
+      await signIn(browser);
+      const undo = world.provider.fail('refresh', { times: 1, skip: position });
+      const statuses = await calls(browser, '/orders/1', '/stock/1');
+      expireAccessToken();
+      statuses.push(...(await calls(browser, '/api/1', '/stock/1', '/orders/1')));
+      undo();
+      expect(statuses).toEqual([0, 1, 2, 3, 4].map((each) => (each === position ? 503 : 200)));
+      expect(await calls(browser, '/orders/1', '/stock/1', '/api/1')).toEqual([200, 200, 200]);
+    }
+  });
+
   test('fails for one resource only is no outage of the rest', async () => {
     const world = await startOwn();
     const people = [];
@@ -268,12 +305,25 @@ describe('a provider that', () => {
       await signIn(person);
       people.push(person);
     }
+    expireAccessToken();
     world.provider.fail('refresh');
     for (const person of people) expect(await calls(person, '/orders/1')).toEqual([503]);
     world.provider.heal();
-    expireAccessToken();
     const [first = world.client()] = people;
-    expect(await calls(first, '/stock/1', '/api/1')).toEqual([200, 200]);
+    expect(await calls(first, '/orders/1', '/stock/1', '/api/1')).toEqual([503, 200, 200]);
+  });
+
+  test.each([
+    ['fails', 500, 'server_error'],
+    ['denies the resource', 400, 'invalid_target'],
+  ])('%s, when a token is due, leaves it good to its end', async (_story, status, error) => {
+    const { browser, provider } = await start();
+    await calls(browser, '/orders/1');
+    vi.advanceTimersByTime(295_000);
+    provider.fail('refresh', { status, body: { error } });
+    expect(await calls(browser, '/orders/1', '/orders/2')).toEqual([200, 200]);
+    vi.advanceTimersByTime(6000);
+    expect(await calls(browser, '/orders/1')).toEqual([status === 400 ? 403 : 503]);
   });
 
   test('cannot be verified yet has its answer completed by whoever comes next, for what it was asked', async () => {

@@ -77,6 +77,20 @@ test("signs in through Keycloak's page and keeps its tokens in one cookie hidden
   expect(bytes).toBeLessThan(4096);
 });
 
+test('pushes the request to Keycloak, which offers that by itself: the browser carries a reference', async () => {
+  const page = await newPage();
+  const carried: string[][] = [];
+  page.on('request', (request) => {
+    const { pathname, searchParams } = new URL(request.url());
+    if (pathname.endsWith('/protocol/openid-connect/auth')) carried.push([...searchParams.keys()].toSorted());
+  });
+
+  await signIn(page, 'alice');
+
+  expect(carried).toEqual([['client_id', 'request_uri']]);
+  expect(await readSession(page)).toMatchObject({ authenticated: true });
+});
+
 test('calls the API with a JWT that the API verifies', async () => {
   const page = await newPage();
   await signIn(page, 'bob');

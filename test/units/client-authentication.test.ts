@@ -5,14 +5,16 @@ import { resolveConfig } from '../../src/config/config.ts';
 import { createEvents } from '../../src/events.ts';
 import { createClientAuthentication } from '../../src/oidc/client-authentication.ts';
 
+const config = resolveConfig({
+  origin: 'http://localhost:3000',
+  issuer: 'https://login.example.com',
+  client: { id: 'app', secret: 'not much of one' },
+  secrets: ['q8Zr2mVxT0cLw7yNf4Hs1JkPb6DgEa9u'],
+});
+
 function credentialsOf(id: string, secret: string): string[] {
-  const config = resolveConfig({
-    origin: 'http://localhost:3000',
-    issuer: 'https://login.example.com',
-    client: { id, secret },
-    secrets: ['q8Zr2mVxT0cLw7yNf4Hs1JkPb6DgEa9u'],
-  });
-  const { authenticate } = createClientAuthentication(config, createEvents());
+  const client = { ...config.client, id, secret };
+  const { authenticate } = createClientAuthentication({ ...config, client }, createEvents());
   const headers = new Headers();
   const unused = {} as never;
   authenticate(unused, unused, new URLSearchParams(), headers);

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ConfigError, resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/sources.ts';
 import { makePrivateKey, pemOf } from '../support/client-keys.ts';
+import { fakeDate } from '../support/clock.ts';
 import { createCertificate } from '../support/tls.ts';
 
 type Client = Partial<ConfigInput['client']>;
@@ -134,6 +135,29 @@ test('a certificate is refused where the provider is not reached over TLS', () =
   const client: Client = { authMethod: 'tls_client_auth', ...pair() };
   expect(faultsOf(client, 'http://localhost:9000')).toEqual([
     expect.stringMatching(/^client\.certFile: is for an https: issuer/),
+  ]);
+});
+
+test('a token that is still to come, and a certificate that has expired, are warned of', async () => {
+  const common = {
+    SALLYPORT_ORIGIN: 'https://app.example.com',
+    SALLYPORT_ISSUER: 'https://login.example.com',
+    SALLYPORT_CLIENT_ID: 'app',
+    SALLYPORT_SECRET: 'q8Zr2mVxT0cLw7yNf4Hs1JkPb6DgEa9u',
+  };
+  const federated = { SALLYPORT_CLIENT_AUTH_METHOD: 'federated_token', SALLYPORT_CLIENT_TOKEN_FILE: at('empty') };
+  expect((await loadConfig(undefined, { ...common, ...federated })).warnings).toEqual([
+    expect.stringMatching(/empty" \(client\.tokenFile\) is empty; .* nobody can sign in/),
+  ]);
+  const certified = {
+    SALLYPORT_CLIENT_AUTH_METHOD: 'tls_client_auth',
+    SALLYPORT_CLIENT_CERT_FILE: at('tls.crt'),
+    SALLYPORT_CLIENT_TLS_KEY_FILE: at('tls.key'),
+  };
+  expect((await loadConfig(undefined, { ...common, ...certified })).warnings).toEqual([]);
+  fakeDate(new Date(Date.now() + 30 * 86_400_000));
+  expect((await loadConfig(undefined, { ...common, ...certified })).warnings).toEqual([
+    expect.stringMatching(/tls.crt" \(client\.certFile\) has expired: .* Renew it/),
   ]);
 });
 

@@ -115,6 +115,14 @@ describe('refuses', () => {
     ['metadata over http', { discoveryUrl: 'http://login.internal' }, /^discoveryUrl: must be https/],
     ['another profile', { profile: 'fapi1' }, /^profile: must be "fapi2" or "fapi2-message-signing"/],
     [
+      'unsigned introspection, with Message Signing',
+      {
+        profile: 'fapi2-message-signing',
+        api: [{ path: '/api', target: 'http://api.internal', token: { introspect: true } }],
+      },
+      /^api\.0\.token: must be { phantom: true }/,
+    ],
+    [
       'unsigned requests, with Message Signing',
       { profile: 'fapi2-message-signing', login: { requestObject: false } },
       /^login\.requestObject: must be true with the profile "fapi2-message-signing"/,

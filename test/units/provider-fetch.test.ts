@@ -1,9 +1,14 @@
 /** The fetch for the provider: what it sends, what it makes of odd answers, and when it gives up. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
 import { createServer as createTcpServer } from 'node:net';
+import { dirname, join } from 'node:path';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { createProviderFetch } from '../../src/upstream/provider-fetch.ts';
-import { closeNow, listen, startListener, trackSockets } from '../support/listener.ts';
+import { createProviderFetch, type ProviderConnections } from '../../src/upstream/provider-fetch.ts';
+import { closeNow, freePort, listen, startListener, trackSockets } from '../support/listener.ts';
+import { createCertificate, makeCertificate, type TestCertificate } from '../support/tls.ts';
 import { within } from '../support/world.ts';
 
 function startFetch(): typeof fetch {
@@ -168,4 +173,42 @@ describe('a provider that is silent', () => {
     await fetch(`http://127.0.0.1:${server.port}/second`);
     expect(seen).toEqual(['/second']);
   });
+});
+
+/** OpenSSL's own server, because Node's closes the connection without a word; with TLS 1.3, undici hears no word. */
+async function startDemanding(authority: string) {
+  const { key, file } = await makeCertificate();
+  const folder = dirname(file);
+  await writeFile(join(folder, 'server.key'), key);
+  await writeFile(join(folder, 'authority.crt'), authority);
+  const port = await freePort();
+  const demands = ['-Verify', '1', '-verify_return_error', '-CAfile', join(folder, 'authority.crt')];
+  const own = ['-cert', file, '-key', join(folder, 'server.key'), '-accept', `127.0.0.1:${port}`, '-www'];
+  const server = spawn('openssl', ['s_server', '-tls1_2', ...own, ...demands], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  onTestFinished(async () => {
+    server.kill();
+    await once(server, 'close');
+  });
+  await once(server.stdout, 'data');
+  return { address: `https://localhost:${port}/`, caFile: file };
+}
+
+async function outcomeAt(address: string, connections: ProviderConnections): Promise<string> {
+  const providerFetch = createProviderFetch(connections);
+  onTestFinished(() => providerFetch.close());
+  return providerFetch.fetch(address).then(
+    ({ status }) => String(status),
+    ({ message }: Error) => message,
+  );
+}
+
+test('a provider that demands a certificate is shown the one that there is, and a refused one is named in the error', async () => {
+  const [own, other] = [await createCertificate(['own.test']), await createCertificate(['other.test'])];
+  const { address, caFile } = await startDemanding(own.cert);
+  const shows = ({ cert, key }: TestCertificate) => ({ caFile, identity: { current: async () => ({ cert, key }) } });
+  expect(await outcomeAt(address, shows(own))).toBe('200');
+  expect(await outcomeAt(address, { caFile })).toMatch(/the TLS handshake failed/);
+  expect(await outcomeAt(address, shows(other))).toMatch(/refuses the client certificate of/);
 });

@@ -139,6 +139,16 @@ test('a token that was rejected is renewed once, whoever else has had it rejecte
   expect(await tokenFor(entries.here)).toBe('https://orders.test-2');
 });
 
+test('the session’s own token is still renewed after a 401, when another token has made a newer generation', async () => {
+  const { here, provider, entries } = await startBoth();
+  await routeOf(here, '/orders').tokenFor(entries.here);
+  await here.refresher.refreshAfterRejection(entries.here, 'access-0');
+  expect([provider.redeemed, entries.here.session.tokens.accessToken]).toEqual([
+    ['refresh-0', 'refresh-1'],
+    'access-2',
+  ]);
+});
+
 const token: ResourceToken = {
   accessToken: 'of-a-resource',
   issuedAt: 1000,

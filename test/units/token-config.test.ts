@@ -30,6 +30,12 @@ test.each([
   ['true of introspection', { introspect: true }, { introspect: { cacheSeconds: 60 } }],
   ['an empty client', { client: {} }, { client: { session: true } }],
   [
+    'a resource',
+    { resource: ['urn:orders', 'https://stock.test/a?b'] },
+    { resource: ['urn:orders', 'https://stock.test/a?b'] },
+  ],
+  ['a scope', { scope: 'api://orders/Orders.Read a:b' }, { scope: 'api://orders/Orders.Read a:b' }],
+  [
     'an audience',
     { exchange: { audience: 'orders' } },
     { exchange: { audience: 'orders', actor: false, header: 'Authorization' } },
@@ -55,6 +61,16 @@ describe('refuses', () => {
       /must not be a refresh token or an ID token/,
     ],
     ['a token type that is no URI', { exchange: { requestedTokenType: 'jwt' } }, /must be a URI/],
+    ['neither a resource nor a scope', {}, /api\.0\.token: must/],
+    ['a resource with a fragment', { resource: 'https://orders.test/#a' }, /api\.0\.token/],
+    ['a resource that is no address', { resource: 'orders' }, /api\.0\.token/],
+    ['a list of no resource', { resource: [], scope: 'a' }, /api\.0\.token/],
+    ['a scope with a quote', { resource: 'https://orders.test', scope: 'a"b' }, /api\.0\.token/],
+    [
+      'a resource beside an exchange',
+      { resource: 'https://orders.test', exchange: { audience: 'a' } },
+      /api\.0\.token/,
+    ],
     ['a cache for ever', { introspect: { cacheSeconds: 1e9 } }, /must be at most 3600 seconds/],
   ])('%s', (_story, token, fault) => {
     expect(faultOf(token)).toMatch(fault);
