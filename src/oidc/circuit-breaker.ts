@@ -27,18 +27,29 @@ export interface CircuitBreaker {
    * @throws {PausedError} in place of a call; and whatever the call throws
    */
   run<T>(subject: string, call: () => Promise<T>): Promise<T>;
-  /** Whether a call would have to wait for its turn. */
-  isFull(): boolean;
-  /** Waits for a turn. @throws {PausedError} in place of one */
-  take(subject: string): Promise<Turn>;
+  /**
+   * As `run`, where a call needs something that nobody is to hold while it waits in the line. The task begins when its turn
+   * has come. During a pause it begins at once, because it may find out that it needs no call. Its turn ends with it.
+   * @throws {PausedError} if the breaker opens while the task waits; and whatever the task throws
+   */
+  inTurn<T>(subject: string, task: (turn: Turn) => Promise<T>): Promise<T>;
 }
 
-/** The right to make one call. Whoever has one lets others wait, until it has made the call or passes. */
+/** The right to make one call. Others wait as long as a task has it. */
 export interface Turn {
-  /** Makes the call; after a pass, when there is another turn. */
+  /**
+   * Makes the call, and ends the turn. A task that has none waits for one.
+   * @throws {PausedError} in place of a call; and whatever the call throws
+   */
   run<T>(call: () => Promise<T>): Promise<T>;
-  /** Makes no call. */
+  /** Lets others go first, for as long as the task waits for something else than the provider. */
   pass(): void;
+}
+
+/** One of the calls that may run at a time. It must be given back, once. */
+interface Place {
+  readonly isTrial: boolean;
+  giveBack(): void;
 }
 
 /** Thrown in place of a call: it is no news about the provider, and has used up nothing. */
@@ -82,62 +93,73 @@ export function createCircuitBreaker(retryAfterMs: (error: unknown) => number): 
     for (const wake of waiting.splice(0, isOpen ? waiting.length : Math.max(0, concurrency - running))) wake();
   }
 
-  function begin(subject: string, isTrial: boolean): Turn {
+  function takePlace(isTrial: boolean): Place {
     const over = Promise.withResolvers<void>();
-    let hasEnded = false;
     running += 1;
     if (isTrial) trial = over.promise;
 
-    function end(): void {
-      if (hasEnded) return;
-      hasEnded = true;
+    function giveBack(): void {
       running -= 1;
       if (isTrial) trial = undefined;
       over.resolve();
       wakeWaiting();
     }
 
-    async function makeCall<T>(call: () => Promise<T>): Promise<T> {
-      try {
-        const result = await call();
-        onSuccess();
-        return result;
-      } catch (error) {
-        onFailure(subject, error, isTrial);
-        throw error;
-      } finally {
-        end();
-      }
-    }
-
-    return { run: (call) => (hasEnded ? run(subject, call) : makeCall(call)), pass: end };
+    return { isTrial, giveBack };
   }
 
-  async function take(subject: string): Promise<Turn> {
+  /** @throws {PausedError} */
+  async function nextPlace(): Promise<Place> {
     for (;;) {
       if (!isOpen) {
-        if (running < concurrency) return begin(subject, false);
+        if (running < concurrency) return takePlace(false);
         await new Promise<void>((resolve) => waiting.push(resolve));
         continue;
       }
       const waitMs = openUntil - monotonicMs();
       if (waitMs > 0) throw paused(waitMs);
-      if (trial === undefined) return begin(subject, true);
+      if (trial === undefined) return takePlace(true);
       await trial;
     }
   }
 
-  async function run<T>(subject: string, call: () => Promise<T>): Promise<T> {
-    const turn = await take(subject);
-    return turn.run(call);
+  async function attempt<T>(subject: string, call: () => Promise<T>, { isTrial }: Place): Promise<T> {
+    try {
+      const result = await call();
+      onSuccess();
+      return result;
+    } catch (error) {
+      if (!(error instanceof UnaskedError)) onFailure(subject, error, isTrial);
+      throw error;
+    }
   }
 
-  function isFull(): boolean {
-    if (!isOpen) return running >= concurrency;
-    return trial !== undefined && monotonicMs() >= openUntil;
+  async function inTurn<T>(subject: string, task: (turn: Turn) => Promise<T>): Promise<T> {
+    const isPaused = isOpen && monotonicMs() < openUntil;
+    let place = isPaused ? undefined : await nextPlace();
+
+    function pass(): void {
+      place?.giveBack();
+      place = undefined;
+    }
+
+    async function runInPlace<R>(call: () => Promise<R>): Promise<R> {
+      place ??= await nextPlace();
+      try {
+        return await attempt(subject, call, place);
+      } finally {
+        pass();
+      }
+    }
+
+    try {
+      return await task({ run: runInPlace, pass });
+    } finally {
+      pass();
+    }
   }
 
-  return { run, isFull, take };
+  return { inTurn, run: (subject, call) => inTurn(subject, (turn) => turn.run(call)) };
 }
 
 function paused(waitMs: number): PausedError {

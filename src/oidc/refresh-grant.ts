@@ -66,8 +66,21 @@ export function createRefreshGrant(config: Config, { client: oidc, grantOf }: Re
   const breakers = new Map<string | undefined, CircuitBreaker>();
 
   /**
-   * Redeems a refresh token.
-   * @param key of this redemption: one session, one refresh token
+   * Runs a task that may redeem a refresh token, when its turn has come.
+   * @param key of the redemption: one session, one refresh token
+   * @param request as that of `refresh`
+   * @throws {PausedError} and whatever the task throws
+   */
+  function inRefreshTurn<T>(
+    key: string,
+    request: ResourceRequest | undefined,
+    task: (turn: Turn) => Promise<T>,
+  ): Promise<T> {
+    return breakerOf(request).inTurn(key, task);
+  }
+
+  /**
+   * Redeems a refresh token, which is what a turn is for.
    * @param request the resource that the access token is to be for; undefined for the session's own. The result may be that
    *   of another request, which used the token up before and could not be completed
    * @throws {BffError} `provider_unavailable` when the outcome is open: the session stays
@@ -77,16 +90,8 @@ export function createRefreshGrant(config: Config, { client: oidc, grantOf }: Re
     userInfo: Claims | undefined,
     key: string,
     request?: ResourceRequest,
-    turn?: Turn,
   ): Promise<RefreshResult> {
-    const call = () => redeem({ tokens, userInfo }, key, request);
-    return turn === undefined ? breakerOf(request).run(key, call) : turn.run(call);
-  }
-
-  /** The turn of a redemption, where those after an outage wait for theirs; undefined where nobody waits. */
-  function turnOf(key: string, request?: ResourceRequest): Promise<Turn> | undefined {
-    const breaker = breakerOf(request);
-    return breaker.isFull() ? breaker.take(key) : undefined;
+    return redeem({ tokens, userInfo }, key, request);
   }
 
   function breakerOf(request: ResourceRequest | undefined): CircuitBreaker {
@@ -165,5 +170,5 @@ export function createRefreshGrant(config: Config, { client: oidc, grantOf }: Re
     return { granted: true, grant: { tokens, subject, userInfo: previous.userInfo }, resource };
   }
 
-  return { refresh, turnOf };
+  return { refresh, inRefreshTurn };
 }

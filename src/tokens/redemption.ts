@@ -1,8 +1,9 @@
 /**
  * Redeeming a refresh token (RFC 6749 6), once among all processes, whether for the session's own access token or for that
  * of a resource (RFC 8707). Each redemption may bring another refresh token, and so each is a step to the next generation
- * of the session. Whoever wants to make it claims the session's generation in the store. The claim is a lease of a few seconds, which its owner renews while it waits for the provider, so that an
- * owner that is killed is soon replaced. Others wait for its message, or for the lease to run out.
+ * of the session. Whoever wants to make it claims the session's generation in the store, as soon as it has its turn to ask
+ * the provider. The claim is a lease of a few seconds, which its owner renews while it waits for the provider, so that an
+ * owner that is killed is soon replaced. Others wait for its message, or for the lease to run out, and have no turn then.
  *
  * What can go wrong, and what happens then:
  *
@@ -64,6 +65,8 @@ interface RedeemerDeps {
 /** The right to redeem, and whether an earlier owner may have done so. */
 interface GrantedClaim extends Claim {
   readonly interrupted: boolean;
+  /** When the provider is asked. */
+  readonly turn: Turn;
 }
 
 /** Which token is to be obtained. */
@@ -93,31 +96,27 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
    */
   async function redeem(entry: SessionEntry, need: Need): Promise<boolean> {
     while (entry.ended === undefined && !need.isMet(entry.session)) {
-      const { generation } = entry.session;
-      // A claim is made when the provider is about to be asked: in the line after an outage it would only be renewed.
-      const turn = await provider.turnOf(redemptionKey(entry.session), need.request);
-      try {
-        if (isSuperseded(entry, generation)) continue;
-        const claim = await claimOrWait(entry, turn);
-        if (claim !== undefined && (await redeemClaimed(claim, entry, need, turn))) return true;
-        if (entry.session.generation === generation) return false;
-      } finally {
-        turn?.pass();
-      }
+      const { session } = entry;
+      const attempt = (turn: Turn) => claimAndRedeem(turn, entry, need, session.generation);
+      // A claim made before its turn would only be renewed in the line after an outage.
+      if (await provider.inRefreshTurn(redemptionKey(session), need.request, attempt)) return true;
+      if (entry.session.generation === session.generation) return false;
     }
     return entry.ended === undefined;
   }
 
   /** @returns whether it obtained the token */
-  async function redeemClaimed(
-    claim: GrantedClaim,
-    entry: SessionEntry,
-    need: Need,
-    turn: Turn | undefined,
-  ): Promise<boolean> {
+  async function claimAndRedeem(turn: Turn, entry: SessionEntry, need: Need, generation: number): Promise<boolean> {
+    if (isSuperseded(entry, generation)) return false;
+    const claim = await claimOrWait(entry, turn);
+    return claim !== undefined && redeemClaimed(claim, entry, need);
+  }
+
+  /** @returns whether it obtained the token */
+  async function redeemClaimed(claim: GrantedClaim, entry: SessionEntry, need: Need): Promise<boolean> {
     const renewal = setInterval(() => renew(entry, claim), renewalMs).unref();
     try {
-      return await redeemAs(claim, entry, need, turn);
+      return await redeemAs(claim, entry, need);
     } catch (error) {
       // The outcome is open, unless the provider was not even asked, or refused what it was asked for.
       const isOpen = !(error instanceof UnaskedError || error instanceof ResourceDenied);
@@ -129,7 +128,7 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
   }
 
   /** @returns undefined when nothing is left to refresh: there is a newer generation, or the session has ended */
-  async function claimOrWait(entry: SessionEntry, turn: Turn | undefined): Promise<GrantedClaim | undefined> {
+  async function claimOrWait(entry: SessionEntry, turn: Turn): Promise<GrantedClaim | undefined> {
     // The generation to replace, read before the first await: a message may tell of a newer one at any time.
     const claim = { generation: entry.session.generation, owner: ownerFor(entry) };
     const deadline = monotonicMs() + patienceMs;
@@ -139,14 +138,13 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
         const result = await claimInStore(entry, claim);
         if (result.state === 'granted') {
           unanswered.delete(entry);
-          return { ...claim, interrupted: result.interrupted };
+          return { ...claim, interrupted: result.interrupted, turn };
         }
         if (result.state === 'settled') {
           await sessions.applyRecord(entry, result.record);
           return undefined;
         }
-        // Others need not wait for what another process does.
-        turn?.pass();
+        turn.pass();
         const leftMs = result.leftMs + leaseMarginMs;
         await message.within(sessions.hears() ? leftMs : Math.min(leftMs, lookMs));
       } finally {
@@ -183,12 +181,7 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
     detach(sessions.claimRefresh(entry, claim, leaseMs), () => undefined);
   }
 
-  async function redeemAs(
-    claim: GrantedClaim,
-    entry: SessionEntry,
-    { request }: Need,
-    turn: Turn | undefined,
-  ): Promise<boolean> {
+  async function redeemAs(claim: GrantedClaim, entry: SessionEntry, { request }: Need): Promise<boolean> {
     if (claim.interrupted && sessions.storeWasAway()) await waitForEarlierOwner(entry, claim);
     const { session } = entry;
     // A message, a browser or the earlier owner has brought what the claim was for, or the end.
@@ -196,7 +189,9 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
       sessions.releaseRefresh(entry, claim, claim.interrupted);
       return false;
     }
-    const result = await provider.refresh(session.tokens, session.userInfo, redemptionKey(session), request, turn);
+    const result = await claim.turn.run(() =>
+      provider.refresh(session.tokens, session.userInfo, redemptionKey(session), request),
+    );
     if (!result.granted) {
       await handleRejection(entry, claim, result);
       return false;
@@ -222,7 +217,8 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
    * After an outage of the store, an owner that lives may have tokens that it could not write. To show the provider the
    * used one would end the session of both.
    */
-  async function waitForEarlierOwner(entry: SessionEntry, { generation }: Claim): Promise<void> {
+  async function waitForEarlierOwner(entry: SessionEntry, { generation, turn }: GrantedClaim): Promise<void> {
+    turn.pass();
     const message = sessions.expectMessage(entry);
     try {
       await message.within(lateWriteMs);

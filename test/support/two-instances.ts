@@ -3,7 +3,6 @@ import { onTestFinished } from 'vitest';
 import { nowSeconds } from '../../src/clock.ts';
 import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { createEvents, type BffEvent } from '../../src/events.ts';
-import type { Turn } from '../../src/oidc/circuit-breaker.ts';
 import type { Provider } from '../../src/oidc/provider.ts';
 import type { ResourceRequest } from '../../src/oidc/resources.ts';
 import { createSessions, type OpenSession, type SessionEntry } from '../../src/session/sessions.ts';
@@ -29,6 +28,10 @@ export function tokensOf(number: number, person: Readonly<Record<string, unknown
   return { accessToken: `access-${number}`, accessTokenExpiresAt, refreshToken: `refresh-${number}`, idToken };
 }
 
+/** As of a provider that has had no outage: nobody waits in a line. */
+export const inFreeTurn: Provider['inRefreshTurn'] = (_key, _request, task) =>
+  task({ run: (call) => call(), pass: () => undefined });
+
 /** Grants at once, or when the test says so; a refresh token counts once. */
 function createProvider() {
   let valid = 0;
@@ -53,7 +56,7 @@ function createProvider() {
       const tokens = { ...grant.tokens, accessToken, accessTokenExpiresAt: previous.accessTokenExpiresAt };
       return { granted: true, grant: { ...grant, tokens }, resource: { request, token } } as const;
     },
-    turnOf: (): Promise<Turn> | undefined => undefined,
+    inRefreshTurn: inFreeTurn,
     revoke: async () => undefined,
   };
   return {

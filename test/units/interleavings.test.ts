@@ -22,7 +22,7 @@ import { createResourceTokens } from '../../src/tokens/resource-tokens.ts';
 import { createSessionTokens } from '../../src/tokens/session-tokens.ts';
 import type { TokenCall, TokenPolicy } from '../../src/tokens/token-policy.ts';
 import { fakeDate } from '../support/clock.ts';
-import { cookieOf } from '../support/two-instances.ts';
+import { cookieOf, inFreeTurn } from '../support/two-instances.ts';
 import { linkStore } from '../support/linked-store.ts';
 
 beforeEach(() => fakeDate());
@@ -52,7 +52,7 @@ function tokensOf(refreshToken: string): TokenSet {
 }
 
 /** A provider that rotates refresh tokens: one that is shown twice ends them all. */
-class RotatingProvider implements Pick<Provider, 'refresh' | 'turnOf' | 'revoke'> {
+class RotatingProvider implements Pick<Provider, 'refresh' | 'inRefreshTurn' | 'revoke'> {
   valid = 0;
   reuses = 0;
   redemptions = 0;
@@ -84,7 +84,7 @@ class RotatingProvider implements Pick<Provider, 'refresh' | 'turnOf' | 'revoke'
     return { granted: true, grant: { ...grant, tokens: { ...tokens, ...kept } }, resource: { request, token } };
   };
 
-  readonly turnOf: Provider['turnOf'] = () => undefined;
+  readonly inRefreshTurn = inFreeTurn;
 
   readonly revoke: Provider['revoke'] = async () => {
     this.isRevoked = true;

@@ -8,7 +8,6 @@ import { createOutbox } from '../../src/session/outbox.ts';
 import { createTickets } from '../../src/session/tickets.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import { fakeDateAndIntervals } from '../support/clock.ts';
-import type { Turn } from '../../src/oidc/circuit-breaker.ts';
 import type { Link } from '../support/linked-store.ts';
 import { cookieOf, fail, loginAt, signIn, startInstance, startTwo, tokensOf } from '../support/two-instances.ts';
 
@@ -55,28 +54,6 @@ describe('a refresh', () => {
     await Promise.all([second, looking]);
     expect((await store.look(entry.key, [])).record.ended).toBeUndefined();
     expect(elsewhere.session.tokens.accessToken).toBe('access-1');
-  });
-
-  test('in the line after an outage is claimed when its turn has come, and not made if another one was', async () => {
-    const { here, there, provider } = startTwo();
-    const cookie = await signIn(here);
-    const { entry } = await here.openActive(cookie);
-    const elsewhere = (await there.openActive(cookie)).entry;
-    vi.advanceTimersByTime(301_000);
-    const line = Promise.withResolvers<Turn>();
-    vi.spyOn(provider.provider, 'turnOf').mockReturnValueOnce(line.promise);
-    const asked: string[] = [];
-    here.link.before = async (operation) => void asked.push(operation);
-    const waits = here.refresher.refreshIfDue(entry);
-    await sleep(20);
-    expect(asked).toEqual([]);
-    await there.refresher.refreshIfDue(elsewhere);
-    const pass = vi.fn<() => void>();
-    line.resolve({ pass, run: () => Promise.reject(new Error('asked')) });
-    await waits;
-    expect(asked.filter((operation) => operation === 'claim').length).toBeLessThanOrEqual(1);
-    expect([provider.redeemed, entry.session.tokens.accessToken]).toEqual([['refresh-0'], 'access-1']);
-    expect(pass).toHaveBeenCalled();
   });
 
   test('begins at once after an operation of the store has failed, which loses no claim', async () => {
