@@ -86,7 +86,7 @@ function risksOf(config: Config): string[] {
 
 function plainHttpOf(config: Config): string[] {
   const plain = config.api
-    .filter(({ target }) => target.protocol === 'http:' && !isLoopback(target.hostname))
+    .filter(({ target, token }) => token !== 'none' && target.protocol === 'http:' && !isLoopback(target.hostname))
     .map(
       ({ path, target }) =>
         `The route ${path} sends access tokens over plain http to ${target.host}; keep that network to yourself.`,

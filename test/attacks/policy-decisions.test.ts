@@ -234,15 +234,6 @@ describe('no decision is none in favour of the call:', () => {
 });
 
 describe('while a policy is asked', () => {
-  /** Begins a call of which the policy is asked, and decides when told to. */
-  async function askedCall(): Promise<{ call: Promise<Exchange>; browser: BrowserClient; allow: () => void }> {
-    const asked = Promise.withResolvers<() => void>();
-    agent.handle((_question, response) => asked.resolve(() => response.end('{"result":true}')));
-    const browser = await signedIn();
-    const call = browser.fetch('/patient/1');
-    return { call, browser, allow: await asked.promise };
-  }
-
   test('the session may end: the call hears of it at once, and is not sent after that', async () => {
     const { call, browser, allow } = await askedCall();
     await browser.clone().fetch('/bff/logout', { method: 'POST' });
@@ -323,4 +314,13 @@ function json(body: string): PolicyHandler {
   return (_question, response) => {
     response.writeHead(200, { 'content-type': 'application/json' }).end(body);
   };
+}
+
+/** Begins a call of which the policy is asked, and decides when told to. */
+async function askedCall(): Promise<{ call: Promise<Exchange>; browser: BrowserClient; allow: () => void }> {
+  const asked = Promise.withResolvers<() => void>();
+  agent.handle((_question, response) => asked.resolve(() => response.end('{"result":true}')));
+  const browser = await signedIn();
+  const call = browser.fetch('/patient/1');
+  return { call, browser, allow: await asked.promise };
 }

@@ -34,7 +34,7 @@ test('the API gets the signed response, which is asked for as such', async () =>
     iss: world.provider.issuer,
     token_introspection: { active: true, sub: 'alice' },
   });
-  const [asked] = world.provider.requests.filter(({ endpoints }) => endpoints.includes('introspection'));
+  const asked = world.provider.requests.find(({ endpoints }) => endpoints.includes('introspection'));
   expect(asked?.headers.accept).toBe('application/token-introspection+jwt');
 });
 

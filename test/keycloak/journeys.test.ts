@@ -242,17 +242,14 @@ test('prompt=none signs in silently, or comes back with ?login=required where no
   expect(await readSession(page)).toMatchObject({ authenticated: true, user: { preferred_username: 'bob' } });
 });
 
-test('passes acr_values and max_age on: Keycloak asks for the password again', async () => {
+test('heeds acr_values and max_age: Keycloak asks for the password again, and the sign-in is as asked', async () => {
   const page = await newPage();
   await signIn(page, 'alice');
   await page.goto(loginUrl('/again'));
   expect(page.url(), 'without them, Keycloak asks nothing').toBe(`${stack.origin}/again`);
-  const asked = page.waitForRequest((request) => request.url().includes('/protocol/openid-connect/auth?'));
 
   await page.goto(loginUrl('/', { max_age: '0', acr_values: '1' }));
 
-  const sent = new URL((await asked).url()).searchParams;
-  expect([sent.get('max_age'), sent.get('acr_values')]).toEqual(['0', '1']);
   await page.fill('#password', stack.demoPassword);
   await page.click('#kc-login');
   await page.waitForURL(`${stack.origin}/`);
@@ -264,8 +261,10 @@ test('a kind of sign-in that Keycloak does not know ends in a page that says so,
   await signIn(page, 'alice');
 
   await page.goto(loginUrl('/', { acr_values: 'urn:example:unknown' }));
+  await page.fill('#password', stack.demoPassword);
+  await page.click('#kc-login');
+  await page.waitForURL((url) => url.pathname === '/bff/callback');
 
-  expect(new URL(page.url()).pathname).toBe('/bff/callback');
   expect(await page.innerText('h1')).toBe('This sign-in is not enough');
   expect(await readSession(page)).toMatchObject({ authenticated: true, user: { preferred_username: 'alice' } });
 });

@@ -286,7 +286,7 @@ test.each<[story: string, members: Members, env?: Record<string, string>]>([
 /** What is found with routes that have these policies. */
 async function findingsWithPolicies(members: Members, ...tokens: readonly Config['api'][number]['token'][]) {
   const config = await configOf({ SALLYPORT_API: tokens.map((_, at) => `/r${at}=http://127.0.0.1:1`).join(' ') });
-  const api = config.api.toReversed().map((route, at) => ({ ...route, token: tokens[at] ?? 'none' }));
+  const api = config.api.toReversed().map((route, at) => Object.assign(route, { token: tokens[at] ?? 'none' }));
   return suitabilityOf({ ...fitting, ...members }, { ...config, api });
 }
 

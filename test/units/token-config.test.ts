@@ -1,7 +1,11 @@
 /** The key `api[].token`: what it takes, and what it refuses before a token can go astray. */
-import { describe, expect, test } from 'vitest';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { ConfigError, resolveConfig, type Config, type ConfigInput } from '../../src/config/config.ts';
 import { configJsonSchema } from '../../src/config/reference.ts';
+import { loadConfig } from '../../src/config/sources.ts';
 
 function routeWith(token: unknown): Config['api'][number]['token'] | undefined {
   const config = {
@@ -94,6 +98,26 @@ describe('refuses', () => {
 
 test.each(['Txn-Token', 'X-Service-Token', 'authorization'])('takes the header %s', (header) => {
   expect(faultOf({ exchange: { audience: 'a', header } })).toBe('none');
+});
+
+test('a route without a token is no risk over plain http, and the others are', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sallyport-config-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'sallyport.config.json');
+  const api = ['none', { client: {} }].map((token, at) => ({
+    path: `/r${at}`,
+    target: 'http://orders.internal',
+    token,
+  }));
+  writeFileSync(file, JSON.stringify({ api }));
+  const { warnings } = await loadConfig(file, {
+    SALLYPORT_ORIGIN: 'https://app.example.com',
+    SALLYPORT_ISSUER: 'https://login.example.com',
+    SALLYPORT_CLIENT_ID: 'app',
+    SALLYPORT_CLIENT_SECRET: 'the-client-secret-of-32-characters',
+    SALLYPORT_SECRET: 'q8Zr2mVxT0cLw7yNf4Hs1JkPb6DgEa9u',
+  });
+  expect(warnings).toEqual([expect.stringMatching(/^The route \/r1 sends access tokens over plain http/)]);
 });
 
 test('a configuration file can hold no function, and an editor says so', () => {
