@@ -141,6 +141,18 @@ describe('the turn to be the trial', () => {
     expect(asked).toEqual(['second', 'third']);
   });
 
+  test('is over after its call, whatever the task does then', async () => {
+    const breaker = await afterPause();
+    const stored = Promise.withResolvers<void>();
+    const first = breaker.inTurn('first', async (turn) => {
+      await turn.run(() => Promise.reject(new UnaskedError('provider_unavailable', 'no key'))).catch(() => undefined);
+      await stored.promise;
+    });
+    expect(await breaker.run('second', async () => 'asked')).toBe('asked');
+    stored.resolve();
+    await first;
+  });
+
   test('is waited for again by a task that let others go first', async () => {
     const breaker = await afterPause();
     const events: string[] = [];
