@@ -9,7 +9,7 @@ import { legible } from '../oidc/legible.ts';
 import type { LoginTransaction } from '../session/transactions.ts';
 import { idTokenClaims } from '../token-set.ts';
 
-type Asked = Pick<LoginTransaction, 'parameters' | 'maxAge' | 'startedAt'>;
+type Asked = Pick<LoginTransaction, 'acrValues' | 'maxAge' | 'startedAt'>;
 
 /** What an ID token lacks: for the log, in which `cause` names what was asked and what came, and for the person. */
 export interface Shortfall {
@@ -24,7 +24,7 @@ export interface Shortfall {
  */
 export function shortfallOf(idToken: string, asked: Asked, clockToleranceSeconds: number): Shortfall | undefined {
   const { acr, auth_time: authTime, iat } = idTokenClaims(idToken) ?? {};
-  const acrValues = asked.parameters?.['acr_values']?.split(' ').filter((value) => value !== '') ?? [];
+  const acrValues = asked.acrValues?.split(' ').filter((value) => value !== '') ?? [];
   if (acrValues.length > 0 && !acrValues.some((value) => value === acr)) {
     const cause = new Error(`Asked for acr ${legible(acrValues.join(' '))}; the ID token has ${wordsFor(acr)}.`);
     return { reason: 'acr_unmet', error: tooWeak('It is not of the kind that was asked for (acr).', cause) };

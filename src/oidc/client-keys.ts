@@ -45,8 +45,7 @@ export function createClientKeys({ client, profile }: Config, events: Events): C
     async signing(accepted) {
       if (own === undefined) throw new Error('The configuration names no client.keyFile to sign with.');
       const [{ privateKey, kid, algorithms }] = await own.current();
-      const [first = algorithms[0], ...others] = allowedAlgorithms(algorithms, profile);
-      return { key: privateKey, kid, algorithm: algorithm ?? chooseAlgorithm([first, ...others], accepted) };
+      return { key: privateKey, kid, algorithm: algorithm ?? chooseAlgorithm(algorithms, accepted) };
     },
     async published() {
       const keys = (await own?.current()) ?? [];

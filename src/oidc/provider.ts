@@ -61,8 +61,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     const metadata = await discovery.fetchMetadata();
     const issuer = parameters.get('iss');
     if (issuer !== null) return issuer === metadata.issuer ? 'right' : 'other';
-    const isDemanded = config.profile !== undefined || metadata.authorization_response_iss_parameter_supported === true;
-    return isDemanded ? 'missing' : 'right';
+    return metadata.authorization_response_iss_parameter_supported === true ? 'missing' : 'right';
   }
 
   /**

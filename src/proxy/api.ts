@@ -65,7 +65,7 @@ export function createApiProxy(config: Config, deps: ApiProxyDeps) {
       const freshening = calls.freshen(opened, tokens);
       session = freshening instanceof Promise ? await freshening : freshening;
       const { entry } = session ?? {};
-      const sent = { sentToken: undefined, wasAskedForNonce: false };
+      const sent = { sentToken: undefined, obtained: undefined, wasAskedForNonce: false };
       await send({ request, response, upstream, opened: session, entry, path, body, ...sent });
     } catch (error) {
       discardRest(body);

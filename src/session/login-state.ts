@@ -18,6 +18,8 @@ export interface LoginIntent {
    * itself, or ''. Undefined otherwise.
    */
   readonly popup: string | undefined;
+  /** The `acr_values` that the app passes: what the callback checks stays, where the other parameters are too long. */
+  readonly acrValues?: string | undefined;
 }
 
 type Parameters = NonNullable<LoginIntent['parameters']>;
@@ -26,14 +28,21 @@ type Parameters = NonNullable<LoginIntent['parameters']>;
 const maximumSealedLength = 4096;
 
 export async function writeState(id: string, intent: LoginIntent, sealer: Sealer): Promise<string> {
-  const sealed = await seal(id, intent, sealer);
-  const fits = sealed.length <= maximumSealedLength;
-  return `${id}.${fits ? sealed : await seal(id, { ...intent, parameters: undefined }, sealer)}`;
+  const { parameters } = intent;
+  const whole = await seal(id, intent, sealer);
+  if (fits(whole)) return `${id}.${whole}`;
+  const shorter = await seal(id, { ...intent, parameters: undefined, acrValues: parameters?.['acr_values'] }, sealer);
+  return `${id}.${fits(shorter) ? shorter : await seal(id, { ...intent, parameters: undefined }, sealer)}`;
+}
+
+function fits(sealed: string): boolean {
+  return sealed.length <= maximumSealedLength;
 }
 
 function seal(id: string, intent: LoginIntent, sealer: Sealer): Promise<string> {
-  const { returnTo, parameters, restarted, popup } = intent;
-  return sealer.seal(pack({ fields: [id, returnTo, parameters ?? null, restarted, popup ?? null], tokens: [] }));
+  const { returnTo, parameters, restarted, popup, acrValues } = intent;
+  const fields = [id, returnTo, parameters ?? null, restarted, popup ?? null];
+  return sealer.seal(pack({ fields: acrValues === undefined ? fields : [...fields, acrValues], tokens: [] }));
 }
 
 /** The id of a state, and its intent; undefined for whatever {@link writeState} did not write. */
@@ -48,12 +57,20 @@ export function readState(
   const fields = text === undefined ? undefined : unpack(text)?.fields;
   // Of this login: the sealed intent of another one must not be accepted.
   if (!Array.isArray(fields) || fields[0] !== id || typeof fields[1] !== 'string') return undefined;
-  const [, returnTo, parameters, restarted, popup] = fields as [string, string, Parameters | null, unknown, unknown];
+  const [, returnTo, parameters, ...others] = fields as [string, string, Parameters | null, ...unknown[]];
+  const [restarted, popup, acrValues] = others;
   const intent = {
     returnTo,
     parameters: parameters ?? undefined,
     restarted: restarted === true,
-    popup: typeof popup === 'string' ? popup : undefined,
+    popup: popupIn(popup),
+    acrValues: parameters?.['acr_values'] ?? (typeof acrValues === 'string' ? acrValues : undefined),
   };
   return { id, intent };
+}
+
+/** Earlier versions wrote only whether there is one. */
+function popupIn(field: unknown): string | undefined {
+  if (field === true) return '';
+  return typeof field === 'string' ? field : undefined;
 }

@@ -1,5 +1,5 @@
 /** The policy `exchange`: calls carry a token for which the session's was exchanged (RFC 8693), and which is for this API. */
-import { nowSeconds } from '../clock.ts';
+import { monotonicMs, nowSeconds } from '../clock.ts';
 import type { ApiRoute, Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import { StaleSubjectToken, type ExchangeRequest, type FurtherToken } from '../oidc/further-tokens.ts';
@@ -8,8 +8,8 @@ import type { Provider } from '../oidc/provider.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import type { TokenSet } from '../token-set.ts';
 import type { ClientTokens } from './client-tokens.ts';
-import { dueAhead, keyOf, unknownLifetimeSeconds } from './kept-tokens.ts';
-import { createObtainedTokens, type ObtainedToken, type ObtainedTokensDeps } from './obtained-tokens.ts';
+import { dueAhead, keyOf, unknownLifetimeSeconds, type ObtainedToken } from './kept-tokens.ts';
+import { createObtainedTokens, type ObtainedTokensDeps } from './obtained-tokens.ts';
 import { createQuestions } from './questions.ts';
 import type { TokenPolicy } from './token-policy.ts';
 
@@ -21,6 +21,9 @@ export interface ExchangeTokensDeps extends ObtainedTokensDeps {
   readonly events: Events;
   readonly clientTokens: ClientTokens;
 }
+
+/** No more often: one person whose tokens the provider takes no more must not cost all others the actor's. */
+const actorDoubtMs = 60_000;
 
 export function createExchangeTokens(
   { header, actor, ...target }: ExchangePolicy,
@@ -36,16 +39,27 @@ export function createExchangeTokens(
   };
   const ask = createQuestions();
 
+  let actorDoubtedAt = -Infinity;
+
+  /** The provider's refusal may also be about the actor's token, and does not say so. */
+  function doubtActor(actorToken: string | undefined): void {
+    if (actorToken === undefined || monotonicMs() < actorDoubtedAt + actorDoubtMs) return;
+    actorDoubtedAt = monotonicMs();
+    clientTokens.drop({}, actorToken);
+  }
+
   async function obtain(tokens: TokenSet, { key, sessionHash }: SessionEntry): Promise<ObtainedToken | undefined> {
+    let actorToken: string | undefined;
     try {
-      const actorToken = actor ? (await clientTokens.find({})).token : undefined;
+      actorToken = actor ? (await clientTokens.find({})).token : undefined;
       const { accessToken, dpopKey } = tokens;
       const made = await ask(key, () => provider.exchangeToken({ accessToken, dpopKey }, { ...request, actorToken }));
       return obtainedOf(made, tokens);
     } catch (cause) {
       events.emit({ type: 'token.obtain_failed', route: path, session: sessionHash, cause });
-      if (cause instanceof StaleSubjectToken) return undefined;
-      throw cause;
+      if (!(cause instanceof StaleSubjectToken)) throw cause;
+      doubtActor(actorToken);
+      return undefined;
     }
   }
 

@@ -12,8 +12,8 @@ import { sessionExpired } from '../session/session.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import type { TokenSet } from '../token-set.ts';
 import { bearer, ownToken } from './bearer.ts';
-import { keyOf } from './kept-tokens.ts';
-import { createObtainedTokens, type ObtainedToken, type ObtainedTokensDeps } from './obtained-tokens.ts';
+import { keyOf, type ObtainedToken } from './kept-tokens.ts';
+import { createObtainedTokens, type ObtainedTokensDeps } from './obtained-tokens.ts';
 import { createQuestions } from './questions.ts';
 import type { TokenPolicy } from './token-policy.ts';
 
@@ -105,8 +105,8 @@ function createIntrospected<Answer extends ActiveToken>(
   );
   return {
     ...policy,
-    introspected({ entry }) {
-      const found = entry === undefined ? undefined : find(entry);
+    introspected(call) {
+      const found = call.entry === undefined ? undefined : find(call, call.entry);
       if (found === undefined) return {};
       return found instanceof Promise ? found.then(({ claims = {} }) => claims) : (found.claims ?? {});
     },

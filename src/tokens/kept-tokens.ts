@@ -11,6 +11,7 @@ import { LRUCache } from 'lru-cache';
 import { monotonicMs, nowSeconds } from '../clock.ts';
 import { BffError, retryAfter } from '../http/errors.ts';
 import { withTimeout } from '../timeout.ts';
+import type { Claims } from '../token-set.ts';
 
 /** What is kept. Mutable: one that was dropped is used up wherever else it is remembered. */
 export interface Kept {
@@ -18,6 +19,15 @@ export interface Kept {
   dueAt: number;
   /** From when on it can't be used. Seconds since 1970. */
   expiresAt: number;
+}
+
+/** What was obtained for a session, and how it is sent. */
+export interface ObtainedToken extends Kept {
+  readonly lines: readonly string[];
+  /** The session's access token for which it was obtained. */
+  readonly subject: string;
+  /** What the provider says of that one; undefined where it was not asked. */
+  readonly claims: Claims | undefined;
 }
 
 /** How long a call waits for a new one where the one at hand is still valid. */
@@ -107,6 +117,11 @@ export function createKeptTokens<T extends Kept>(maximumBytes: number, bytesOf: 
   return {
     find,
     drop,
+    /** One that is not due for renewal. */
+    usable(key: string): T | undefined {
+      const one = all.get(key);
+      return one !== undefined && nowSeconds() < one.dueAt ? one : undefined;
+    },
     /** What is kept, whether or not it is still valid. */
     peek: (key: string): T | undefined => all.peek(key),
   };

@@ -1,25 +1,15 @@
 /**
  * What `exchange`, `phantom` and `introspect` have in common: they ask the provider for what a call carries, with the
- * session's access token. A warm call finds its header lines by the session's form, which never changes; behind that they
- * are kept by the hash of the access token.
+ * session's access token, by whose hash it is kept. There alone, so that what has no place in memory any more is let go;
+ * a session remembers the hash, which never changes for one form of it.
  */
-import { nowSeconds } from '../clock.ts';
 import type { Session } from '../session/session.ts';
 import type { SessionEntry } from '../session/sessions.ts';
-import type { Claims, TokenSet } from '../token-set.ts';
+import type { TokenSet } from '../token-set.ts';
 import { createFreshSubject } from './fresh-subject.ts';
-import type { Kept, KeptTokens } from './kept-tokens.ts';
+import type { KeptTokens, ObtainedToken } from './kept-tokens.ts';
 import type { Refresher } from './refresh.ts';
 import type { TokenPolicy, TokenCall } from './token-policy.ts';
-
-/** A token that was obtained, and how it is sent. */
-export interface ObtainedToken extends Kept {
-  readonly lines: readonly string[];
-  /** The session's access token for which it was obtained. */
-  readonly subject: string;
-  /** What the provider says of that one; undefined where it was not asked. */
-  readonly claims: Claims | undefined;
-}
 
 /** What one policy obtains. */
 export interface TokenSource {
@@ -47,24 +37,32 @@ class NotTaken extends Error {}
 export function createObtainedTokens(
   source: TokenSource,
   { kept, refresher }: ObtainedTokensDeps,
-): TokenPolicy & { readonly find: (entry: SessionEntry) => ObtainedToken | Promise<ObtainedToken> } {
+): TokenPolicy & {
+  readonly find: (call: TokenCall, entry: SessionEntry) => ObtainedToken | Promise<ObtainedToken>;
+} {
   const { route } = source;
-  const bySession = new WeakMap<Session, ObtainedToken>();
+  const keys = new WeakMap<Session, string>();
   const withFreshSubject = createFreshSubject(route, refresher);
 
-  function findWarm(session: Session): ObtainedToken | undefined {
-    const warm = bySession.get(session);
-    return warm !== undefined && nowSeconds() < warm.dueAt ? warm : undefined;
+  function keyFor(session: Session): string {
+    const known = keys.get(session);
+    if (known !== undefined) return known;
+    const key = source.keyOf(session.tokens);
+    keys.set(session, key);
+    return key;
   }
 
-  function find(entry: SessionEntry): ObtainedToken | Promise<ObtainedToken> {
-    return findWarm(entry.session) ?? obtain(entry);
+  /** What is judged before an attempt is what the attempt carries, even if nothing is kept. */
+  function find(call: TokenCall, entry: SessionEntry): ObtainedToken | Promise<ObtainedToken> {
+    const found = call.obtained ?? kept.usable(keyFor(entry.session)) ?? obtain(entry);
+    if (found instanceof Promise) return found.then((obtained) => (call.obtained = obtained));
+    call.obtained = found;
+    return found;
   }
 
   async function obtain(entry: SessionEntry): Promise<ObtainedToken> {
     const obtained = await withFreshSubject(entry, (tokens) => findKept(tokens, entry));
     if (obtained === undefined) throw source.refused();
-    bySession.set(entry.session, obtained);
     return obtained;
   }
 
@@ -81,11 +79,6 @@ export function createObtainedTokens(
     }
   }
 
-  function send(call: TokenCall, { lines }: ObtainedToken): readonly string[] {
-    call.sentToken = lines[1];
-    return lines;
-  }
-
   return {
     find,
     session: 'required',
@@ -95,25 +88,22 @@ export function createObtainedTokens(
     headers(call) {
       const { entry } = call;
       if (entry === undefined) return [];
-      const found = find(entry);
-      return found instanceof Promise ? found.then((obtained) => send(call, obtained)) : send(call, found);
+      const found = find(call, entry);
+      return found instanceof Promise ? found.then(({ lines }) => lines) : found.lines;
     },
     mayRenew: ({ entry }) => entry !== undefined && refresher.mayRetryAfterRejection(entry, route),
-    async renew({ entry, sentToken }) {
-      const rejected = entry === undefined ? undefined : rejectedBy(entry, sentToken);
+    async renew(call) {
+      const { entry, obtained: rejected } = call;
+      call.obtained = undefined;
       if (entry === undefined || rejected === undefined) return;
-      kept.drop(source.keyOf(entry.session.tokens), rejected);
-      const isRefreshable = entry.session.tokens.refreshToken !== undefined;
-      if (source.isAboutSubject && isRefreshable) await refresher.refreshAfterRejection(entry, rejected.subject);
+      const { tokens } = entry.session;
+      kept.drop(source.keyOf(tokens), rejected);
+      if (source.isAboutSubject && tokens.refreshToken !== undefined) {
+        await refresher.refreshAfterRejection(entry, rejected.subject);
+      }
     },
     recordRejection({ entry }) {
       if (entry !== undefined) refresher.recordRejection(entry, route);
     },
   };
-
-  /** What was sent, unless another call has obtained something newer since. */
-  function rejectedBy({ session }: SessionEntry, sentToken: string | undefined): ObtainedToken | undefined {
-    const candidates = [bySession.get(session), kept.peek(source.keyOf(session.tokens))];
-    return candidates.find((one) => one?.lines[1] === sentToken);
-  }
 }

@@ -12,8 +12,7 @@ import { createApiNonces, withProofs, type ProofAudience } from './dpop-tokens.t
 import { createExchangeTokens } from './exchange-tokens.ts';
 import { createFunctionTokens } from './function-tokens.ts';
 import { createIntrospectTokens, createPhantomTokens } from './introspected-tokens.ts';
-import { createKeptTokens } from './kept-tokens.ts';
-import type { ObtainedToken } from './obtained-tokens.ts';
+import { createKeptTokens, type ObtainedToken } from './kept-tokens.ts';
 import type { Refresher } from './refresh.ts';
 import { createResourceTokens } from './resource-tokens.ts';
 import { createSessionTokens } from './session-tokens.ts';

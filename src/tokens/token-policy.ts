@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { SessionEntry } from '../session/sessions.ts';
 import type { Claims, ResourceToken } from '../token-set.ts';
+import type { ObtainedToken } from './kept-tokens.ts';
 
 /** What a policy sees of a call. One object for all attempts of the call. */
 export interface TokenCall {
@@ -12,6 +13,8 @@ export interface TokenCall {
   readonly path: string;
   /** What the last attempt carried, left by {@link RouteTokens.headers} for {@link RouteTokens.renew}. */
   sentToken: string | undefined;
+  /** What a policy has obtained for the next attempt, and asks for anew once the API has rejected it. */
+  obtained: ObtainedToken | undefined;
   /** Whether the API has asked for a proof with its nonce (RFC 9449 9). */
   wasAskedForNonce: boolean;
 }

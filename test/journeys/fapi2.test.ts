@@ -4,7 +4,7 @@
  * holds the client to the profile, too.
  */
 import { decodeJwt, decodeProtectedHeader } from 'jose';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { ConfigInput } from '../../src/config/config.ts';
 import { credentialFile, makePrivateKey, pemOf } from '../support/client-keys.ts';
 import { expireAccessToken, fakeDate } from '../support/clock.ts';
@@ -171,6 +171,22 @@ test('introspection that is signed with another algorithm than the profile has i
   }
   // Nothing listens where the API would be.
   expect(codes).toEqual(['provider_unavailable', 'upstream_unavailable']);
+});
+
+test('a new key that cannot do what the profile demands is not taken; the old one signs', async () => {
+  fakeDate();
+  const file = await credentialFile(pemOf(makePrivateKey('P-256')));
+  const world = await startWorld({
+    provider: { fapi: true, authMethod: 'private_key_jwt', pushedRequests: 'required' },
+    config: (base) => ({ ...base, profile: 'fapi2', client: { id: base.client.id, keyFile: file.path } }),
+  });
+  await signIn(world.client());
+  await file.replace(pemOf(makePrivateKey('P-384')));
+  vi.advanceTimersByTime(2000);
+  await signIn(world.client());
+  expect(world.logs.filter((line) => line.includes('"credentials.unusable"'))).toEqual([
+    expect.stringContaining('cannot do what the profile \\"fapi2\\" allows, only ES384'),
+  ]);
 });
 
 describe('another site', () => {

@@ -129,6 +129,17 @@ describe('a token in exchange', () => {
     expect(world.provider.calls.clientCredentials).toBe(1);
   });
 
+  test('does without an actor token that the provider has forgotten', async () => {
+    await alice.fetch('/acting/x');
+    world.provider.resetCalls();
+    expect(world.provider.revokeClientTokens()).toBeGreaterThan(0);
+    const bob = world.client();
+    await signIn(bob, 'bob');
+    expect((await bob.fetch('/acting/x')).status).toBe(200);
+    expect(world.api.last().claims).toMatchObject({ sub: 'bob', act: { sub: 'sallyport' } });
+    expect(world.provider.calls.clientCredentials).toBe(1);
+  });
+
   test('goes alone into a header of its own, whatever the browser sends there', async () => {
     await alice.fetch('/txn/x', { headers: { 'txn-token': 'forged', authorization: 'Bearer forged' } });
     const { headers } = world.api.last();
@@ -399,6 +410,18 @@ describe('an introspected token', () => {
   test('of an answer that says nothing is a 503', async () => {
     undos.push(world.provider.mutate('introspection', () => ({})));
     expect(outcomeOf(await alice.fetch('/checked/x'))).toEqual(unavailable);
+  });
+});
+
+describe('an answer about a token', () => {
+  test('counts for as long as its own max-age says', async () => {
+    const headers = { 'cache-control': 'private, max-age=10' };
+    undos.push(world.provider.fail('introspection', { status: 200, body: { active: true }, headers }));
+    for (const waitMs of [0, 8_000, 3_000]) {
+      vi.advanceTimersByTime(waitMs);
+      expect((await alice.fetch('/checked/x')).status).toBe(200);
+    }
+    expect(world.provider.calls.introspection).toBe(2);
   });
 });
 

@@ -2,6 +2,7 @@
  * A login that asks for a stronger or fresher sign-in (RFC 9470 4), at a provider that gives it and at one that doesn't.
  * One world for all: what a test changes at the provider, it undoes.
  */
+import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { BrowserClient } from '../support/browser-client.ts';
 import { fakeDateForAll } from '../support/clock.ts';
@@ -13,7 +14,7 @@ let world: World;
 let realDate: () => void;
 beforeAll(async () => {
   realDate = fakeDateForAll();
-  const login = { params: { acr_values: 'urn:test:silver' }, allowParams: ['prompt'] };
+  const login = { params: { acr_values: 'urn:test:silver' }, allowParams: ['prompt', 'claims_locales'] };
   world = await startWorld({ config: { login } }, { scope: 'manual' });
   world.provider.settings.lifetimes.code = 600;
 });
@@ -73,6 +74,14 @@ test("an auth_time that is as old as it may be is enough, whatever the provider'
 test("what the operator's defaults ask for is a preference, which the provider may leave unheeded", async () => {
   withClaims({ acr: undefined });
   expect((await world.client().navigate('/bff/login')).status).toBe(200);
+});
+
+test('what was asked for counts also beside parameters that are too long to be remembered', async () => {
+  withClaims({ acr: 'urn:test:silver' });
+  const long = randomBytes(4000).toString('base64url');
+  const page = await world.client().navigate(`${gold}&claims_locales=${long}`, { initiator: world.origin });
+  expect(page.status).toBe(403);
+  expect(page.text).toContain('This sign-in is not enough');
 });
 
 describe('a provider that ignores what was asked ends in a page that leads in no circle, and the session stays:', () => {

@@ -266,6 +266,8 @@ test('a kind of sign-in that Keycloak does not know ends in a page that says so,
   await page.waitForURL((url) => url.pathname === '/bff/callback');
 
   expect(await page.innerText('h1')).toBe('This sign-in is not enough');
+  // The page's own policy lets nothing be fetched from it.
+  await page.goto(stack.origin);
   expect(await readSession(page)).toMatchObject({ authenticated: true, user: { preferred_username: 'alice' } });
 });
 

@@ -84,6 +84,8 @@ export interface TestProvider extends Faults {
   readonly revokeGrants: (user?: User) => number;
   /** Revokes the access tokens alone (of one user): refreshes go on. Answers how many went. */
   readonly revokeAccessTokens: (user?: User) => number;
+  /** Revokes the client's own tokens. Answers how many went. */
+  readonly revokeClientTokens: () => number;
   /** Ends the user's sessions with the provider; tokens live on. */
   readonly revokeSession: (user?: User) => number;
   /** Signs a JWT with the provider's current key, or forges one, for logout tokens and the like. */
@@ -224,6 +226,7 @@ export async function startProvider(options: ProviderOptions): Promise<TestProvi
       inner.storage.remove(
         (model, payload) => model === 'AccessToken' && (user === undefined || payload.accountId === user),
       ),
+    revokeClientTokens: () => inner.storage.remove((model) => model === 'ClientCredentials'),
     revokeSession: (user) =>
       inner.storage.remove(
         (model, payload) => model === 'Session' && (user === undefined || payload.accountId === user),

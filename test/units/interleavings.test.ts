@@ -196,7 +196,7 @@ function startInstances(scheduler: fc.Scheduler) {
 /** All that a policy looks at. */
 function callOf(entry: SessionEntry): TokenCall {
   const request = {} as IncomingMessage;
-  return { request, entry, path: '/', sentToken: undefined, wasAskedForNonce: false };
+  return { request, entry, path: '/', sentToken: undefined, obtained: undefined, wasAskedForNonce: false };
 }
 
 /** What becomes of an answer: the browser gets it at once, never, or during the calls after the next pause. */

@@ -26,7 +26,14 @@ const api = ['orders', 'stock'].map((resource) => ({
 }));
 
 function callOf(entry: SessionEntry): TokenCall {
-  return { request: {} as IncomingMessage, entry, path: '/', sentToken: undefined, wasAskedForNonce: false };
+  return {
+    request: {} as IncomingMessage,
+    entry,
+    path: '/',
+    sentToken: undefined,
+    obtained: undefined,
+    wasAskedForNonce: false,
+  };
 }
 
 /** A call on a route: what becomes of a 401 is for the test to say. */

@@ -125,7 +125,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     try {
       session = await calls.freshen(session, tokens);
       const { entry } = session ?? {};
-      const sent = { sentToken: undefined, wasAskedForNonce: false };
+      const sent = { sentToken: undefined, obtained: undefined, wasAskedForNonce: false };
       return await send({ client, request, response, upstream, opened: session, entry, path, body: noBody, ...sent });
     } catch (error) {
       calls.addNewCookies({ request, response, opened: session });
