@@ -68,7 +68,7 @@ export function createRefreshGrant(config: Config, { client: oidc, grantOf }: Re
   /**
    * Runs a task that may redeem a refresh token, when its turn has come.
    * @param key of the redemption: one session, one refresh token
-   * @param request as that of `refresh`
+   * @param request the resource that it is for; undefined for the session's own token
    * @throws {PausedError} and whatever the task throws
    */
   function inRefreshTurn<T>(
@@ -79,44 +79,37 @@ export function createRefreshGrant(config: Config, { client: oidc, grantOf }: Re
     return breakerOf(request).inTurn(key, task);
   }
 
-  /**
-   * Redeems a refresh token, which is what a turn is for.
-   * @param request the resource that the access token is to be for; undefined for the session's own. The result may be that
-   *   of another request, which used the token up before and could not be completed
-   * @throws {BffError} `provider_unavailable` when the outcome is open: the session stays
-   */
-  function refresh(
-    tokens: TokenSet,
-    userInfo: Claims | undefined,
-    key: string,
-    request?: ResourceRequest,
-  ): Promise<RefreshResult> {
-    return redeem({ tokens, userInfo }, key, request);
-  }
-
   function breakerOf(request: ResourceRequest | undefined): CircuitBreaker {
     const breaker = breakers.get(request?.key) ?? createCircuitBreaker(retryAfterMs);
     breakers.set(request?.key, breaker);
     return breaker;
   }
 
-  async function redeem(
-    previous: PreviousGrant,
+  /**
+   * Redeems a refresh token, which is what a turn is for.
+   * @param wanted the resource that the access token is to be for; undefined for the session's own. The result may be that
+   *   of another request, which used the token up before and could not be completed
+   * @throws {BffError} `provider_unavailable` when the outcome is open: the session stays
+   */
+  async function refresh(
+    tokens: TokenSet,
+    userInfo: Claims | undefined,
     key: string,
-    wanted: ResourceRequest | undefined,
+    wanted?: ResourceRequest,
   ): Promise<RefreshResult> {
+    const previous: PreviousGrant = { tokens, userInfo };
     // A response that could not be verified, because the key set was unavailable, is validated again: its refresh token
     // is used up.
     const unverified = unverifiedResponses.get(key);
     const request = unverified === undefined ? wanted : unverified.request;
     const recorder = replayableTokenFetch(oidc.fetchOnce, unverified?.response);
-    const { dpopKey } = previous.tokens;
+    const { dpopKey } = tokens;
     const options = { recorder, timeoutSeconds: refreshTimeoutFactor * timeoutSeconds, dpopKey };
     try {
       const response = await oidc.verifyWithFreshKeys(options, (configuration) =>
         request === undefined
-          ? refreshGrant(configuration, previous.tokens, recorder)
-          : client.refreshTokenGrant(configuration, previous.tokens.refreshToken ?? '', resourceParameters(request)),
+          ? refreshGrant(configuration, tokens, recorder)
+          : client.refreshTokenGrant(configuration, tokens.refreshToken ?? '', resourceParameters(request)),
       );
       unverifiedResponses.delete(key);
       if (request !== undefined) return dividedGrantOf(response, previous, request);

@@ -106,10 +106,11 @@ describe('after an outage', () => {
   });
 });
 
+const away = () => Promise.reject(new Error('away'));
+
 /** A breaker whose pause is over: the next call is the trial. */
 async function afterPause() {
   const breaker = createCircuitBreaker(() => 0);
-  const away = () => Promise.reject(new Error('away'));
   for (let each = 0; each < 5; each += 1) await breaker.run(`session ${each}`, away).catch(() => undefined);
   await expect(breaker.run('session', async () => undefined)).rejects.toThrow(PausedError);
   vi.advanceTimersByTime(1001);
@@ -173,7 +174,7 @@ describe('the turn to be the trial', () => {
 
   test('does not come during a pause, in which a task may do without', async () => {
     const breaker = await afterPause();
-    await breaker.run('trial', () => Promise.reject(new Error('away'))).catch(() => undefined);
+    await breaker.run('trial', away).catch(() => undefined);
     expect(await breaker.inTurn('session', async () => 'done')).toBe('done');
     await expect(breaker.inTurn('session', (turn) => turn.run(async () => 'asked'))).rejects.toThrow(PausedError);
   });

@@ -84,7 +84,11 @@ class RotatingProvider implements Pick<Provider, 'refresh' | 'inRefreshTurn' | '
     return { granted: true, grant: { ...grant, tokens: { ...tokens, ...kept } }, resource: { request, token } };
   };
 
-  readonly inRefreshTurn = inFreeTurn;
+  /** A turn may come late, as in the line after an outage. */
+  readonly inRefreshTurn: Provider['inRefreshTurn'] = async (key, request, task) => {
+    await this.pause();
+    return inFreeTurn(key, request, task);
+  };
 
   readonly revoke: Provider['revoke'] = async () => {
     this.isRevoked = true;
