@@ -30,7 +30,7 @@ export interface ResourceToken {
   readonly issuedAt: number;
   /** Undefined if the provider names no lifetime. */
   readonly expiresAt: number | undefined;
-  /** The granted scopes, separated by spaces, which may be fewer than requested; undefined where none were requested or said. */
+  /** The granted scopes, separated by spaces, maybe fewer than requested; undefined where none were requested or said. */
   readonly scope?: string | undefined;
 }
 

@@ -27,7 +27,8 @@ export function failure(code: string): SallyportError {
 }
 
 export async function callEndpoint<T extends object>(path: string, method?: 'POST'): Promise<T> {
-  // Without a method it is a GET. Browsers without Sec-Fetch-Site prove with X-CSRF that the call comes from the app's own pages.
+  // Without a method it is a GET. Browsers without Sec-Fetch-Site prove with X-CSRF that the call comes from the app's own
+  // pages.
   const response = await fetch(path, { method: method as 'POST', headers: { 'x-csrf': '1' } });
   // A page instead of JSON comes from a proxy or a service worker in between.
   const body = (await response.json().catch(() => undefined)) as (T & { readonly code?: string }) | undefined;

@@ -81,11 +81,14 @@ export function originText() {
   });
 }
 
-/** The parameters that Sallyport sends itself. An app that could replace them would undo what protects the login. */
+/**
+ * The parameters that Sallyport sends itself. An app that could replace them would undo what protects the login. With a
+ * `sub` of the app's choice, a signed request would do as an assertion of the client (RFC 9101 10.8).
+ */
 const loginParameters =
   'client_id redirect_uri response_type response_mode scope state nonce ' +
   'code_challenge code_challenge_method request request_uri authorization_details dpop_jkt ' +
-  'client_secret client_assertion client_assertion_type';
+  'client_secret client_assertion client_assertion_type sub';
 
 const logoutParameters = 'client_id id_token_hint post_logout_redirect_uri state';
 

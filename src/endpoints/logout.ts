@@ -124,7 +124,8 @@ export function createLogout(deps: EndpointDeps) {
 
   /**
    * Where a person goes who is signed out here, as far as the request shows: to the provider, if their session is to end
-   * there as well, and at the end to where they want. An app that nobody sees without a login gets them back as from the provider.
+   * there as well, and at the end to where they want. An app that nobody sees without a login gets
+   * them back as from the provider.
    */
   async function wayOut(
     c: BffContext,

@@ -1,6 +1,7 @@
 /**
- * A query parameter, without value or with a fragment as its value, by which Sallyport knows an address that it sent the browser to, so that it doesn't do so
- * again. It carries no trust: anybody can write it. The rest of the query stays letter by letter.
+ * A query parameter, without value or with a fragment as its value, by which Sallyport knows an address that it sent the
+ * browser to, so that it doesn't do so again. It carries no trust: anybody can write it. The rest of the query stays letter
+ * by letter.
  */
 export interface AddressMark {
   readonly name: string;

@@ -27,8 +27,9 @@ export function parseReturnTo(
 }
 
 /**
- * Whether a path is the app's, and not an API's, Sallyport's own or another app's on the same origin. A redirect from Sallyport starts on this site and so
- * carries the session: into an API it would be a call that another site caused (CSRF), into the endpoints a loop.
+ * Whether a path is the app's, and not an API's, Sallyport's own or another app's on the same origin. A redirect from
+ * Sallyport starts on this site and so carries the session: into an API it would be a call that another site caused
+ * (CSRF), into the endpoints a loop.
  */
 export function isAppPath(target: string, { path, basePath, api }: Pick<Config, 'path' | 'basePath' | 'api'>): boolean {
   const decoded = target.replace(/[?#].*$/s, '').replace(/%[0-7][0-9a-f]/gi, (escape) => decodeURIComponent(escape));

@@ -6,13 +6,13 @@
 import * as client from 'openid-client';
 import { nowSeconds } from '../clock.ts';
 import type { DpopKey } from '../token-set.ts';
-import type { BffError } from '../http/errors.ts';
 import type { OidcClient } from './client.ts';
 import { legible } from './legible.ts';
 import { exchangeGrant } from './policy-suitability.ts';
-import { InvalidTokenResponse, providerUnavailable, RefusedToken } from './provider-errors.ts';
+import { asNoToken } from './no-token.ts';
+import { InvalidTokenResponse } from './provider-errors.ts';
 import { withProvidersWords } from './refusal.ts';
-import { isFinalRefusal, type OidcFetch, type TokenResponse } from './token-response.ts';
+import type { OidcFetch, TokenResponse } from './token-response.ts';
 
 /** A token, and how it is sent. */
 export interface FurtherToken {
@@ -68,7 +68,7 @@ export function createFurtherTokens({ configured, fetchOnce }: Pick<OidcClient, 
       );
       return furtherTokenOf(response);
     } catch (error) {
-      throw await asUnavailable(error);
+      throw await asNoToken(error);
     }
   }
 
@@ -98,7 +98,7 @@ export function createFurtherTokens({ configured, fetchOnce }: Pick<OidcClient, 
           cause: await withProvidersWords(error),
         });
       }
-      throw await asUnavailable(error);
+      throw await asNoToken(error);
     }
   }
 
@@ -115,13 +115,6 @@ function parametersOf({ audience = [], resource = [], scope }: TokenTarget): URL
 
 function isRefusal(error: unknown): error is client.ResponseBodyError {
   return error instanceof client.ResponseBodyError;
-}
-
-async function asUnavailable(error: unknown): Promise<BffError> {
-  const cause = await withProvidersWords(error);
-  if (error instanceof InvalidTokenResponse) return new RefusedToken(error);
-  if (isRefusal(error) && isFinalRefusal(error.status, error.error)) return new RefusedToken(cause);
-  return providerUnavailable(error, cause);
 }
 
 function furtherTokenOf({ access_token: token, token_type: type, expires_in: lifetime }: TokenResponse): FurtherToken {

@@ -7,16 +7,15 @@ import * as client from 'openid-client';
 import { nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { allowedAlgorithms } from '../config/profile.ts';
-import type { BffError } from '../http/errors.ts';
 import type { Claims } from '../token-set.ts';
 import type { OidcClient } from './client.ts';
 import type { Discovery } from './discovery.ts';
 import { legible } from './legible.ts';
-import { InvalidTokenResponse, providerUnavailable, RefusedToken } from './provider-errors.ts';
+import { asNoToken } from './no-token.ts';
+import { InvalidTokenResponse, RefusedToken } from './provider-errors.ts';
 import { isJsonObject, isSignedWith, readJwt, type JwtHeader } from './provider-jwt.ts';
-import { withProvidersWords } from './refusal.ts';
 import { isPublicKeyAlgorithm } from './suitability.ts';
-import { isFinalRefusal, type OidcFetch } from './token-response.ts';
+import type { OidcFetch } from './token-response.ts';
 
 /** What the provider says of an access token. */
 export type Introspection = InactiveToken | ActiveToken;
@@ -63,7 +62,7 @@ export function createIntrospection(config: Config, deps: IntrospectionDeps) {
     try {
       return introspectionOf(await ask(accessToken, 'application/json'));
     } catch (error) {
-      throw await asUnavailable(error);
+      throw await asNoToken(error);
     }
   }
 
@@ -83,7 +82,7 @@ export function createIntrospection(config: Config, deps: IntrospectionDeps) {
         if (isInactive(answer)) return { active: false };
       }
     } catch (error) {
-      throw await asUnavailable(error);
+      throw await asNoToken(error);
     }
     throw new RefusedToken(new Error(noJwt));
   }
@@ -238,13 +237,4 @@ function invalid(fault: string): InvalidTokenResponse {
 
 function timeOf(value: unknown): number | undefined {
   return typeof value === 'number' && Number.isFinite(value) ? Math.floor(value) : undefined;
-}
-
-async function asUnavailable(error: unknown): Promise<BffError> {
-  if (error instanceof InvalidTokenResponse) return new RefusedToken(error);
-  const cause = await withProvidersWords(error);
-  if (error instanceof client.ResponseBodyError && isFinalRefusal(error.status, error.error)) {
-    return new RefusedToken(cause);
-  }
-  return providerUnavailable(error, cause);
 }

@@ -1,7 +1,7 @@
 /**
  * The OpenID provider as the rest sees it: an authorization URL, a code redeemed, a token refreshed or revoked, an
- * end-session URL, a logout token verified. Hides discovery, client authentication, signing keys and the verification of ID tokens (OpenID Connect
- * Core 3.1.3.7, 12.2). openid-client and wire names such as `access_token` stay in this folder.
+ * end-session URL, a logout token verified. Hides discovery, client authentication, signing keys and the verification of
+ * ID tokens (OpenID Connect Core 3.1.3.7, 12.2). openid-client and wire names such as `access_token` stay in this folder.
  */
 import * as client from 'openid-client';
 import type { Config } from '../config/config.ts';

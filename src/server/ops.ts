@@ -11,7 +11,10 @@ import type { OperatorApi } from './ops-sessions.ts';
  */
 export type Readiness = 'ready' | 'not ready' | 'stopping';
 
-/** `/livez`: the process runs. `/readyz`: it can serve. The text of the answer says why not. `operator` takes the calls of operators. */
+/**
+ * `/livez`: the process runs. `/readyz`: it can serve. The text of the answer says why not.
+ * @param operator takes the calls of operators
+ */
 export function createOpsServer(readiness: () => Readiness, operator?: OperatorApi): Server {
   return createServer((request, response) => {
     if (operator?.takes(request) === true) operator.handle(request, response);

@@ -28,7 +28,7 @@ const lastAttemptMs = 2000;
 const clockMarginSeconds = 300;
 /** For so long after an outage other processes may still have to write what it kept from the store. */
 const outageMarginMs = 5000;
-/** How long it may take until messages prove again that the store is the one from before, and how often that is looked at. */
+/** How long it may take until messages prove again that the store is the one from before, and how often to look. */
 const proofMs = { within: 500, every: 10 };
 
 /** Among how many sessions of a name one is looked for. */

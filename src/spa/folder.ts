@@ -41,7 +41,7 @@ export interface SpaFolderOptions {
   readonly folder: string;
   /** The app's public origin; `https:` brings HSTS. */
   readonly origin: string;
-  /** The path that the folder stands for, without a slash at its end; '' (the default) for the whole origin. Requests are below it. */
+  /** The path below which the folder's requests are, without a slash at its end; '' (the default): the whole origin. */
   readonly path?: string | undefined;
   /** Replaces (string), adds (string) or removes (`false`) response headers, the security headers among them. */
   readonly headers?: HeaderOverrides | undefined;

@@ -1,4 +1,4 @@
-/** Steps on a store's file: each waits for the lock without blocking the process, and is told to everybody once it is done. */
+/** Steps on a store's file: each waits for the lock without blocking the process, and is told to all once it is done. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { OpenFile } from './file-database.ts';
 import { isBusy } from './file-faults.ts';

@@ -1,4 +1,6 @@
-/** Sallyport's own tokens (client credentials, RFC 6749 4.4): shared by all calls that ask for the same, and the policy `client`. */
+/**
+ * The policy `client`: Sallyport's own tokens (client credentials, RFC 6749 4.4), shared by all calls that ask for the same.
+ */
 import { monotonicMs, nowSeconds } from '../clock.ts';
 import type { ApiRoute, Config } from '../config/config.ts';
 import type { Events } from '../events.ts';

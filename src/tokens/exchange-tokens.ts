@@ -1,4 +1,4 @@
-/** The policy `exchange`: calls carry a token for which the session's was exchanged (RFC 8693), and which is for this API. */
+/** The policy `exchange`: calls carry a token for this API, for which the session's was exchanged (RFC 8693). */
 import { monotonicMs, nowSeconds } from '../clock.ts';
 import type { ApiRoute, Config } from '../config/config.ts';
 import type { Events } from '../events.ts';

@@ -3,7 +3,7 @@
  * what is neither Sallyport's nor an API's goes on to it, its WebSocket and its `server.proxy` included.
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { basename, resolve } from 'node:path';
@@ -36,8 +36,14 @@ export interface SallyportPluginOptions {
 interface Settings {
   readonly file: ConfigFile;
   readonly env: Environment;
-  /** The files that may hold it, whether or not they exist. */
-  readonly files: readonly string[];
+  /** The files that may hold it, whether or not they exist, as they were right before they were read. */
+  readonly files: readonly KnownFile[];
+}
+
+interface KnownFile {
+  readonly path: string;
+  /** Another one after each edit; empty while there is no file. */
+  readonly edition: string;
 }
 
 /** Seals where no secret is configured. The process keeps it, so that people stay signed in when Vite restarts. */
@@ -73,24 +79,33 @@ export function sallyport(options: SallyportPluginOptions = {}): Plugin {
     configResolved({ configFileDependencies, server, preview }) {
       // Vite restarts when one of these comes, changes or goes.
       const files = settings?.files ?? [];
-      configFileDependencies.push(...files.map((file) => file.replaceAll('\\', '/')));
+      configFileDependencies.push(...files.map(({ path }) => path.replaceAll('\\', '/')));
       speakHttp1(server);
       speakHttp1(preview);
     },
-    configureServer: (vite) => mount(vite, settings, { isDemo, isHttps: vite.config.server.https !== undefined }),
+    configureServer(vite) {
+      mount(vite, settings, { isDemo, isHttps: vite.config.server.https !== undefined });
+      restartOnMissedEdit(vite, settings?.files ?? []);
+    },
     configurePreviewServer: (vite) =>
       mount(vite, settings, { isDemo, isHttps: vite.config.preview.https !== undefined }),
   };
 }
 
 async function readSettings({ config }: SallyportPluginOptions, root: string): Promise<Settings> {
-  const files = config === undefined ? defaultFilesIn(root) : [];
-  const path = files.find((file) => existsSync(file));
+  const paths = [...(config === undefined ? defaultFilesIn(root) : []), resolve(root, '.env')];
+  const files = paths.map((path) => ({ path, edition: editionOf(path) }));
+  const used = files.find(({ path, edition }) => edition !== '' && basename(path) !== '.env');
   const given = withEnvFile(root, process.env);
   // Vite is the SPA, whatever is served in production.
   const env = Object.fromEntries(Object.entries(given).filter(([name]) => !/^SALLYPORT_SPA(?:_|$)/.test(name)));
-  const read = path === undefined ? {} : await readConfigFile(path, basename(path), String(statSync(path).mtimeMs));
+  const read = used === undefined ? {} : await readConfigFile(used.path, basename(used.path), used.edition);
   return { file: { secrets: [processSecret], ...read, ...config, spa: undefined }, env, files };
+}
+
+function editionOf(path: string): string {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  return stats === undefined ? '' : `${stats.mtimeMs}-${stats.size}`;
 }
 
 /** Only what a demo has no values of its own for. */
@@ -128,6 +143,33 @@ function placeOf(origin: URL | undefined, { server, preview }: UserConfig): User
 function speakHttp1({ https }: ResolvedConfig['server'] | ResolvedConfig['preview']): void {
   if (https === undefined) return;
   https.ALPNCallback = ({ protocols }) => protocols.find((protocol) => protocol === 'http/1.1');
+}
+
+/**
+ * Vite begins to watch the files some time after they were read, and takes no notice of edits in between. They show once
+ * it listens and watches, whichever comes last. The next server, with files read anew, looks for itself.
+ */
+function restartOnMissedEdit(vite: ViteDevServer, files: readonly KnownFile[]): void {
+  const { httpServer, watcher, config } = vite;
+  let isRestarting = false;
+  httpServer?.once('listening', look);
+  watcher.once('ready', () => {
+    if (httpServer?.listening) look();
+  });
+
+  function look(): void {
+    if (isRestarting) return;
+    restartIfEdited().catch((error: unknown) => config.logger.error(`Sallyport: ${String(error)}`));
+  }
+
+  async function restartIfEdited(): Promise<void> {
+    const edited = files.filter(({ path, edition }) => editionOf(path) !== edition);
+    if (edited.length === 0) return;
+    isRestarting = true;
+    const names = edited.map(({ path }) => basename(path)).join(', ');
+    config.logger.info(`${names} changed while it was read, restarting server...`, { timestamp: true });
+    await vite.restart();
+  }
 }
 
 type Vite = ViteDevServer | PreviewServer;

@@ -1,10 +1,11 @@
 /** `sallyport/vite`: Sallyport inside Vite's own server, over real HTTP. */
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { connect } from 'node:tls';
 import { promisify } from 'node:util';
-import { build } from 'vite';
+import { build, type Plugin, type ViteDevServer } from 'vite';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocketServer } from 'ws';
 import type { ConfigInput } from '../../src/config/config.ts';
@@ -226,6 +227,59 @@ describe('the configuration', () => {
       expect.toBeOneOf([775, 776, 777]),
     ]);
     expect((await alice.fetch('/api/orders')).status).toBe(200);
+  });
+
+  test.each([
+    ['after it is read', 'sallyport.config.json', 1, 'read'],
+    ['after .env is read', '.env', 1, 'read'],
+    ['after a restart reads it', 'sallyport.config.json', 2, 'read'],
+    ['when Vite listens and does not watch yet', 'sallyport.config.json', 1, 'listening'],
+  ] as const)('that is edited right %s counts', async (_story, file, editedIn, moment) => {
+    const { own, client } = await worldWithoutServer();
+    const given = { ...own, spa: undefined };
+    const app = await viteApp();
+    await app.write('sallyport.config.json', JSON.stringify(given));
+    const edit = () =>
+      app.write(
+        file,
+        file === '.env'
+          ? 'SALLYPORT_SESSION_LIFETIME=777'
+          : JSON.stringify({ ...given, session: { lifetimeSeconds: 777 } }),
+      );
+
+    let starts = 0;
+    let vite: ViteDevServer | undefined;
+    let whenWatching: Function[] = [];
+    const editor: Plugin = {
+      name: 'edit-unwatched',
+      async configResolved() {
+        starts += 1;
+        if (starts !== editedIn || moment !== 'read') return;
+        // As when the watcher of before a restart goes while the next one comes.
+        await vite?.watcher.close();
+        await edit();
+      },
+      configureServer({ watcher }) {
+        if (starts !== editedIn) return;
+        whenWatching = watcher.listeners('ready');
+        watcher.removeAllListeners('ready');
+        watcher.unwatch(join(app.folder, file));
+      },
+    };
+    vite = await app.start({}, { plugins: [editor] });
+    if (editedIn === 2) await vite.restart();
+    if (moment === 'listening') {
+      await edit();
+      for (const listener of whenWatching) listener.call(vite.watcher);
+    }
+
+    const restarts = () => app.lines.filter((line) => line.includes('server restarted')).length;
+    await expect.poll(restarts, patient).toBe(editedIn);
+    const alice = client();
+    await signIn(alice);
+    const session = await alice.fetch('/bff/session');
+    expect(session.at('session.expiresInSeconds')).toBeOneOf([775, 776, 777]);
+    expect(starts).toBe(editedIn + 1);
   });
 
   test('that is broken leaves the server that runs as it is', async () => {

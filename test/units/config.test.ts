@@ -467,7 +467,7 @@ describe('is refused:', () => {
   test.each(
     `client_id redirect_uri state nonce response_type scope code_challenge code_challenge_method request
     request_uri response_mode authorization_details dpop_jkt client_secret client_assertion
-    client_assertion_type`.split(/\s+/),
+    client_assertion_type sub`.split(/\s+/),
   )('%s among the parameters of a login, which the flow itself sets', (name) => {
     const reason = 'is a parameter that Sallyport sets itself';
     expect(faultsOf({ ...minimal, login: { params: { audience: 'x', [name]: 'fixed' } } })).toEqual([
