@@ -20,7 +20,7 @@ import type { OidcFetch } from './token-response.ts';
 /** What the provider says of an access token. */
 export type Introspection = InactiveToken | ActiveToken;
 
-interface InactiveToken {
+export interface InactiveToken {
   readonly active: false;
 }
 

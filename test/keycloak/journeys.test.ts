@@ -99,7 +99,7 @@ test('calls the API with a JWT that the API verifies', async () => {
   const listed = await call(page, '/api/notes');
 
   expect(created.status).toBe(201);
-  expect(listed.body).toMatchObject({ notes: [{ text: 'milk' }] });
+  expect(listed.body).toMatchObject({ notes: [{ text: 'milk' }, { guarded: true }] });
 });
 
 test('redeems a rotated refresh token once for 30 calls at the same moment', async () => {
