@@ -14,6 +14,9 @@ const lasting = (text: string): Token => ({ text, dueAt: now() + 100, expiresAt:
 const fails = async (): Promise<Token> => {
   throw unavailable();
 };
+const unasked = async (): Promise<Token> => {
+  throw new UnaskedError('provider_unavailable', 'paused for all');
+};
 const unavailable = () => new BffError('provider_unavailable', 'not now', { headers: { 'retry-after': '2' } });
 
 beforeEach(() => fakeDate());
@@ -60,9 +63,6 @@ test('pauses longer after each failure from the second on, and no longer than ha
 
 test('does not pause for a question that the provider was not asked', async () => {
   const kept = createKeptTokens<Token>(10_000, () => 1);
-  const unasked = async (): Promise<Token> => {
-    throw new UnaskedError('provider_unavailable', 'paused for all');
-  };
   for (let count = 0; count < 9; count += 1) {
     await expect(kept.find('a', unasked)).rejects.toBeInstanceOf(UnaskedError);
   }
