@@ -59,7 +59,7 @@ function button(tab: Page, name: string): Locator {
   return tab.getByRole('button', { name, exact: true });
 }
 
-/** Until the provider has led back: somebody who signs in before that races with it for the cookies of the provider. */
+/** Until the provider has led back. */
 async function signOut(tab: Page): Promise<void> {
   const { origin } = new URL(tab.url());
   const isBack = tab.waitForResponse(
@@ -88,6 +88,8 @@ async function play(app: AppAround): Promise<Tabs> {
   await button(tab, 'Sign in').waitFor();
   expect(await tab.evaluate('window.hasStayed')).toBe(true);
 
+  // The person comes back to this tab, for which its sign-in waits. The tests' browser has every tab focused at all times.
+  await tab.evaluate(`window.dispatchEvent(new Event('focus'))`);
   // The guard signs in, and leads back to where it stood.
   await tab.getByRole('link', { name: 'Orders' }).click();
   await tab.getByRole('heading', { name: /^Orders/ }).waitFor();
