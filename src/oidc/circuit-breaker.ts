@@ -27,6 +27,29 @@ export interface CircuitBreaker {
    * @throws {PausedError} in place of a call; and whatever the call throws
    */
   run<T>(subject: string, call: () => Promise<T>): Promise<T>;
+  /**
+   * As `run`, where a call needs something that nobody is to hold while it waits in the line. The task begins when its turn
+   * has come. During a pause it begins at once, because it may find out that it needs no call. Its turn ends with it.
+   * @throws {PausedError} if the breaker opens while the task waits; and whatever the task throws
+   */
+  inTurn<T>(subject: string, task: (turn: Turn) => Promise<T>): Promise<T>;
+}
+
+/** The right to make one call. Others wait as long as a task has it. */
+export interface Turn {
+  /**
+   * Makes the call, and ends the turn. A task that has none waits for one.
+   * @throws {PausedError} in place of a call; and whatever the call throws
+   */
+  run<T>(call: () => Promise<T>): Promise<T>;
+  /** Lets others go first, for as long as the task waits for something else than the provider. */
+  pass(): void;
+}
+
+/** One of the calls that may run at a time. It must be given back, once. */
+interface Place {
+  readonly isTrial: boolean;
+  giveBack(): void;
 }
 
 /** Thrown in place of a call: it is no news about the provider, and has used up nothing. */
@@ -42,7 +65,7 @@ export function createCircuitBreaker(retryAfterMs: (error: unknown) => number): 
   let isOpen = false;
   let failedTrials = 0;
   let openUntil = 0;
-  let trial: Promise<unknown> | undefined;
+  let trial: Promise<void> | undefined;
   let concurrency = Infinity;
   let running = 0;
   const waiting: (() => void)[] = [];
@@ -70,8 +93,37 @@ export function createCircuitBreaker(retryAfterMs: (error: unknown) => number): 
     for (const wake of waiting.splice(0, isOpen ? waiting.length : Math.max(0, concurrency - running))) wake();
   }
 
-  async function attempt<T>(subject: string, call: () => Promise<T>, isTrial: boolean): Promise<T> {
+  function takePlace(isTrial: boolean): Place {
+    const over = Promise.withResolvers<void>();
     running += 1;
+    if (isTrial) trial = over.promise;
+
+    function giveBack(): void {
+      running -= 1;
+      if (isTrial) trial = undefined;
+      over.resolve();
+      wakeWaiting();
+    }
+
+    return { isTrial, giveBack };
+  }
+
+  /** @throws {PausedError} */
+  async function nextPlace(): Promise<Place> {
+    for (;;) {
+      if (!isOpen) {
+        if (running < concurrency) return takePlace(false);
+        await new Promise<void>((resolve) => waiting.push(resolve));
+        continue;
+      }
+      const waitMs = openUntil - monotonicMs();
+      if (waitMs > 0) throw paused(waitMs);
+      if (trial === undefined) return takePlace(true);
+      await trial;
+    }
+  }
+
+  async function attempt<T>(subject: string, call: () => Promise<T>, { isTrial }: Place): Promise<T> {
     try {
       const result = await call();
       onSuccess();
@@ -79,31 +131,35 @@ export function createCircuitBreaker(retryAfterMs: (error: unknown) => number): 
     } catch (error) {
       if (!(error instanceof UnaskedError)) onFailure(subject, error, isTrial);
       throw error;
+    }
+  }
+
+  async function inTurn<T>(subject: string, task: (turn: Turn) => Promise<T>): Promise<T> {
+    const isPaused = isOpen && monotonicMs() < openUntil;
+    let place = isPaused ? undefined : await nextPlace();
+
+    function pass(): void {
+      place?.giveBack();
+      place = undefined;
+    }
+
+    async function runInPlace<R>(call: () => Promise<R>): Promise<R> {
+      place ??= await nextPlace();
+      try {
+        return await attempt(subject, call, place);
+      } finally {
+        pass();
+      }
+    }
+
+    try {
+      return await task({ run: runInPlace, pass });
     } finally {
-      running -= 1;
-      wakeWaiting();
+      pass();
     }
   }
 
-  async function run<T>(subject: string, call: () => Promise<T>): Promise<T> {
-    for (;;) {
-      if (!isOpen) {
-        if (running < concurrency) return attempt(subject, call, false);
-        await new Promise<void>((resolve) => waiting.push(resolve));
-        continue;
-      }
-      const waitMs = openUntil - monotonicMs();
-      if (waitMs > 0) throw paused(waitMs);
-      if (trial === undefined) {
-        const mine = attempt(subject, call, true);
-        trial = mine.catch(() => undefined).finally(() => (trial = undefined));
-        return mine;
-      }
-      await trial;
-    }
-  }
-
-  return { run };
+  return { inTurn, run: (subject, call) => inTurn(subject, (turn) => turn.run(call)) };
 }
 
 function paused(waitMs: number): PausedError {

@@ -52,7 +52,9 @@ export function nonceOf(header: unknown): string | undefined {
 
 /** Whether a challenge asks for a proof with the nonce beside it (RFC 9449 9). */
 export function asksForNonce(challenge: string): boolean {
-  return /\bdpop\b.*\berror\s*=\s*"?use_dpop_nonce\b/is.test(challenge);
+  // Not in one expression, which would search the rest anew for each `dpop`: half a second in 32 kB of them.
+  const scheme = challenge.search(/\bdpop\b/i);
+  return scheme !== -1 && /\berror\s*=\s*"?use_dpop_nonce\b/i.test(challenge.slice(scheme));
 }
 
 /** Whether what is known of a token says that it is bound to this key (`cnf`, RFC 9449 6). */

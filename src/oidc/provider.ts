@@ -140,7 +140,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     readAuthorizationResponse: createAuthorizationResponseReader(config, { discovery, signingKeys: oidc.signingKeys }),
     checkIssuer,
     redeemCode,
-    refresh: createRefreshGrant(config, { client: oidc, grantOf }),
+    ...createRefreshGrant(config, { client: oidc, grantOf }),
     revoke,
     endSessionUrl,
     ...createFurtherTokens(oidc),

@@ -7,7 +7,7 @@ import { LRUCache } from 'lru-cache';
 import * as client from 'openid-client';
 import type { Config } from '../config/config.ts';
 import { idTokenClaims, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
-import { createCircuitBreaker, type CircuitBreaker } from './circuit-breaker.ts';
+import { createCircuitBreaker, type CircuitBreaker, type Turn } from './circuit-breaker.ts';
 import type { OidcClient } from './client.ts';
 import { isInvalidTokenResponse, providerUnavailable, retryAfterMs } from './provider-errors.ts';
 import { withProvidersWords } from './refusal.ts';
@@ -66,20 +66,18 @@ export function createRefreshGrant(config: Config, { client: oidc, grantOf }: Re
   const breakers = new Map<string | undefined, CircuitBreaker>();
 
   /**
-   * Redeems a refresh token.
-   * @param key of this redemption: one session, one refresh token
-   * @param request the resource that the access token is to be for; undefined for the session's own. The result may be that
-   *   of another request, which used the token up before and could not be completed
-   * @throws {BffError} `provider_unavailable` when the outcome is open: the session stays
+   * Runs a task that may redeem a refresh token, when its turn has come.
+   * @param key of the redemption: one session, one refresh token
+   * @param request the resource that it is for; undefined for the session's own token
+   * @throws {PausedError} and whatever the task throws
    */
-  return function refresh(
-    tokens: TokenSet,
-    userInfo: Claims | undefined,
+  function inRefreshTurn<T>(
     key: string,
-    request?: ResourceRequest,
-  ): Promise<RefreshResult> {
-    return breakerOf(request).run(key, () => redeem({ tokens, userInfo }, key, request));
-  };
+    request: ResourceRequest | undefined,
+    task: (turn: Turn) => Promise<T>,
+  ): Promise<T> {
+    return breakerOf(request).inTurn(key, task);
+  }
 
   function breakerOf(request: ResourceRequest | undefined): CircuitBreaker {
     const breaker = breakers.get(request?.key) ?? createCircuitBreaker(retryAfterMs);
@@ -87,23 +85,31 @@ export function createRefreshGrant(config: Config, { client: oidc, grantOf }: Re
     return breaker;
   }
 
-  async function redeem(
-    previous: PreviousGrant,
+  /**
+   * Redeems a refresh token, which is what a turn is for.
+   * @param wanted the resource that the access token is to be for; undefined for the session's own. The result may be that
+   *   of another request, which used the token up before and could not be completed
+   * @throws {BffError} `provider_unavailable` when the outcome is open: the session stays
+   */
+  async function refresh(
+    tokens: TokenSet,
+    userInfo: Claims | undefined,
     key: string,
-    wanted: ResourceRequest | undefined,
+    wanted?: ResourceRequest,
   ): Promise<RefreshResult> {
+    const previous: PreviousGrant = { tokens, userInfo };
     // A response that could not be verified, because the key set was unavailable, is validated again: its refresh token
     // is used up.
     const unverified = unverifiedResponses.get(key);
     const request = unverified === undefined ? wanted : unverified.request;
     const recorder = replayableTokenFetch(oidc.fetchOnce, unverified?.response);
-    const { dpopKey } = previous.tokens;
+    const { dpopKey } = tokens;
     const options = { recorder, timeoutSeconds: refreshTimeoutFactor * timeoutSeconds, dpopKey };
     try {
       const response = await oidc.verifyWithFreshKeys(options, (configuration) =>
         request === undefined
-          ? refreshGrant(configuration, previous.tokens, recorder)
-          : client.refreshTokenGrant(configuration, previous.tokens.refreshToken ?? '', resourceParameters(request)),
+          ? refreshGrant(configuration, tokens, recorder)
+          : client.refreshTokenGrant(configuration, tokens.refreshToken ?? '', resourceParameters(request)),
       );
       unverifiedResponses.delete(key);
       if (request !== undefined) return dividedGrantOf(response, previous, request);
@@ -156,4 +162,6 @@ export function createRefreshGrant(config: Config, { client: oidc, grantOf }: Re
     const subject = String(idTokenClaims(tokens.idToken)?.['sub']);
     return { granted: true, grant: { tokens, subject, userInfo: previous.userInfo }, resource };
   }
+
+  return { refresh, inRefreshTurn };
 }

@@ -62,7 +62,8 @@ function allowsSharing(directives: ReadonlySet<string>): boolean {
  */
 function directivesOf(values: readonly string[]): Set<string> {
   const found = new Set<string>();
-  const members = values.join(', ').match(/(?:[^,"]|"(?:[^"\\]|\\.)*"|")+/g) ?? [];
+  // A quotation mark that is left open goes to the end: to look for its end anew from each mark behind it takes a second.
+  const members = values.join(', ').match(/(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|\\?$))+/g) ?? [];
   for (const member of members) {
     const [, name = '', argument] = /^\s*([^\s=]+)\s*(=.*)?$/s.exec(member) ?? [];
     if (argument === undefined || name.toLowerCase() === 's-maxage') found.add(name.toLowerCase());

@@ -29,7 +29,10 @@ export function createRouteCookies(
 
   /** @returns the attribute; nothing if the browser would reject the cookie for it */
   function mapAttribute(attribute: string): string[] {
-    const [, name = '', value = ''] = /^\s*([^=\s]*)\s*=\s*(.*?)\s*$/.exec(attribute) ?? [];
+    // By the end of its name and not by one expression, which takes a second for 30,000 blanks.
+    const end = attribute.indexOf('=');
+    if (end === -1) return [attribute];
+    const [name, value] = [attribute.slice(0, end).trim(), attribute.slice(end + 1).trim()];
     if (name.toLowerCase() === 'domain') return isInside(value) ? [] : [attribute];
     // "/" stays: scripts of the app may read the cookie, and some names must have it (RFC 6265bis 4.1.3.2).
     const isPath = name.toLowerCase() === 'path' && value.startsWith('/') && value !== '/';

@@ -4,6 +4,7 @@
 import { monotonicMs, nowSeconds } from '../clock.ts';
 import type { ApiRoute, Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
+import { UnaskedError } from '../oidc/circuit-breaker.ts';
 import type { FurtherToken, TokenTarget } from '../oidc/further-tokens.ts';
 import { RefusedToken } from '../oidc/provider-errors.ts';
 import type { Provider } from '../oidc/provider.ts';
@@ -36,7 +37,9 @@ export function createClientTokens(config: Config, { provider, events }: ClientT
     try {
       return clientTokenOf(await provider.obtainClientToken(target));
     } catch (cause) {
-      events.emit({ type: 'token.obtain_failed', route: undefined, session: undefined, cause });
+      if (!(cause instanceof UnaskedError)) {
+        events.emit({ type: 'token.obtain_failed', route: undefined, session: undefined, cause });
+      }
       throw cause;
     }
   }

@@ -2,6 +2,7 @@
 import { monotonicMs, nowSeconds } from '../clock.ts';
 import type { ApiRoute, Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
+import { UnaskedError } from '../oidc/circuit-breaker.ts';
 import { StaleSubjectToken, type ExchangeRequest, type FurtherToken } from '../oidc/further-tokens.ts';
 import { RefusedToken } from '../oidc/provider-errors.ts';
 import type { Provider } from '../oidc/provider.ts';
@@ -56,6 +57,7 @@ export function createExchangeTokens(
       const made = await ask(key, () => provider.exchangeToken({ accessToken, dpopKey }, { ...request, actorToken }));
       return obtainedOf(made, tokens);
     } catch (cause) {
+      if (cause instanceof UnaskedError) throw cause;
       events.emit({ type: 'token.obtain_failed', route: path, session: sessionHash, cause });
       if (!(cause instanceof StaleSubjectToken)) throw cause;
       doubtActor(actorToken);

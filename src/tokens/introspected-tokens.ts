@@ -5,6 +5,7 @@
 import { nowSeconds } from '../clock.ts';
 import type { ApiRoute, Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
+import { UnaskedError } from '../oidc/circuit-breaker.ts';
 import { isBoundTo } from '../oidc/dpop.ts';
 import type { ActiveToken, Introspection, PhantomToken } from '../oidc/introspection.ts';
 import type { Provider } from '../oidc/provider.ts';
@@ -71,7 +72,9 @@ function createIntrospected<Answer extends ActiveToken>(
 
   async function obtain(tokens: TokenSet, { key, sessionHash }: SessionEntry): Promise<ObtainedToken | undefined> {
     const answer = await askProvider(key, () => ask(tokens.accessToken)).catch((cause: unknown) => {
-      events.emit({ type: 'token.obtain_failed', route: path, session: sessionHash, cause });
+      if (!(cause instanceof UnaskedError)) {
+        events.emit({ type: 'token.obtain_failed', route: path, session: sessionHash, cause });
+      }
       throw cause;
     });
     if (answer.active) return obtainedOf(answer, tokens);

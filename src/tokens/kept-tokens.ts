@@ -10,6 +10,8 @@ import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { monotonicMs, nowSeconds } from '../clock.ts';
 import { BffError, retryAfter } from '../http/errors.ts';
+import { UnaskedError } from '../oidc/circuit-breaker.ts';
+import { retryAfterMs } from '../oidc/provider-errors.ts';
 import { withTimeout } from '../timeout.ts';
 import type { Claims } from '../token-set.ts';
 
@@ -99,10 +101,12 @@ export function createKeptTokens<T extends Kept>(maximumBytes: number, bytesOf: 
       if (nowSeconds() < made.expiresAt) all.set(key, made);
       return made;
     } catch (error) {
+      // The provider was not asked: nothing new happened.
+      if (error instanceof UnaskedError) throw error;
       const count = (failures.get(key)?.count ?? 0) + 1;
       // The first failure allows another try at once: one dropped connection is no outage.
       const pauseMs = count === 1 ? 0 : Math.min(maximumPauseMs, firstPauseMs * 2 ** (count - 2));
-      failures.set(key, { count, retryAt: monotonicMs() + pauseMs, error });
+      failures.set(key, { count, retryAt: monotonicMs() + Math.max(pauseMs, retryAfterMs(error)), error });
       throw error;
     }
   }

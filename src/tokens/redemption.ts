@@ -1,9 +1,9 @@
 /**
  * Redeeming a refresh token (RFC 6749 6), once among all processes, whether for the session's own access token or for that
  * of a resource (RFC 8707). Each redemption may bring another refresh token, and so each is a step to the next generation
- * of the session. Whoever wants to make it claims the session's generation in the store. The claim is a lease of a few
- * seconds, which its owner renews while it waits for the provider, so that an owner that is killed is soon replaced.
- * Others wait for its message, or for the lease to run out.
+ * of the session. Whoever wants to make it claims the session's generation in the store, as soon as it has its turn to ask
+ * the provider. The claim is a lease of a few seconds, which its owner renews while it waits for the provider, so that an
+ * owner that is killed is soon replaced. Others wait for its message, or for the lease to run out, and have no turn then.
  *
  * What can go wrong, and what happens then:
  *
@@ -35,7 +35,7 @@ import type { Config } from '../config/config.ts';
 import { detach } from '../detached.ts';
 import type { Events } from '../events.ts';
 import { BffError, retryAfter } from '../http/errors.ts';
-import { UnaskedError } from '../oidc/circuit-breaker.ts';
+import { UnaskedError, type Turn } from '../oidc/circuit-breaker.ts';
 import type { Provider, RefreshResult } from '../oidc/provider.ts';
 import type { ResourceRequest } from '../oidc/resources.ts';
 import { revokeRefreshToken } from '../oidc/revocation.ts';
@@ -65,6 +65,8 @@ interface RedeemerDeps {
 /** The right to redeem, and whether an earlier owner may have done so. */
 interface GrantedClaim extends Claim {
   readonly interrupted: boolean;
+  /** When the provider is asked. */
+  readonly turn: Turn;
 }
 
 /** Which token is to be obtained. */
@@ -94,12 +96,20 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
    */
   async function redeem(entry: SessionEntry, need: Need): Promise<boolean> {
     while (entry.ended === undefined && !need.isMet(entry.session)) {
-      const { generation } = entry.session;
-      const claim = await claimOrWait(entry);
-      if (claim !== undefined && (await redeemClaimed(claim, entry, need))) return true;
-      if (entry.session.generation === generation) return false;
+      const { session } = entry;
+      const attempt = (turn: Turn) => claimAndRedeem(turn, entry, need, session.generation);
+      // A claim made before its turn would only be renewed in the line after an outage.
+      if (await provider.inRefreshTurn(redemptionKey(session), need.request, attempt)) return true;
+      if (entry.session.generation === session.generation) return false;
     }
     return entry.ended === undefined;
+  }
+
+  /** @returns whether it obtained the token */
+  async function claimAndRedeem(turn: Turn, entry: SessionEntry, need: Need, generation: number): Promise<boolean> {
+    if (isSuperseded(entry, generation)) return false;
+    const claim = await claimOrWait(entry, turn);
+    return claim !== undefined && redeemClaimed(claim, entry, need);
   }
 
   /** @returns whether it obtained the token */
@@ -118,7 +128,7 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
   }
 
   /** @returns undefined when nothing is left to refresh: there is a newer generation, or the session has ended */
-  async function claimOrWait(entry: SessionEntry): Promise<GrantedClaim | undefined> {
+  async function claimOrWait(entry: SessionEntry, turn: Turn): Promise<GrantedClaim | undefined> {
     // The generation to replace, read before the first await: a message may tell of a newer one at any time.
     const claim = { generation: entry.session.generation, owner: ownerFor(entry) };
     const deadline = monotonicMs() + patienceMs;
@@ -128,12 +138,13 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
         const result = await claimInStore(entry, claim);
         if (result.state === 'granted') {
           unanswered.delete(entry);
-          return { ...claim, interrupted: result.interrupted };
+          return { ...claim, interrupted: result.interrupted, turn };
         }
         if (result.state === 'settled') {
           await sessions.applyRecord(entry, result.record);
           return undefined;
         }
+        turn.pass();
         const leftMs = result.leftMs + leaseMarginMs;
         await message.within(sessions.hears() ? leftMs : Math.min(leftMs, lookMs));
       } finally {
@@ -174,11 +185,13 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
     if (claim.interrupted && sessions.storeWasAway()) await waitForEarlierOwner(entry, claim);
     const { session } = entry;
     // A message, a browser or the earlier owner has brought what the claim was for, or the end.
-    if (session.generation !== claim.generation || entry.ended !== undefined) {
+    if (isSuperseded(entry, claim.generation)) {
       sessions.releaseRefresh(entry, claim, claim.interrupted);
       return false;
     }
-    const result = await provider.refresh(session.tokens, session.userInfo, redemptionKey(session), request);
+    const result = await claim.turn.run(() =>
+      provider.refresh(session.tokens, session.userInfo, redemptionKey(session), request),
+    );
     if (!result.granted) {
       await handleRejection(entry, claim, result);
       return false;
@@ -204,7 +217,8 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
    * After an outage of the store, an owner that lives may have tokens that it could not write. To show the provider the
    * used one would end the session of both.
    */
-  async function waitForEarlierOwner(entry: SessionEntry, { generation }: Claim): Promise<void> {
+  async function waitForEarlierOwner(entry: SessionEntry, { generation, turn }: GrantedClaim): Promise<void> {
+    turn.pass();
     const message = sessions.expectMessage(entry);
     try {
       await message.within(lateWriteMs);
@@ -226,6 +240,11 @@ export function createRedeemer(config: Config, { provider, sessions, events }: R
   }
 
   return { redeem };
+}
+
+/** Whether another generation, or the end, has come in place of this one. */
+function isSuperseded({ session, ended }: SessionEntry, generation: number): boolean {
+  return ended !== undefined || session.generation !== generation;
 }
 
 type Rejection = Extract<RefreshResult, { readonly granted: false }>;

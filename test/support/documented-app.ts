@@ -37,7 +37,7 @@ export function documentedFiles(): DocumentedFile[] {
 }
 
 /** Writes them below a folder. */
-export function writeDocumentedFiles(folder: string, files: readonly DocumentedFile[]): void {
+export function writeDocumentedFiles(folder: string, files: readonly Pick<DocumentedFile, 'path' | 'code'>[]): void {
   for (const { path, code } of files) {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     writeFileSync(join(folder, path), code);

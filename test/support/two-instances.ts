@@ -28,6 +28,10 @@ export function tokensOf(number: number, person: Readonly<Record<string, unknown
   return { accessToken: `access-${number}`, accessTokenExpiresAt, refreshToken: `refresh-${number}`, idToken };
 }
 
+/** As of a provider that has had no outage: nobody waits in a line. */
+export const inFreeTurn: Provider['inRefreshTurn'] = (_key, _request, task) =>
+  task({ run: (call) => call(), pass: () => undefined });
+
 /** Grants at once, or when the test says so; a refresh token counts once. */
 function createProvider() {
   let valid = 0;
@@ -52,6 +56,7 @@ function createProvider() {
       const tokens = { ...grant.tokens, accessToken, accessTokenExpiresAt: previous.accessTokenExpiresAt };
       return { granted: true, grant: { ...grant, tokens }, resource: { request, token } } as const;
     },
+    inRefreshTurn: inFreeTurn,
     revoke: async () => undefined,
   };
   return {

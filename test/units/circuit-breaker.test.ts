@@ -1,6 +1,6 @@
 /** The pause while a provider is down, and how calls come back when it answers again. */
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { createCircuitBreaker, PausedError } from '../../src/oidc/circuit-breaker.ts';
+import { createCircuitBreaker, PausedError, UnaskedError, type Turn } from '../../src/oidc/circuit-breaker.ts';
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['hrtime'] });
@@ -103,5 +103,79 @@ describe('after an outage', () => {
     // Those in flight are no news, and keep nobody in the line.
     await calls.fail(calls.asked());
     expect([calls.asked(), calls.paused()]).toEqual([0, 23]);
+  });
+});
+
+const away = () => Promise.reject(new Error('away'));
+
+/** A breaker whose pause is over: the next call is the trial. */
+async function afterPause() {
+  const breaker = createCircuitBreaker(() => 0);
+  for (let each = 0; each < 5; each += 1) await breaker.run(`session ${each}`, away).catch(() => undefined);
+  await expect(breaker.run('session', async () => undefined)).rejects.toThrow(PausedError);
+  vi.advanceTimersByTime(1001);
+  return breaker;
+}
+
+describe('the turn to be the trial', () => {
+  test.each<[string, (turn: Turn) => Promise<unknown>]>([
+    ['needs no call', async () => undefined],
+    ['passes, and fails', (turn) => (turn.pass(), Promise.reject(new Error('no claim')))],
+    ['fails before its call', () => Promise.reject(new Error('no claim'))],
+    ['cannot ask', (turn) => turn.run(() => Promise.reject(new UnaskedError('provider_unavailable', 'no key')))],
+  ])('is the next one when a task %s', async (_, task) => {
+    const breaker = await afterPause();
+    const gate = Promise.withResolvers<void>();
+    const first = breaker.inTurn('first', (turn) => gate.promise.then(() => task(turn))).catch(() => undefined);
+    const asked: string[] = [];
+    const answer = Promise.withResolvers<void>();
+    const ask = (name: string) => breaker.run(name, () => (asked.push(name), answer.promise));
+    const others = [ask('second'), ask('third')];
+    await settle();
+    expect(asked).toEqual([]);
+    gate.resolve();
+    await first;
+    await settle();
+    expect(asked).toEqual(['second']);
+    answer.resolve();
+    await Promise.all(others);
+    expect(asked).toEqual(['second', 'third']);
+  });
+
+  test('is over after its call, whatever the task does then', async () => {
+    const breaker = await afterPause();
+    const stored = Promise.withResolvers<void>();
+    const first = breaker.inTurn('first', async (turn) => {
+      await turn.run(() => Promise.reject(new UnaskedError('provider_unavailable', 'no key'))).catch(() => undefined);
+      await stored.promise;
+    });
+    expect(await breaker.run('second', async () => 'asked')).toBe('asked');
+    stored.resolve();
+    await first;
+  });
+
+  test('is waited for again by a task that let others go first', async () => {
+    const breaker = await afterPause();
+    const events: string[] = [];
+    const answer = Promise.withResolvers<void>();
+    const first = breaker.inTurn('first', async (turn) => {
+      turn.pass();
+      await settle();
+      await turn.run(async () => void events.push('first'));
+    });
+    const second = breaker.run('second', () => answer.promise.then(() => events.push('second')));
+    await settle();
+    await settle();
+    expect(events).toEqual([]);
+    answer.resolve();
+    await Promise.all([first, second]);
+    expect(events).toEqual(['second', 'first']);
+  });
+
+  test('does not come during a pause, in which a task may do without', async () => {
+    const breaker = await afterPause();
+    await breaker.run('trial', away).catch(() => undefined);
+    expect(await breaker.inTurn('session', async () => 'done')).toBe('done');
+    await expect(breaker.inTurn('session', (turn) => turn.run(async () => 'asked'))).rejects.toThrow(PausedError);
   });
 });

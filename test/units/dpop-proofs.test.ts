@@ -61,6 +61,12 @@ test.each([
   expect(asksForNonce(challenge)).toBe(false);
 });
 
+test.each(['dpop ', 'dpop error = ', 'dpop error'])('a challenge of many %j costs no time', (word) => {
+  const before = process.cpuUsage();
+  expect(asksForNonce(word.repeat(100_000 / word.length))).toBe(false);
+  expect(process.cpuUsage(before).user).toBeLessThan(500_000);
+});
+
 test.each<[header: unknown, nonce: string | undefined]>([
   ['eyJ7S_zG.eyJH0-Z.HX4w-7v', 'eyJ7S_zG.eyJH0-Z.HX4w-7v'],
   ['n'.repeat(1024), 'n'.repeat(1024)],

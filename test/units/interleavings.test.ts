@@ -22,7 +22,7 @@ import { createResourceTokens } from '../../src/tokens/resource-tokens.ts';
 import { createSessionTokens } from '../../src/tokens/session-tokens.ts';
 import type { TokenCall, TokenPolicy } from '../../src/tokens/token-policy.ts';
 import { fakeDate } from '../support/clock.ts';
-import { cookieOf } from '../support/two-instances.ts';
+import { cookieOf, inFreeTurn } from '../support/two-instances.ts';
 import { linkStore } from '../support/linked-store.ts';
 
 beforeEach(() => fakeDate());
@@ -52,7 +52,7 @@ function tokensOf(refreshToken: string): TokenSet {
 }
 
 /** A provider that rotates refresh tokens: one that is shown twice ends them all. */
-class RotatingProvider implements Pick<Provider, 'refresh' | 'revoke'> {
+class RotatingProvider implements Pick<Provider, 'refresh' | 'inRefreshTurn' | 'revoke'> {
   valid = 0;
   reuses = 0;
   redemptions = 0;
@@ -82,6 +82,12 @@ class RotatingProvider implements Pick<Provider, 'refresh' | 'revoke'> {
     const token = { accessToken, issuedAt: nowSeconds(), expiresAt: nowSeconds() + 300 };
     const kept = { accessToken: previous.accessToken, accessTokenExpiresAt: previous.accessTokenExpiresAt };
     return { granted: true, grant: { ...grant, tokens: { ...tokens, ...kept } }, resource: { request, token } };
+  };
+
+  /** A turn may come late, as in the line after an outage. */
+  readonly inRefreshTurn: Provider['inRefreshTurn'] = async (key, request, task) => {
+    await this.pause();
+    return inFreeTurn(key, request, task);
   };
 
   readonly revoke: Provider['revoke'] = async () => {

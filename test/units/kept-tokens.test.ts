@@ -1,6 +1,7 @@
 /** What was obtained for calls, as it is kept: within its memory, one request at a time, and with pauses after failures. */
 import { beforeEach, expect, test, vi } from 'vitest';
 import { BffError } from '../../src/http/errors.ts';
+import { UnaskedError } from '../../src/oidc/circuit-breaker.ts';
 import { createKeptTokens, dueAhead, keyOf, type Kept } from '../../src/tokens/kept-tokens.ts';
 import { fakeDate } from '../support/clock.ts';
 
@@ -12,6 +13,9 @@ const now = () => Math.floor(Date.now() / 1000);
 const lasting = (text: string): Token => ({ text, dueAt: now() + 100, expiresAt: now() + 120 });
 const fails = async (): Promise<Token> => {
   throw unavailable();
+};
+const unasked = async (): Promise<Token> => {
+  throw new UnaskedError('provider_unavailable', 'paused for all');
 };
 const unavailable = () => new BffError('provider_unavailable', 'not now', { headers: { 'retry-after': '2' } });
 
@@ -55,6 +59,29 @@ test('pauses longer after each failure from the second on, and no longer than ha
   }
   vi.advanceTimersByTime(30_000);
   expect(await kept.find('a', async () => lasting('at last'))).toMatchObject({ text: 'at last' });
+});
+
+test('does not pause for a question that the provider was not asked', async () => {
+  const kept = createKeptTokens<Token>(10_000, () => 1);
+  for (let count = 0; count < 9; count += 1) {
+    await expect(kept.find('a', unasked)).rejects.toBeInstanceOf(UnaskedError);
+  }
+  expect(await kept.find('a', async () => lasting('at once'))).toMatchObject({ text: 'at once' });
+});
+
+test('waits for as long as the provider asks for', async () => {
+  const kept = createKeptTokens<Token>(10_000, () => 1);
+  const make = vi.fn<() => Promise<Token>>(async () => {
+    const response = new Response(null, { status: 429, headers: { 'retry-after': '60' } });
+    throw new BffError('provider_unavailable', 'not now', { cause: new Error('busy', { cause: response }) });
+  });
+  await expect(kept.find('a', make)).rejects.toMatchObject({ code: 'provider_unavailable' });
+  vi.advanceTimersByTime(59_000);
+  await expect(kept.find('a', make)).rejects.toMatchObject({ headers: { 'retry-after': '1' } });
+  expect(make).toHaveBeenCalledTimes(1);
+  vi.advanceTimersByTime(1000);
+  await expect(kept.find('a', make)).rejects.toBeInstanceOf(BffError);
+  expect(make).toHaveBeenCalledTimes(2);
 });
 
 test('gives what is due while nothing newer can be had, until it expires', async () => {

@@ -1,6 +1,6 @@
 /** The fetch for the provider: what it sends, what it makes of odd answers, and when it gives up. */
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { createServer as createTcpServer } from 'node:net';
 import { dirname, join } from 'node:path';
@@ -191,7 +191,8 @@ async function startDemanding(authority: string) {
     server.kill();
     await once(server, 'close');
   });
-  await once(server.stdout, 'data');
+  // What it says before is about its settings.
+  for await (const text of on(server.stdout, 'data')) if (String(text).includes('ACCEPT')) break;
   return { address: `https://localhost:${port}/`, caFile: file };
 }
 

@@ -10,7 +10,7 @@ import type { TokenSet } from '../../src/token-set.ts';
 import { nowSeconds } from '../../src/clock.ts';
 import { createRefresher } from '../../src/tokens/refresh.ts';
 import { fakeDate, fakeDateAndIntervals } from '../support/clock.ts';
-import { cookieOf } from '../support/two-instances.ts';
+import { cookieOf, inFreeTurn } from '../support/two-instances.ts';
 
 beforeEach(() => fakeDate());
 
@@ -29,7 +29,7 @@ function memoryStore(): Store {
 
 /** One process; those that are given the same store are instances of one cluster. */
 function startProcess(
-  provider: Pick<Provider, 'refresh' | 'revoke'>,
+  provider: Pick<Provider, 'refresh' | 'inRefreshTurn' | 'revoke'>,
   store = memoryStore(),
   config = resolveConfig(input),
 ) {
@@ -51,13 +51,14 @@ function gatedProvider({ rotates }: { rotates: boolean }) {
   const gate = Promise.withResolvers<void>();
   const redeemed: string[] = [];
   const revoked: string[] = [];
-  const provider: Pick<Provider, 'refresh' | 'revoke'> = {
+  const provider: Pick<Provider, 'refresh' | 'inRefreshTurn' | 'revoke'> = {
     async refresh({ refreshToken = '' }) {
       redeemed.push(refreshToken);
       await gate.promise;
       const tokens = tokensOf(redeemed.length, rotates ? undefined : refreshToken);
       return { granted: true, grant: { tokens, userInfo: undefined, subject: 'alice' } };
     },
+    inRefreshTurn: inFreeTurn,
     async revoke(token) {
       revoked.push(token);
     },
