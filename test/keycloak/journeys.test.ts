@@ -15,8 +15,9 @@ import { boundTo } from '../support/proofs.ts';
 import { createResourceServer } from '../support/resource-server.ts';
 import { createKeycloakAdmin } from './keycloak-admin.ts';
 import type { KeycloakAdmin } from './keycloak-admin.ts';
-import { fullJourney, goThrough, makeClientFiles } from './own-client.ts';
-import { startClientWithCertificate, startClientWithKey, type OwnClientFiles } from './own-client.ts';
+import { fullJourney, goThrough, makeClientFiles, verifiedClaims } from './own-client.ts';
+import type { AudiencesOptions, OwnClientFiles } from './own-client.ts';
+import { startClientWithAudiences, startClientWithCertificate, startClientWithKey } from './own-client.ts';
 import * as pages from './pages.ts';
 import { call, callWithCookie, readSession } from './pages.ts';
 import { createStack } from './stack.ts';
@@ -307,6 +308,50 @@ test('authenticates by its certificate, at the addresses that Keycloak has for t
   expect(await goThrough(own, await newPage(), stack.demoPassword)).toEqual(fullJourney);
 });
 
+test("exchanges the session's token for one that names one API alone", async () => {
+  const api = await startApi();
+  onTestFinished(() => api.close());
+  const { page, logs } = await signInWithAudiences({
+    audiences: ['orders', 'stock'],
+    attributes: { 'standard.token.exchange.enabled': 'true' },
+    api: [
+      { path: '/api/orders', target: api.url, token: { exchange: { audience: 'orders' } } },
+      { path: '/api/session', target: api.url },
+    ],
+  });
+
+  const statuses = [(await call(page, '/api/session')).status, (await call(page, '/api/orders')).status];
+
+  expect([statuses, logs.filter((line) => line.includes('_failed'))]).toEqual([[200, 200], []]);
+  const [session, exchanged] = await verifiedClaims(api.requests, stack);
+  expect(session?.aud).toEqual(expect.arrayContaining(['orders', 'stock']));
+  expect(exchanged).toMatchObject({ aud: 'orders', sub: session?.sub, sid: session?.['sid'] });
+});
+
+test('keeps a lightweight token, and gives the API the JWT that stands for it', async () => {
+  const api = await startApi();
+  onTestFinished(() => api.close());
+  const { page, logs } = await signInWithAudiences({
+    audiences: ['invoices'],
+    attributes: {
+      'client.use.lightweight.access.token.enabled': 'true',
+      'client.introspection.response.allow.jwt.claim.enabled': 'true',
+    },
+    api: [
+      { path: '/api/invoices', target: api.url, token: { phantom: { audience: 'invoices' } } },
+      { path: '/api/session', target: api.url, token: { introspect: true } },
+    ],
+  });
+
+  const statuses = [(await call(page, '/api/session')).status, (await call(page, '/api/invoices')).status];
+
+  expect([statuses, logs.filter((line) => /_failed|inactive/.test(line))]).toEqual([[200, 200], []]);
+  const [lightweight, phantom] = await verifiedClaims(api.requests, stack);
+  expect([lightweight?.sub, lightweight?.aud]).toEqual([undefined, undefined]);
+  expect((await readSession(page))['user']).toMatchObject({ sub: phantom?.sub });
+  expect([phantom?.jti, phantom?.aud]).toEqual([lightweight?.jti, expect.arrayContaining(['invoices'])]);
+});
+
 test('keeps sessions while Keycloak is down, with 503 where it is needed, until it is back', async () => {
   const page = await newPage();
   await signIn(page, 'alice');
@@ -361,6 +406,14 @@ test('binds tokens to a key of the session, which it proves to Keycloak and to t
   expect(boundTo(second)).toBe(boundTo(first));
   expect(await admin.events('REFRESH_TOKEN_ERROR')).toEqual([]);
 });
+
+async function signInWithAudiences(options: AudiencesOptions): Promise<{ page: Page; logs: readonly string[] }> {
+  const { origin, logs, close } = await startClientWithAudiences({ spaFolder, stack, admin }, options);
+  onTestFinished(close);
+  const page = await newPage();
+  await pages.signIn(page, { origin, username: 'alice', password: stack.demoPassword });
+  return { page, logs };
+}
 
 async function restartSallyport(changed: Record<string, string>): Promise<void> {
   variables = changed;

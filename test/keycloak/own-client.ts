@@ -1,13 +1,16 @@
 /**
- * A Sallyport in this process, as another client of the stack's Keycloak: one that has no secret. Its certificates are
- * those of the tests; Keycloak's own port for TLS asks for them.
+ * A Sallyport in this process, as another client of the stack's Keycloak: one that has no secret, or more rights. Its
+ * certificates are those of the tests; Keycloak's own port for TLS asks for them.
  */
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createRemoteJWKSet, jwtVerify, type JWTPayload } from 'jose';
 import type { Page } from 'playwright-core';
 import { resolveConfig, type ConfigInput } from '../../src/config/config.ts';
 import { startServer } from '../../src/server/server.ts';
+import type { ApiRequest } from '../support/api.ts';
 import { makePrivateKey, pemOf } from '../support/client-keys.ts';
 import { freePort } from '../support/listener.ts';
 import { createCertificate } from '../support/tls.ts';
@@ -113,6 +116,52 @@ export async function startClientWithCertificate({
   });
 }
 
+/**
+ * It has a secret, and tokens that name these clients and this one itself. Keycloak must know each of them.
+ * @param attributes of the client, which switch on what it may do
+ */
+export async function startClientWithAudiences(
+  { spaFolder, stack, admin }: Omit<OwnClientWorld, 'files'>,
+  { audiences, attributes, api }: AudiencesOptions,
+): Promise<OwnClient> {
+  const port = await freePort();
+  const registered = clientOf(port, 'client-secret', attributes);
+  const clientId = `${registered.clientId}-for-${audiences.join('-')}`;
+  const secret = randomBytes(32).toString('base64url');
+  for (const audience of audiences) await admin.addClient({ clientId: audience });
+  await admin.addClient({
+    ...registered,
+    clientId,
+    secret,
+    protocolMappers: [...audiences, clientId].map(audienceMapper),
+  });
+  return startOwnClient(port, {
+    spa: { folder: spaFolder },
+    issuer: `${stack.keycloakUrl}/realms/sallyport`,
+    client: { id: clientId, secret },
+    api,
+  });
+}
+
+export interface AudiencesOptions {
+  readonly audiences: readonly string[];
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly api: NonNullable<ConfigInput['api']>;
+}
+
+function audienceMapper(audience: string) {
+  return {
+    name: `${audience} audience`,
+    protocol: 'openid-connect',
+    protocolMapper: 'oidc-audience-mapper',
+    config: {
+      'included.client.audience': audience,
+      'access.token.claim': 'true',
+      'introspection.token.claim': 'true',
+    },
+  };
+}
+
 /** What `goThrough` finds where nothing fails. */
 export const fullJourney = { landedAt: '/welcome', refreshed: 200, leftAt: '/', authenticated: false, faults: [] };
 
@@ -138,9 +187,19 @@ export async function goThrough(
   };
 }
 
+/** What the tokens say that an API received, after a look at their signatures. */
+export function verifiedClaims(
+  requests: readonly ApiRequest[],
+  { keycloakUrl }: Pick<Stack, 'keycloakUrl'>,
+): Promise<JWTPayload[]> {
+  const issuer = `${keycloakUrl}/realms/sallyport`;
+  const keys = createRemoteJWKSet(new URL(`${issuer}/protocol/openid-connect/certs`));
+  return Promise.all(requests.map(async ({ token = '' }) => (await jwtVerify(token, keys, { issuer })).payload));
+}
+
 async function startOwnClient(
   port: number,
-  config: Pick<ConfigInput, 'issuer' | 'client' | 'provider' | 'spa'>,
+  config: Pick<ConfigInput, 'issuer' | 'client' | 'provider' | 'spa' | 'api'>,
 ): Promise<OwnClient> {
   const origin = originOf(port);
   const logs: string[] = [];
@@ -159,7 +218,7 @@ function originOf(port: number): string {
   return `http://localhost:${port}`;
 }
 
-/** A client that Keycloak knows by what is no secret. */
+/** As Keycloak has it. */
 function clientOf(port: number, authenticator: string, attributes: Readonly<Record<string, string>>) {
   const origin = originOf(port);
   return {
