@@ -173,7 +173,9 @@ describe('a person who is signed in', () => {
 
   it('is told when the session is over, and stays on the page', async () => {
     // Without this the page's own look at the session could be the first to notice; here the API call is to be it.
-    await page.route(/\/bff\/sessions?$/, (route) => route.abort());
+    let isCalled = false;
+    page.on('request', (request) => (isCalled ||= request.method() === 'POST' && request.url().endsWith('/api/notes')));
+    await page.route(/\/bff\/sessions?$/, (route) => (isCalled ? route.continue() : route.abort()));
     await context.clearCookies();
     await page.getByLabel('New note').fill('Too late');
     await page.getByRole('button', { name: 'Add', exact: true }).click();

@@ -218,7 +218,7 @@ describe('a provider that refuses our own credentials', () => {
     const { title, detail } = readingOf(page);
     expect([page.status, title]).toEqual([503, unsuitable]);
     expect(page.text).toContain(`<title>${unsuitable}</title>`);
-    expect(detail).toContain('must check the client id, the client secret and the authentication method');
+    expect(detail).toContain("client's secret, key or certificate, and the authentication method");
     expect(page.text).toContain('provider_unavailable');
   });
 
