@@ -14,8 +14,8 @@ export default defineConfig({
       '**/node_modules/**',
     ],
     pool: 'forks',
-    // Of two cores: a file waits for about as long as it works.
-    maxWorkers: 4,
+    // On two cores: a file waits for about as long as it works, and with four some meet their time limits.
+    maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
     testTimeout: 20_000,
     hookTimeout: 60_000,

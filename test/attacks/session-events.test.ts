@@ -90,13 +90,13 @@ test('hundreds of streams of one cookie hold the descriptors of twenty', async (
   expect(server.death).toBeUndefined();
 });
 
-test('a client that does not read is cut off, and who reads hears on', async () => {
+test('a client that does not read is cut off, and who reads hears on', { timeout: 60_000 }, async () => {
   fakeDate();
   // An event fills more than a connection takes unread.
   const groups = [' '.repeat(8_000_000)];
   const { browser, server, logs } = await startSignedIn({ sessionView: () => ({ groups }) });
   const tab = await follow(browser, { port: server.port });
-  await tab.event(0);
+  await tab.event(0, 15);
   const wire = new Wire(server.port);
   onTestFinished(() => void wire.socket.destroy());
   wire.socket.pause();
@@ -107,7 +107,7 @@ test('a client that does not read is cut off, and who reads hears on', async () 
   expireAccessToken();
   await browser.fetch('/api/me');
   await vi.waitFor(() => expect(isCut()).toBe(true), { timeout: 15_000 });
-  await tab.event(1);
+  await tab.event(1, 15);
   expect(tab.end).toBeUndefined();
 });
 

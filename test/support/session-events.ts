@@ -26,7 +26,7 @@ export class SessionEvents {
   end: 'complete' | 'broken' | undefined;
   readonly #response: IncomingMessage;
   readonly #listeners = new Set<() => void>();
-  #rest = '';
+  #rest: string[] = [];
 
   constructor(response: IncomingMessage) {
     this.#response = response;
@@ -46,8 +46,11 @@ export class SessionEvents {
   }
 
   #read(chunk: string): void {
-    const blocks = (this.#rest + chunk).split('\n\n');
-    this.#rest = blocks.pop() ?? '';
+    this.#rest.push(chunk);
+    // To look through all that came, at each chunk, takes seconds for an event of 8 MB.
+    if (!chunk.includes('\n')) return;
+    const blocks = this.#rest.join('').split('\n\n');
+    this.#rest = [blocks.pop() ?? ''];
     for (const block of blocks) this.#readBlock(block.split('\n'));
   }
 

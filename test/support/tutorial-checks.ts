@@ -24,6 +24,9 @@ export async function walkThrough(steps: readonly TutorialStep[], follower: Foll
   const context = await browser.newContext();
   onTestFinished(() => context.close());
   context.setDefaultTimeout(patient.timeout);
+  const said: string[] = [];
+  context.on('console', (message) => said.push(message.text()));
+  context.on('weberror', (error) => said.push(error.error().message));
   const walk: Walk = { follower, context, page: await context.newPage(), origin: '', own: new Map() };
   for (const [index, step] of steps.entries()) {
     const see = promises[index];
@@ -34,7 +37,8 @@ export async function walkThrough(steps: readonly TutorialStep[], follower: Foll
       await see(walk);
     } catch (cause) {
       const shown = await walk.page.innerText('body');
-      throw new Error(`In "${step.title}"\n${follower.output()}\nThe page shows: ${shown}`, { cause });
+      const page = `The page ${walk.page.url()} shows: ${shown}\nIts console: ${said.join('\n')}`;
+      throw new Error(`In "${step.title}"\n${follower.output()}\n${page}`, { cause });
     }
   }
   expect(promises).toHaveLength(steps.length);

@@ -5,7 +5,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
@@ -114,7 +114,7 @@ export async function followTutorial({ standIns = new Map() }: FollowOptions = {
         const file = tutorialFile(block);
         if (file !== undefined) {
           await mkdir(dirname(join(folder, file)), { recursive: true });
-          await writeFile(join(folder, file), said(block.code));
+          await replaceFile(join(folder, file), said(block.code), `${folder}.file`);
           await quiet(started);
         } else if (block.language === 'sh') {
           for (const command of block.code.trim().split('\n')) {
@@ -185,4 +185,10 @@ function startCommand(command: string, folder: string): RunningCommand {
 /** npm runs the program as a child of its own. */
 function stopGroup({ pid, exitCode, signalCode }: ChildProcess): void {
   if (pid !== undefined && exitCode === null && signalCode === null) process.kill(-pid, 'SIGTERM');
+}
+
+/** In one step, as editors do: Vite would serve a file that is half written, and keep it. */
+async function replaceFile(path: string, content: string, draft: string): Promise<void> {
+  await writeFile(draft, content);
+  await rename(draft, path);
 }
