@@ -252,9 +252,12 @@ function revocationOf(reply: unknown): Revocation | undefined {
   return reason === '' ? undefined : { before: Number(before), reason: sessionEndOf(reason) };
 }
 
+/** One that was over before its script is would leave without an end what that writes after it. */
+const shortestMs = 100;
+
 /** The server rejects a lifetime of 0, and one that its clock cannot hold. */
 function milliseconds(seconds: number): number {
-  return Math.min(longestMs, Math.max(1, Math.ceil(seconds * 1000)));
+  return Math.min(longestMs, Math.max(shortestMs, Math.ceil(seconds * 1000)));
 }
 
 function listedMsOf(ttlSeconds: number): number {
