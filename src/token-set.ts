@@ -35,6 +35,14 @@ export interface ResourceToken {
 }
 
 /**
+ * When a token is due for renewal: ahead of its expiry, but never in the first half of its lifetime. All in seconds, times
+ * since 1970.
+ */
+export function renewalDueAt(issuedAt: number, expiresAt: number, beforeSeconds: number): number {
+  return expiresAt - Math.min(beforeSeconds, (expiresAt - issuedAt) / 2);
+}
+
+/**
  * Claims about the person, as the provider spells them (OpenID Connect Core 5.1).
  *
  * @example

@@ -32,7 +32,7 @@
  */
 import { nowSeconds } from '../clock.ts';
 import { BffError } from '../http/errors.ts';
-import { idTokenClaims, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
+import { idTokenClaims, renewalDueAt, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
 import { pack, unpack } from './packing.ts';
 import { readResourceTokens, writeResourceTokens, type ResourceTokens } from './resource-tokens.ts';
 
@@ -95,11 +95,11 @@ export function remainingSeconds(session: Session, limits: SessionLimits): numbe
   return Math.max(1, endsAtLatest(session, limits) - nowSeconds());
 }
 
-/** When the access token is due for a refresh: ahead of its expiry, but never in the first half of its lifetime. */
+/** When the access token is due for a refresh; never without a refresh token. */
 export function refreshDueAt(session: Session, beforeSeconds: number): number {
   const { accessTokenExpiresAt, refreshToken } = session.tokens;
   if (accessTokenExpiresAt === undefined || refreshToken === undefined) return Infinity;
-  return accessTokenExpiresAt - Math.min(beforeSeconds, (accessTokenExpiresAt - session.tokensIssuedAt) / 2);
+  return renewalDueAt(session.tokensIssuedAt, accessTokenExpiresAt, beforeSeconds);
 }
 
 /** What a session keeps of the login's ID token, because a refreshed one may lack it, or say it anew. */

@@ -11,9 +11,9 @@ import { LRUCache } from 'lru-cache';
 import { monotonicMs, nowSeconds } from '../clock.ts';
 import { BffError, retryAfter } from '../http/errors.ts';
 import { UnaskedError } from '../oidc/circuit-breaker.ts';
-import { retryAfterMs } from '../oidc/provider-errors.ts';
 import { withTimeout } from '../timeout.ts';
-import type { Claims } from '../token-set.ts';
+import { renewalDueAt, type Claims } from '../token-set.ts';
+import { pauseMsAfter } from './failure-pause.ts';
 
 /** What is kept. Mutable: one that was dropped is used up wherever else it is remembered. */
 export interface Kept {
@@ -34,8 +34,6 @@ export interface ObtainedToken extends Kept {
 
 /** How long a call waits for a new one where the one at hand is still valid. */
 const shortWaitMs = 1000;
-const firstPauseMs = 1000;
-const maximumPauseMs = 30_000;
 /** What an entry takes beside its texts. */
 const entryBytes = 600;
 /** For so long a token is used whose lifetime the provider doesn't say. */
@@ -104,9 +102,7 @@ export function createKeptTokens<T extends Kept>(maximumBytes: number, bytesOf: 
       // The provider was not asked: nothing new happened.
       if (error instanceof UnaskedError) throw error;
       const count = (failures.get(key)?.count ?? 0) + 1;
-      // The first failure allows another try at once: one dropped connection is no outage.
-      const pauseMs = count === 1 ? 0 : Math.min(maximumPauseMs, firstPauseMs * 2 ** (count - 2));
-      failures.set(key, { count, retryAt: monotonicMs() + Math.max(pauseMs, retryAfterMs(error)), error });
+      failures.set(key, { count, retryAt: monotonicMs() + pauseMsAfter(count, error), error });
       throw error;
     }
   }
@@ -143,7 +139,7 @@ export function keyOf(...parts: readonly unknown[]): string {
   return hash('sha256', JSON.stringify(parts), 'base64url');
 }
 
-/** When to obtain a new one: ahead of its expiry, but never in the first half of its lifetime. Seconds since 1970. */
+/** When to renew one that was obtained just now. Seconds since 1970. */
 export function dueAhead(expiresAt: number, beforeSeconds: number): number {
-  return expiresAt - Math.min(beforeSeconds, (expiresAt - nowSeconds()) / 2);
+  return renewalDueAt(nowSeconds(), expiresAt, beforeSeconds);
 }

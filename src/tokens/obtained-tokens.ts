@@ -96,9 +96,8 @@ export function createObtainedTokens(
       const { entry, obtained: rejected } = call;
       call.obtained = undefined;
       if (entry === undefined || rejected === undefined) return;
-      const { tokens } = entry.session;
-      kept.drop(source.keyOf(tokens), rejected);
-      if (source.isAboutSubject && tokens.refreshToken !== undefined) {
+      kept.drop(keyFor(entry.session), rejected);
+      if (source.isAboutSubject && entry.session.tokens.refreshToken !== undefined) {
         await refresher.refreshAfterRejection(entry, rejected.subject);
       }
     },

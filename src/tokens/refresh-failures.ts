@@ -1,14 +1,8 @@
-/**
- * How long to wait after refreshes that failed for reasons that may pass. The first failure allows another try at once,
- * so that one dropped connection signs nobody out; from the second on there is a pause, which doubles.
- */
+/** The pauses after a session's refreshes that failed for reasons that may pass. One such failure signs nobody out. */
 import { monotonicMs } from '../clock.ts';
 import { BffError } from '../http/errors.ts';
-import { retryAfterMs } from '../oidc/provider-errors.ts';
 import type { SessionEntry } from '../session/sessions.ts';
-
-const firstPauseMs = 1000;
-const maximumPauseMs = 30_000;
+import { pauseMsAfter } from './failure-pause.ts';
 
 /** A session's refreshes that failed in a row. */
 interface Failures {
@@ -25,9 +19,7 @@ export function createRefreshFailures() {
 
   function record(entry: SessionEntry, cause: unknown): void {
     const count = (failuresOf.get(entry)?.count ?? 0) + 1;
-    const pauseMs = count === 1 ? 0 : Math.min(maximumPauseMs, firstPauseMs * 2 ** (count - 2));
-    const retryAt = monotonicMs() + Math.max(pauseMs, retryAfterMs(cause));
-    failuresOf.set(entry, { count, retryAt, cause });
+    failuresOf.set(entry, { count, retryAt: monotonicMs() + pauseMsAfter(count, cause), cause });
   }
 
   /** @throws {BffError} `provider_unavailable` during the pause, so that not each call tries the provider again */

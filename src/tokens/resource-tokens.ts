@@ -8,7 +8,7 @@ import type { ApiRoute, Config } from '../config/config.ts';
 import { BffError } from '../http/errors.ts';
 import type { ResourceRequest } from '../oidc/resources.ts';
 import type { SessionEntry } from '../session/sessions.ts';
-import type { ResourceToken } from '../token-set.ts';
+import { renewalDueAt, type ResourceToken } from '../token-set.ts';
 import { ownToken } from './bearer.ts';
 import type { Refresher } from './refresh.ts';
 import { createRenewal } from './renewal.ts';
@@ -78,9 +78,8 @@ function carry(call: TokenCall, { session }: SessionEntry, { accessToken }: Reso
   return ownToken({ accessToken, dpopKey: session.tokens.dpopKey });
 }
 
-/** Ahead of its expiry, but never in the first half of its lifetime. */
 function dueAt({ issuedAt, expiresAt }: ResourceToken, secondsAhead: number): number {
-  return expiresAt === undefined ? Infinity : expiresAt - Math.min(secondsAhead, (expiresAt - issuedAt) / 2);
+  return expiresAt === undefined ? Infinity : renewalDueAt(issuedAt, expiresAt, secondsAhead);
 }
 
 function withoutRefreshToken(): BffError {
