@@ -6,7 +6,7 @@ import { nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { Claims } from '../token-set.ts';
 import type { Discovery } from './discovery.ts';
-import { createSignatureCheck, isEncrypted, readJwt, type JwtHeader } from './provider-jwt.ts';
+import { createSignatureCheck, isEncrypted, readJwt, sparingly, type JwtHeader } from './provider-jwt.ts';
 import { authorizationRefusal } from './refusal.ts';
 import { expectsSignedResponse } from './response-mode.ts';
 import type { SigningKeys } from './signing-keys.ts';
@@ -29,7 +29,7 @@ interface ReaderDeps {
 }
 
 export function createAuthorizationResponseReader(config: Config, { discovery, signingKeys }: ReaderDeps) {
-  const isSignedByProvider = createSignatureCheck(signingKeys);
+  const isSignedByProvider = createSignatureCheck(sparingly(signingKeys));
 
   /**
    * The parameters of an authorization response.

@@ -10,6 +10,7 @@ import { allowedAlgorithms, type Profile } from '../config/profile.ts';
 import { createRenewedFiles } from '../config/renewed-files.ts';
 import type { Events } from '../events.ts';
 import type { JwtKey } from './client-jwt.ts';
+import { listOf } from './metadata.ts';
 
 export interface ClientKeys {
   /**
@@ -78,8 +79,7 @@ export function chooseAlgorithm(
 
 /** The algorithms with which the provider takes assertions (OpenID Connect Discovery 3); undefined if it doesn't say. */
 export function assertionAlgorithms(metadata: ServerMetadata): readonly string[] | undefined {
-  const listed: unknown = metadata.token_endpoint_auth_signing_alg_values_supported;
-  return Array.isArray(listed) && listed.length > 0 ? listed.map(String) : undefined;
+  return listOf(metadata, 'token_endpoint_auth_signing_alg_values_supported');
 }
 
 function withCertificate(key: PublicJwk, certified: readonly PublicJwk[]): PublicJwk {

@@ -30,6 +30,21 @@ export interface TokenTarget {
   readonly scope?: string | undefined;
 }
 
+/** As a route's policy writes it: one or several of each. */
+export interface TargetPolicy {
+  readonly audience?: string | readonly string[] | undefined;
+  readonly resource?: string | readonly string[] | undefined;
+  readonly scope?: string | undefined;
+}
+
+export function targetOf({ audience, resource, scope }: TargetPolicy): TokenTarget {
+  return {
+    audience: audience === undefined ? undefined : [audience].flat(),
+    resource: resource === undefined ? undefined : [resource].flat(),
+    scope,
+  };
+}
+
 export interface ExchangeRequest extends TokenTarget {
   readonly requestedTokenType?: string | undefined;
   /** The access token of who acts for the person; undefined where that isn't said. */

@@ -11,9 +11,10 @@ import type { Claims } from '../token-set.ts';
 import type { OidcClient } from './client.ts';
 import type { Discovery } from './discovery.ts';
 import { legible } from './legible.ts';
+import { listOf } from './metadata.ts';
 import { asNoToken } from './no-token.ts';
 import { InvalidTokenResponse, RefusedToken } from './provider-errors.ts';
-import { isJsonObject, isSignedWith, readJwt, type JwtHeader } from './provider-jwt.ts';
+import { createSignatureCheck, isJsonObject, readJwt, type JwtHeader } from './provider-jwt.ts';
 import { isPublicKeyAlgorithm } from './suitability.ts';
 import type { OidcFetch } from './token-response.ts';
 
@@ -54,6 +55,9 @@ interface IntrospectionDeps extends Pick<OidcClient, 'configured' | 'fetchOnce' 
 
 export function createIntrospection(config: Config, deps: IntrospectionDeps) {
   const { configured, fetchOnce, signingKeys, discovery } = deps;
+  // The provider itself has sent the JWT.
+  const { requireUsable: known, refreshForUnknownKey: newer } = signingKeys;
+  const isSignedByProvider = createSignatureCheck({ known, newer });
   /** The one that brought a JWT last. */
   let form: (typeof forms)[number] | undefined;
 
@@ -89,8 +93,8 @@ export function createIntrospection(config: Config, deps: IntrospectionDeps) {
 
   /** A provider that signs its responses says so (RFC 9701 7). */
   async function formsInOrder(): Promise<readonly (typeof forms)[number][]> {
-    const { introspection_signing_alg_values_supported: algorithms } = await discovery.fetchMetadata();
-    const first = form ?? (Array.isArray(algorithms) && algorithms.length > 0 ? forms[0] : forms[1]);
+    const algorithms = listOf(await discovery.fetchMetadata(), 'introspection_signing_alg_values_supported');
+    const first = form ?? (algorithms === undefined ? forms[1] : forms[0]);
     return [first, ...forms.filter((other) => other !== first)];
   }
 
@@ -132,11 +136,9 @@ export function createIntrospection(config: Config, deps: IntrospectionDeps) {
     if (allowedAlgorithms([alg], config.profile).length === 0) throw invalid(`is signed with ${alg}`);
     // None is understood here (RFC 7515 4.1.11).
     if (crit !== undefined) throw invalid('demands an extension (crit) that is not understood');
-    const known = await signingKeys.requireUsable();
-    if (await isSignedWith(known, jwt, header, [alg])) return;
-    const newer = await signingKeys.refreshForUnknownKey(known);
-    if (await isSignedWith(newer, jwt, header, [alg])) return;
-    throw invalid('is signed with a key that is none of the provider’s');
+    if (!(await isSignedByProvider(jwt, header, [alg]))) {
+      throw invalid('is signed with a key that is none of the provider’s');
+    }
   }
 
   return { introspect, obtainPhantomToken };

@@ -9,7 +9,7 @@ import { nowSeconds } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { Claims } from '../token-set.ts';
 import type { Discovery } from './discovery.ts';
-import { createSignatureCheck, isEncrypted, isJsonObject, readJwt, type JwtHeader } from './provider-jwt.ts';
+import { createSignatureCheck, isEncrypted, isJsonObject, readJwt, sparingly, type JwtHeader } from './provider-jwt.ts';
 import type { SigningKeys } from './signing-keys.ts';
 import { signatureAlgorithms } from './suitability.ts';
 
@@ -76,7 +76,7 @@ interface LogoutTokenDeps {
 
 export function createLogoutTokenVerifier(config: Config, { discovery, signingKeys }: LogoutTokenDeps) {
   const { clockToleranceSeconds } = config.provider;
-  const isSignedByProvider = createSignatureCheck(signingKeys);
+  const isSignedByProvider = createSignatureCheck(sparingly(signingKeys));
 
   /**
    * @throws {InvalidLogoutToken}

@@ -122,3 +122,9 @@ function reduced(metadata: ServerMetadata): ServerMetadata {
   });
   return { ...Object.fromEntries(kept), issuer: metadata.issuer };
 }
+
+/** A list that says something; undefined if the provider leaves it out or empty. */
+export function listOf(metadata: ServerMetadata, name: string): readonly string[] | undefined {
+  const list: unknown = metadata[name];
+  return Array.isArray(list) && list.length > 0 ? list.map(String) : undefined;
+}

@@ -1,6 +1,7 @@
 /** What the routes' token policies need of a provider, against what it says of itself. */
 import type { ServerMetadata } from 'openid-client';
 import type { Config } from '../config/config.ts';
+import { listOf } from './metadata.ts';
 
 /** RFC 8693 2.1. */
 export const exchangeGrant = 'urn:ietf:params:oauth:grant-type:token-exchange';
@@ -32,8 +33,8 @@ const grants = { exchange: exchangeGrant, client: 'client_credentials' } as cons
 
 /** Some providers leave grants out of their list that they give to the clients which may have them. */
 export function policyWarnings(metadata: ServerMetadata, config: Config): string[] {
-  const { grant_types_supported: supported } = metadata;
-  if (!Array.isArray(supported) || supported.length === 0) return [];
+  const supported = listOf(metadata, 'grant_types_supported');
+  if (supported === undefined) return [];
   const policies = policiesOf(config);
   return Object.entries(grants).flatMap(([name, grant]) => {
     const path = policies.get(name);

@@ -36,8 +36,19 @@ export function isJsonObject(value: unknown): value is Readonly<Record<string, u
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** @param signingKeys that are fetched sparingly, because anyone may have sent the token */
-export function createSignatureCheck(signingKeys: Pick<SigningKeys, 'requireUsableSparingly' | 'refreshSparingly'>) {
+/** Where the provider's keys come from. */
+interface KeySource {
+  readonly known: () => Promise<Keys>;
+  /** Fetched because none of the known ones verifies a token. */
+  readonly newer: (known: Keys) => Promise<Keys>;
+}
+
+/** Keys for tokens that anyone may have sent: their number must not decide how often the provider is asked. */
+export function sparingly(signingKeys: Pick<SigningKeys, 'requireUsableSparingly' | 'refreshSparingly'>): KeySource {
+  return { known: signingKeys.requireUsableSparingly, newer: signingKeys.refreshSparingly };
+}
+
+export function createSignatureCheck({ known: knownKeys, newer }: KeySource) {
   /**
    * Whether a key of the provider's verifies the signature; one may be newer than those that are known.
    * @throws {BffError} `provider_unavailable` while it can't be told
@@ -47,9 +58,9 @@ export function createSignatureCheck(signingKeys: Pick<SigningKeys, 'requireUsab
     header: JwtHeader,
     algorithms: readonly string[],
   ): Promise<boolean> {
-    const known = await signingKeys.requireUsableSparingly();
+    const known = await knownKeys();
     if (await isSignedWith(known, token, header, algorithms)) return true;
-    const current = await signingKeys.refreshSparingly();
+    const current = await newer(known);
     return current !== known && isSignedWith(current, token, header, algorithms);
   };
 }
@@ -58,7 +69,7 @@ export function createSignatureCheck(signingKeys: Pick<SigningKeys, 'requireUsab
  * Whether one of the keys verifies the signature. The `kid` of the token only says which to try first, as with ID tokens
  * (`client.ts`); what a key is for, and for which algorithm, is heeded (RFC 7517 4).
  */
-export async function isSignedWith(
+async function isSignedWith(
   { keys }: Keys,
   token: string,
   { kid }: JwtHeader,

@@ -5,6 +5,7 @@
 import type { ServerMetadata } from 'openid-client';
 import type { Claims } from '../token-set.ts';
 import type { ClientAuthentication } from './client-authentication.ts';
+import { listOf } from './metadata.ts';
 
 /** Its type keeps it from being taken for another JWT of the client's (RFC 9101 10.8). */
 const type = 'oauth-authz-req+jwt';
@@ -46,6 +47,5 @@ function parsed(text: string): unknown {
 
 /** The algorithms of request objects that the provider lists (OpenID Connect Discovery 3); undefined if it lists none. */
 export function requestAlgorithms(metadata: ServerMetadata): readonly string[] | undefined {
-  const listed: unknown = metadata['request_object_signing_alg_values_supported'];
-  return Array.isArray(listed) && listed.length > 0 ? listed.map(String) : undefined;
+  return listOf(metadata, 'request_object_signing_alg_values_supported');
 }

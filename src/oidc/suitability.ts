@@ -9,6 +9,7 @@ import { allowedAlgorithms } from '../config/profile.ts';
 import { hmacAlgorithms } from '../config/schema/client-authentication.ts';
 import { assertionAlgorithms } from './client-keys.ts';
 import { legible } from './legible.ts';
+import { listOf } from './metadata.ts';
 import { frontchannelWarning } from './logout-channels.ts';
 import { requestAlgorithms } from './request-object.ts';
 import { expectsSignedResponse } from './response-mode.ts';
@@ -76,12 +77,6 @@ type ListMember =
   | 'response_types_supported'
   | 'scopes_supported'
   | 'token_endpoint_auth_methods_supported';
-
-/** A list that says something; undefined if the provider leaves it out or empty. */
-function listOf(metadata: ServerMetadata, name: ListMember): readonly string[] | undefined {
-  const list: unknown = metadata[name];
-  return Array.isArray(list) && list.length > 0 ? list.map(String) : undefined;
-}
 
 function lacking(metadata: ServerMetadata, name: ListMember, value: string): boolean {
   return listOf(metadata, name)?.includes(value) === false;

@@ -5,7 +5,7 @@ import { monotonicMs, nowSeconds } from '../clock.ts';
 import type { ApiRoute, Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import { UnaskedError } from '../oidc/circuit-breaker.ts';
-import type { FurtherToken, TokenTarget } from '../oidc/further-tokens.ts';
+import { targetOf, type FurtherToken, type TokenTarget } from '../oidc/further-tokens.ts';
 import { RefusedToken } from '../oidc/provider-errors.ts';
 import type { Provider } from '../oidc/provider.ts';
 import { bearer } from './bearer.ts';
@@ -64,11 +64,7 @@ export function createClientTokens(config: Config, { provider, events }: ClientT
 export type ClientPolicy = Extract<ApiRoute['token'], { readonly client: unknown }>['client'];
 
 export function createClientTokenPolicy({ session, ...policy }: ClientPolicy, tokens: ClientTokens): TokenPolicy {
-  const target: TokenTarget = {
-    audience: policy.audience === undefined ? undefined : [policy.audience].flat(),
-    resource: policy.resource === undefined ? undefined : [policy.resource].flat(),
-    scope: policy.scope,
-  };
+  const target = targetOf(policy);
   let warm: ClientToken | undefined;
   let rejectedUntil = -Infinity;
 

@@ -3,7 +3,7 @@ import { monotonicMs, nowSeconds } from '../clock.ts';
 import type { ApiRoute, Config } from '../config/config.ts';
 import type { Events } from '../events.ts';
 import { UnaskedError } from '../oidc/circuit-breaker.ts';
-import { StaleSubjectToken, type ExchangeRequest, type FurtherToken } from '../oidc/further-tokens.ts';
+import { StaleSubjectToken, targetOf, type ExchangeRequest, type FurtherToken } from '../oidc/further-tokens.ts';
 import { RefusedToken } from '../oidc/provider-errors.ts';
 import type { Provider } from '../oidc/provider.ts';
 import type { SessionEntry } from '../session/sessions.ts';
@@ -27,17 +27,12 @@ export interface ExchangeTokensDeps extends ObtainedTokensDeps {
 const actorDoubtMs = 60_000;
 
 export function createExchangeTokens(
-  { header, actor, ...target }: ExchangePolicy,
+  { header, actor, ...policy }: ExchangePolicy,
   { path }: ApiRoute,
   deps: ExchangeTokensDeps,
 ): TokenPolicy {
   const { config, provider, events, clientTokens } = deps;
-  const request: ExchangeRequest = {
-    audience: target.audience === undefined ? undefined : [target.audience].flat(),
-    resource: target.resource === undefined ? undefined : [target.resource].flat(),
-    scope: target.scope,
-    requestedTokenType: target.requestedTokenType,
-  };
+  const request: ExchangeRequest = { ...targetOf(policy), requestedTokenType: policy.requestedTokenType };
   const ask = createQuestions();
 
   let actorDoubtedAt = -Infinity;
