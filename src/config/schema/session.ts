@@ -50,7 +50,8 @@ export const session = z
       .meta({
         description:
           'Megabytes of memory for the sessions whose cookies were opened, about 6 for 1,000 sessions; at most half of ' +
-          'what Node lets its heap grow to. A call whose session has no place there costs about as much CPU again.',
+          'what Node lets its heap grow to. A call whose session has no place there costs about as much CPU again. Tokens ' +
+          'that are obtained for [single APIs](token-policies.md) may take a quarter of that besides.',
       }),
     claims: z
       .array(text.refine((name) => !namesToken(name), 'holds tokens, which no script may see; remove it'))
