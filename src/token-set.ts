@@ -84,3 +84,8 @@ function objectIn(part: string | undefined): Claims | undefined {
     return undefined;
   }
 }
+
+/** Who the person is to the provider: `sub` of an ID token that was verified when it was received. */
+export function subjectOf(idToken: string): string {
+  return String(idTokenClaims(idToken)?.['sub']);
+}

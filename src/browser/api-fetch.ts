@@ -4,7 +4,6 @@
  */
 import type { SessionView } from '../session-view.ts';
 import { abortable } from './abortable.ts';
-
 import { shared } from './shared.ts';
 import { idOf } from './tabs.ts';
 

@@ -2,9 +2,8 @@
  * What each way of authentication at the provider needs, and what it must not have: a secret or token that lies about
  * unused can be stolen as well as one that is used. Files are read, so that a broken one is refused at the start.
  */
-import { readFileSync } from 'node:fs';
-import { codeOf } from '../http/errors.ts';
-import { certificatesIn, parseTlsIdentity } from './certificate-file.ts';
+import { certificatesIn } from './certificate-file.ts';
+import { certificateFileFaults, contentOf, faultOf, fileFaults } from './credential-files.ts';
 import type { ConfigFault } from './faults.ts';
 import { parseKeyFile, UnusableFile } from './key-file.ts';
 import type { ParsedConfig } from './schema.ts';
@@ -68,7 +67,7 @@ function unused({ authMethod, secret, tokenFile, certFile, tlsKeyFile }: Client)
 
 function keyFileFaults({ keyFile }: Client): ConfigFault[] {
   if (keyFile === undefined) return [];
-  return faultsOf('keyFile', () => parseKeyFile(contentOf(keyFile)), keyFile);
+  return fileFaults('keyFile', keyFile, () => parseKeyFile(contentOf(keyFile)));
 }
 
 function certificateFaults({ certFile, keyFile, tlsKeyFile }: Client, issuer = ''): ConfigFault[] {
@@ -81,37 +80,7 @@ function certificateFaults({ certFile, keyFile, tlsKeyFile }: Client, issuer = '
     const reason = 'is missing, and certFile needs it: set SALLYPORT_CLIENT_TLS_KEY_FILE to the key of the certificate';
     return [{ path: 'tlsKeyFile', reason }];
   }
-  const path = tlsKeyFile === undefined ? 'keyFile' : 'tlsKeyFile';
-  const unreadable = [
-    ...faultsOf('certFile', () => contentOf(certFile), certFile),
-    ...faultsOf(path, () => parseKeyFile(contentOf(key)), key),
-  ];
-  if (unreadable.length > 0) return unreadable;
-  return faultsOf('certFile', () => parseTlsIdentity(contentOf(certFile), contentOf(key)), certFile);
-}
-
-/** @param read throws {@link UnusableFile} */
-export function faultsOf(path: string, read: () => unknown, file: string): ConfigFault[] {
-  const fault = faultOf(read);
-  return fault === undefined ? [] : [{ path, reason: `the file "${file}" ${fault}` }];
-}
-
-function faultOf(read: () => unknown): string | undefined {
-  try {
-    read();
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof UnusableFile)) throw error;
-    return error.message;
-  }
-}
-
-export function contentOf(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new UnusableFile(`cannot be read (${codeOf(error)}); correct the path or its permissions`);
-  }
+  return certificateFileFaults(certFile, key, tlsKeyFile === undefined ? 'keyFile' : 'tlsKeyFile');
 }
 
 /** HS256 needs a key as long as its hash (RFC 7518 3.2): a shorter one can be guessed by whoever has an assertion. */

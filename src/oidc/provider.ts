@@ -7,7 +7,7 @@ import * as client from 'openid-client';
 import type { Config } from '../config/config.ts';
 import { BffError } from '../http/errors.ts';
 import type { Events } from '../events.ts';
-import { idTokenClaims, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
+import { subjectOf, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
 import { createProviderAddresses } from './addresses.ts';
 import { createAuthorizationRequest, type LoginChecks } from './authorization-request.ts';
 import { createAuthorizationResponseReader } from './authorization-response-jwt.ts';
@@ -117,7 +117,7 @@ export function createProvider(config: Config, deps: { readonly fetch: typeof fe
     dpopKey: DpopKey | undefined,
   ): Promise<Grant> {
     const tokens = tokensOf(response, { clockToleranceSeconds, previous: previous?.tokens, dpopKey });
-    const subject = String(idTokenClaims(tokens.idToken)?.['sub']);
+    const subject = subjectOf(tokens.idToken);
     if (!config.login.userInfo) return { subject, tokens, userInfo: undefined };
     return { subject, tokens, userInfo: (await fetchUserInfo(tokens, subject)) ?? previous?.userInfo };
   }

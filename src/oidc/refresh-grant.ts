@@ -6,7 +6,7 @@
 import { LRUCache } from 'lru-cache';
 import * as client from 'openid-client';
 import type { Config } from '../config/config.ts';
-import { idTokenClaims, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
+import { subjectOf, type Claims, type DpopKey, type TokenSet } from '../token-set.ts';
 import { createCircuitBreaker, type CircuitBreaker, type Turn } from './circuit-breaker.ts';
 import type { OidcClient } from './client.ts';
 import { isInvalidTokenResponse, providerUnavailable, retryAfterMs } from './provider-errors.ts';
@@ -159,8 +159,11 @@ export function createRefreshGrant(config: Config, { client: oidc, grantOf }: Re
       request,
       scope: response.scope,
     });
-    const subject = String(idTokenClaims(tokens.idToken)?.['sub']);
-    return { granted: true, grant: { tokens, subject, userInfo: previous.userInfo }, resource };
+    return {
+      granted: true,
+      grant: { tokens, subject: subjectOf(tokens.idToken), userInfo: previous.userInfo },
+      resource,
+    };
   }
 
   return { refresh, inRefreshTurn };

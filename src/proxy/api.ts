@@ -10,6 +10,7 @@ import { requireSameOrigin } from '../http/same-origin.ts';
 import type { ClientConnection, OpenSession } from '../session/sessions.ts';
 import {
   createAuthorizedCalls,
+  headersAnew,
   noSession,
   sessionFor,
   type ApiUpstream,
@@ -19,7 +20,7 @@ import {
 import type { CallSlots } from './call-slots.ts';
 import { forward, type ForwardOutcome, type ResponseFilter, type UpstreamRequest } from './forward.ts';
 import { discardRest, readBody, type RequestBody } from './request-body.ts';
-import { isProven } from '../tokens/bearer.ts';
+import { nothingSent } from '../tokens/route-tokens.ts';
 import { stepUpRequired } from './step-up.ts';
 import { signInDemand } from './token-challenge.ts';
 
@@ -65,8 +66,7 @@ export function createApiProxy(config: Config, deps: ApiProxyDeps) {
       const freshening = calls.freshen(opened, tokens);
       session = freshening instanceof Promise ? await freshening : freshening;
       const { entry } = session ?? {};
-      const sent = { sentToken: undefined, obtained: undefined, wasAskedForNonce: false };
-      await send({ request, response, upstream, opened: session, entry, path, body, ...sent });
+      await send({ request, response, upstream, opened: session, entry, path, body, ...nothingSent });
     } catch (error) {
       discardRest(body);
       calls.addNewCookies({ request, response, opened: session });
@@ -117,9 +117,7 @@ export function createApiProxy(config: Config, deps: ApiProxyDeps) {
       method: request.method ?? 'GET',
       path,
       headers: headersOf(call, credentials),
-      headersAnew: isProven(credentials)
-        ? () => headersOf(call, upstream.tokens.provenAnew(call, credentials))
-        : undefined,
+      headersAnew: headersAnew(call, credentials, headersOf),
       body: body.content,
       limits: upstream.route,
       session: entry,

@@ -9,6 +9,7 @@ import type { createClientAddressResolver } from '../http/client-address.ts';
 import type { ConnectionPools } from '../upstream/connection-pool.ts';
 import { cookieNames } from '../session/cookies.ts';
 import type { OpenedSession, OpenSession, Sessions } from '../session/sessions.ts';
+import { isProven } from '../tokens/bearer.ts';
 import type { Refresher } from '../tokens/refresh.ts';
 import type { RouteTokens, TokenCall } from '../tokens/route-tokens.ts';
 import type { ForwardOutcome, ResponseFilter, Upstream } from './forward.ts';
@@ -238,6 +239,16 @@ export function createAuthorizedCalls(
     requireUnexpired,
     createSender,
   };
+}
+
+/** The headers of a request that is sent a second time; undefined where those of the first will do. */
+export function headersAnew<Call extends AuthorizedCall>(
+  call: Call,
+  credentials: readonly string[],
+  headersOf: (call: Call, credentials: readonly string[]) => string[],
+): (() => string[]) | undefined {
+  if (!isProven(credentials)) return undefined;
+  return () => headersOf(call, call.upstream.tokens.provenAnew(call, credentials));
 }
 
 /** What follows a 401 instead of passing it on. */

@@ -9,13 +9,14 @@ import { STATUS_CODES, type IncomingHttpHeaders, type ServerResponse } from 'nod
 import { Readable, type Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { BffError } from '../http/errors.ts';
+import { isConnectionEnd } from '../upstream/connection-end.ts';
 import type { ConnectionPool, Lease, PendingCall } from '../upstream/connection-pool.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import { EventTracker, reconnects } from './event-stream.ts';
 import { announcedTrailers, interimHeaders, trailerFields } from './headers.ts';
 import { sessionExpired } from '../session/session.ts';
 import { SessionBound, type SessionBoundList } from '../session/session-bound.ts';
-import { deadlineError, isConnectionEnd, upstreamError, type UpstreamLimits } from './upstream-errors.ts';
+import { deadlineError, upstreamError, type UpstreamLimits } from './upstream-errors.ts';
 
 /** Where a request goes, and the list in which it waits for the end of its session. */
 export interface Upstream {

@@ -10,7 +10,7 @@ import { BffError, type BffErrorOptions } from '../http/errors.ts';
 import { loginIssuedAt, type Session } from '../session/session.ts';
 import type { SessionEntry } from '../session/sessions.ts';
 import { nowSeconds } from '../clock.ts';
-import { idTokenClaims, jwtClaims, type Claims, type ResourceToken } from '../token-set.ts';
+import { idTokenClaims, jwtClaims, subjectOf, type Claims, type ResourceToken } from '../token-set.ts';
 import { withoutTokens } from '../tokens/claims-without-tokens.ts';
 import type { RouteTokens, TokenCall } from '../tokens/route-tokens.ts';
 import { createPolicyDecisions, policyPath, type PolicyDecisions } from './policy-decision.ts';
@@ -157,7 +157,7 @@ function createRules({ route, require, policy }: Ruled, config: Config, deps: Ro
     events.emit({
       type: 'access.denied',
       session: entry?.sessionHash,
-      subject: entry === undefined ? undefined : String(idTokenClaims(entry.session.tokens.idToken)?.['sub']),
+      subject: entry === undefined ? undefined : subjectOf(entry.session.tokens.idToken),
       route: route.path,
       method: request.method ?? 'GET',
       missing,

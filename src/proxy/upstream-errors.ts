@@ -2,7 +2,8 @@
  * How the failure of an upstream becomes an error for the client: which limit ran out, or what the API did. Hides the
  * error codes of undici and Node.
  */
-import { BffError } from '../http/errors.ts';
+import { BffError, codeOf } from '../http/errors.ts';
+import { isConnectionEnd } from '../upstream/connection-end.ts';
 
 /** How long to wait for an upstream, and what to call it. */
 export interface UpstreamLimits {
@@ -16,13 +17,6 @@ export interface UpstreamLimits {
   readonly idleTimeoutSeconds: number;
 }
 
-const connectionEndCodes = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
-
-/** Whether the upstream closed or reset the connection. */
-export function isConnectionEnd(error: Error): boolean {
-  return connectionEndCodes.has(codeOf(error));
-}
-
 /** The error for a call whose connection failed. */
 export function upstreamError(cause: Error, limits: UpstreamLimits): BffError {
   if (cause instanceof BffError) return cause;
@@ -30,7 +24,7 @@ export function upstreamError(cause: Error, limits: UpstreamLimits): BffError {
   const name = nameOf(limits);
   const timeout = timeoutMessage(code, limits);
   if (timeout !== undefined) return new BffError('upstream_timeout', timeout, { cause });
-  if (connectionEndCodes.has(code)) {
+  if (isConnectionEnd(cause)) {
     return new BffError(
       'upstream_unavailable',
       `${name} closed the connection before its answer was complete. It may or may not have done what was asked.`,
@@ -69,8 +63,4 @@ function timeoutMessage(code: string, limits: UpstreamLimits): string | undefine
   function told(limit: 'connectTimeoutSeconds' | 'timeoutSeconds' | 'idleTimeoutSeconds'): string {
     return `${limits[limit]} seconds${limits.peer === undefined ? ` (${limit})` : ''}`;
   }
-}
-
-function codeOf(error: Error): string {
-  return 'code' in error ? String(error.code) : '';
 }

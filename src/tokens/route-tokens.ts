@@ -18,7 +18,7 @@ import { createResourceTokens } from './resource-tokens.ts';
 import { createSessionTokens } from './session-tokens.ts';
 import type { RouteTokens, TokenPolicy } from './token-policy.ts';
 
-export type { RouteTokens, TokenCall } from './token-policy.ts';
+export { nothingSent, type RouteTokens, type TokenCall } from './token-policy.ts';
 
 export interface RouteTokensDeps {
   readonly provider: Provider;

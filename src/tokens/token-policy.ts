@@ -19,6 +19,13 @@ export interface TokenCall {
   wasAskedForNonce: boolean;
 }
 
+/** Of a call that was not sent yet. */
+export const nothingSent = {
+  sentToken: undefined,
+  obtained: undefined,
+  wasAskedForNonce: false,
+} as const satisfies Partial<TokenCall>;
+
 /** Which tokens one route's calls carry. */
 export interface TokenPolicy {
   /** Whether calls without a session are refused, pass as well, or no session is looked for at all. */

@@ -4,7 +4,7 @@
  * claims are in it. Hides undici's pool.
  */
 import { Pool } from 'undici';
-import { codeOf } from '../http/errors.ts';
+import { isConnectionEnd } from './connection-end.ts';
 
 /** A decision is small. */
 const maximumAnswerBytes = 64 * 1024;
@@ -86,8 +86,4 @@ async function readBounded(body: AsyncIterable<unknown>): Promise<string> {
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString();
-}
-
-function isConnectionEnd(error: unknown): boolean {
-  return ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'].includes(codeOf(error));
 }

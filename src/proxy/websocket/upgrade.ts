@@ -15,6 +15,7 @@ import { cookieNames } from '../../session/cookies.ts';
 import type { SessionEntry } from '../../session/sessions.ts';
 import {
   createAuthorizedCalls,
+  headersAnew,
   noSession,
   sessionFor,
   type ApiUpstream,
@@ -28,7 +29,8 @@ import type { OpenSockets } from './open-sockets.ts';
 import { takeOverSocket, type UpgradeRequest } from './raw-response.ts';
 import { hasBody, noBody } from '../request-body.ts';
 import { sessionExpired } from '../../session/session.ts';
-import { isProven, tokenIn } from '../../tokens/bearer.ts';
+import { tokenIn } from '../../tokens/bearer.ts';
+import { nothingSent } from '../../tokens/route-tokens.ts';
 import type { UpstreamLimits } from '../upstream-errors.ts';
 import { withoutTokenProtocol, withTokenProtocol } from './token-protocol.ts';
 
@@ -125,8 +127,8 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
     try {
       session = await calls.freshen(session, tokens);
       const { entry } = session ?? {};
-      const sent = { sentToken: undefined, obtained: undefined, wasAskedForNonce: false };
-      return await send({ client, request, response, upstream, opened: session, entry, path, body: noBody, ...sent });
+      const socketCall = { client, request, response, upstream, opened: session, entry, path, body: noBody };
+      return await send({ ...socketCall, ...nothingSent });
     } catch (error) {
       calls.addNewCookies({ request, response, opened: session });
       throw error;
@@ -147,9 +149,7 @@ export function createUpgrade(config: Config, deps: UpgradeDeps) {
         upstream,
         path,
         headers: upstreamHeaders(call, credentials),
-        headersAnew: isProven(credentials)
-          ? () => upstreamHeaders(call, upstream.tokens.provenAnew(call, credentials))
-          : undefined,
+        headersAnew: headersAnew(call, credentials, upstreamHeaders),
         limits: upstream.route,
         session: entry,
         filter,
